@@ -1,0 +1,1 @@
+"""HTTP edge: FastAPI routes, schemas and problem+json errors."""

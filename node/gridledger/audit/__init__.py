@@ -1,0 +1,1 @@
+"""Audit room: everything a regulator recomputes from chain and export."""

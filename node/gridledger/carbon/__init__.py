@@ -1,0 +1,1 @@
+"""Carbon room: emission factors and the low-carbon reward rule."""

@@ -1,0 +1,1 @@
+"""Chain adapter: compile, deploy, embedded chain, outbox sender and indexer."""

@@ -1,0 +1,1 @@
+"""Dispatch room: schedules handed to the grid operator and the operator's signed answers."""

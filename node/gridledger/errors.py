@@ -1,0 +1,68 @@
+"""Typed errors: every expected failure is a dataclass that carries its failing values.
+
+The five categories say what kind of failure it is; only the HTTP edge turns a category into a status code.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+__all__ = ["Conflict", "Forbidden", "GridLedgerError", "InvalidInput", "NotFound", "Unavailable"]
+
+
+@dataclass(kw_only=True, eq=False)
+class GridLedgerError(Exception):
+    """Base of every expected error. Subclasses are keyword-only dataclasses with a one-line docstring, used as title."""
+
+    category: ClassVar[str] = "internal"
+
+    def __post_init__(self) -> None:
+        super().__init__(str(self))
+
+    @classmethod
+    def code(cls) -> str:
+        """Stable machine-readable name, e.g. ``gate-closed`` for ``GateClosed``."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def title(cls) -> str:
+        """First line of the class docstring, without its final period."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
+
+    def values(self) -> dict[str, object]:
+        """The failing values by field name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.values().items())
+        return f"{self.title()} ({values})" if values else self.title()
+
+
+class InvalidInput(GridLedgerError):
+    """The input is malformed or out of range."""
+
+    category = "invalid"
+
+
+class Forbidden(GridLedgerError):
+    """The caller may not do this."""
+
+    category = "forbidden"
+
+
+class NotFound(GridLedgerError):
+    """The thing asked for does not exist."""
+
+    category = "missing"
+
+
+class Conflict(GridLedgerError):
+    """The request contradicts the present state."""
+
+    category = "conflict"
+
+
+class Unavailable(GridLedgerError):
+    """Something this process depends on is absent or broken."""
+
+    category = "unavailable"

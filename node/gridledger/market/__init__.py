@@ -1,0 +1,1 @@
+"""Market room: signed orders, books, pricing, clearing and settlement rules."""

@@ -1,0 +1,1 @@
+"""Metering room: signed meter readings, their commitments and what is still missing."""

@@ -1,0 +1,1 @@
+"""Community simulation: agents, meters and the replay player, clients of the public API."""

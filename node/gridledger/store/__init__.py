@@ -1,0 +1,1 @@
+"""Store adapter: the node's one database."""
