@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {ICarbonLedger} from "./interfaces/ICarbonLedger.sol";
+import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
+import {ILowCarbonToken} from "./interfaces/ILowCarbonToken.sol";
+
+/// @title CarbonLedger
+/// @dev The oracle states grid factors within bounds, once per MTU; the regulator states source factors, once. Nobody
+/// but the trading contract can cause a mint, and only for the energy it has settled.
+contract CarbonLedger is ICarbonLedger, AccessManaged {
+    uint32 public constant HIGHEST_FACTOR_MGCO2_PER_KWH = 5_000_000;
+    uint256 private constant BASIS_POINTS = 10_000;
+
+    /// @dev One slot: 32 + 8 bits.
+    struct Factor {
+        uint32 mgco2PerKwh;
+        bool known;
+    }
+
+    IGridPolicy private immutable _policy;
+    ILowCarbonToken private immutable _token;
+    mapping(uint8 source => Factor) private _sourceFactors;
+    mapping(uint64 mtuStart => Factor) private _gridFactors;
+
+    constructor(address accessManager, IGridPolicy policy, ILowCarbonToken token) AccessManaged(accessManager) {
+        _policy = policy;
+        _token = token;
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function setSourceFactor(uint8 source, uint32 factorMgco2PerKwh, string calldata citation) external restricted {
+        if (source == 0) revert SourceUnknown(source);
+        if (_sourceFactors[source].known) revert SourceFactorAlreadySet(source);
+        _sourceFactors[source] = _factor(factorMgco2PerKwh);
+        emit SourceFactorSet(source, factorMgco2PerKwh, citation);
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function publishGridFactors(uint64 firstMtuStart, uint32[] calldata factorsMgco2PerKwh, bytes32 sourceHash)
+        external
+        restricted
+    {
+        uint32 mtuLengthS = _policy.mtuLengthS();
+        if (firstMtuStart % mtuLengthS != 0) revert IGridPolicy.MtuUnaligned(firstMtuStart, mtuLengthS);
+        uint64 mtuStart = firstMtuStart;
+        for (uint256 i = 0; i < factorsMgco2PerKwh.length; ++i) {
+            if (_gridFactors[mtuStart].known) revert GridFactorAlreadyPublished(mtuStart);
+            _gridFactors[mtuStart] = _factor(factorsMgco2PerKwh[i]);
+            emit GridFactorPublished(mtuStart, factorsMgco2PerKwh[i], sourceHash);
+            mtuStart += mtuLengthS;
+        }
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function grantRewards(uint64 mtuStart, Reward[] calldata rewards)
+        external
+        restricted
+        returns (uint256 totalUgco2)
+    {
+        uint256 gridFactor = gridFactorAt(mtuStart);
+        (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        for (uint256 i = 0; i < rewards.length; ++i) {
+            totalUgco2 += _grant(mtuStart, rewards[i], gridFactor, policy.sellerRewardShareBp);
+        }
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function gridFactorAt(uint64 mtuStart) public view returns (uint32) {
+        Factor memory factor = _gridFactors[mtuStart];
+        if (factor.known) return factor.mgco2PerKwh;
+        (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        return policy.defaultGridFactorMgco2PerKwh;
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function sourceFactorOf(uint8 source) public view returns (uint32) {
+        Factor memory factor = _sourceFactors[source];
+        if (!factor.known) revert SourceUnknown(source);
+        return factor.mgco2PerKwh;
+    }
+
+    function _grant(uint64 mtuStart, Reward calldata reward, uint256 gridFactor, uint256 sellerShareBp)
+        private
+        returns (uint256 amountUgco2)
+    {
+        uint256 sourceFactor = sourceFactorOf(reward.source);
+        if (gridFactor <= sourceFactor) return 0;
+        // Wh x mg/kWh = ug exactly; at most 2^64 x 5e6, far inside uint128.
+        amountUgco2 = uint256(reward.energyWh) * (gridFactor - sourceFactor);
+        uint256 sellerUgco2 = (amountUgco2 * sellerShareBp) / BASIS_POINTS;
+        uint256 buyerUgco2 = amountUgco2 - sellerUgco2;
+        emit RewardGranted(
+            mtuStart, reward.seller, reward.buyer, reward.energyWh, uint128(sellerUgco2), uint128(buyerUgco2)
+        );
+        if (sellerUgco2 > 0) _token.mint(reward.seller, sellerUgco2);
+        if (buyerUgco2 > 0) _token.mint(reward.buyer, buyerUgco2);
+    }
+
+    function _factor(uint32 mgco2PerKwh) private pure returns (Factor memory) {
+        if (mgco2PerKwh > HIGHEST_FACTOR_MGCO2_PER_KWH) revert FactorOutOfBounds(mgco2PerKwh);
+        return Factor({mgco2PerKwh: mgco2PerKwh, known: true});
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {IEnergyAccounts} from "./interfaces/IEnergyAccounts.sol";
+import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+
+/// @title EnergyAccounts
+/// @dev No role can move a member's money: free balances change by their owner's call, or by a clearing or settlement
+/// of an order the owner signed. Nothing here depends on halts, so deposits can always be withdrawn.
+abstract contract EnergyAccounts is IEnergyAccounts {
+    using SafeCast for int256;
+    using SafeCast for uint256;
+    using SafeERC20 for IERC20;
+
+    /// @dev One slot. free is below zero while credit is used, never below -credit.
+    struct Account {
+        int128 freeMicrocents;
+        uint128 creditMicrocents;
+    }
+
+    /// @dev Largest single movement; sums of 2^32 of them stay inside int128.
+    uint256 private constant LARGEST_AMOUNT_MICROCENTS = 2 ** 90;
+
+    IERC20 private immutable _settlementToken;
+    IParticipantRegistry internal immutable _registry;
+
+    uint256 private _escrowMicrocents;
+    /// @dev Sum of all movements of this transaction; a clearing or settlement must leave it as it found it.
+    int256 internal transient _movedMicrocents;
+    mapping(address account => Account) private _accounts;
+    mapping(address debtor => mapping(address creditor => uint256)) private _debts;
+
+    constructor(IERC20 settlementToken, IParticipantRegistry registry) {
+        _settlementToken = settlementToken;
+        _registry = registry;
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function deposit(uint256 amountMicrocents) external {
+        _deposit(amountMicrocents);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function depositWithPermit(uint256 amountMicrocents, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
+        // A permit somebody else has already submitted leaves the allowance in place, so its failure is no failure.
+        try IERC20Permit(address(_settlementToken)).permit(
+            msg.sender, address(this), amountMicrocents, deadline, v, r, s
+        ) {} catch {}
+        _deposit(amountMicrocents);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function withdraw(uint256 amountMicrocents) external {
+        _requireAmount(amountMicrocents);
+        Account storage account = _accounts[msg.sender];
+        if (account.freeMicrocents < int256(amountMicrocents)) {
+            revert InsufficientFunds(msg.sender, amountMicrocents, account.freeMicrocents);
+        }
+        _change(msg.sender, -int256(amountMicrocents));
+        emit Withdrawn(msg.sender, amountMicrocents);
+        _settlementToken.safeTransfer(msg.sender, amountMicrocents);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function setCredit(address[] calldata accounts, uint128[] calldata creditsMicrocents) external {
+        if (accounts.length != creditsMicrocents.length) {
+            revert AccountListsDiffer(accounts.length, creditsMicrocents.length);
+        }
+        for (uint256 i = 0; i < accounts.length; ++i) {
+            _setCredit(accounts[i], creditsMicrocents[i]);
+        }
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function payDebt(address creditor, uint256 amountMicrocents) external {
+        _requireAmount(amountMicrocents);
+        uint256 debt = _debts[msg.sender][creditor];
+        if (amountMicrocents > debt) revert DebtExceeded(msg.sender, creditor, debt, amountMicrocents);
+        _lock(msg.sender, amountMicrocents);
+        _debts[msg.sender][creditor] = debt - amountMicrocents;
+        _change(creditor, int256(amountMicrocents));
+        emit DebtPaid(msg.sender, creditor, amountMicrocents);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function accountOf(address account) external view returns (int128 freeMicrocents, uint128 creditMicrocents) {
+        return (_accounts[account].freeMicrocents, _accounts[account].creditMicrocents);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function debtOf(address debtor, address creditor) external view returns (uint256) {
+        return _debts[debtor][creditor];
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function escrowMicrocents() public view returns (uint256) {
+        return _escrowMicrocents;
+    }
+
+    /// @dev Takes money out of an account down to its credit limit. Reverts with InsufficientFunds.
+    function _lock(address owner, uint256 amountMicrocents) internal {
+        int256 available = _availableMicrocents(owner);
+        if (available < amountMicrocents.toInt256()) revert InsufficientFunds(owner, amountMicrocents, available);
+        _change(owner, -int256(amountMicrocents));
+    }
+
+    function _changeEscrow(int256 amountMicrocents) internal {
+        _escrowMicrocents = (int256(_escrowMicrocents) + amountMicrocents).toUint256();
+        _movedMicrocents += amountMicrocents;
+    }
+
+    /// @dev Adds a signed amount known to keep the account above its limit.
+    function _change(address owner, int256 amountMicrocents) internal {
+        _accounts[owner].freeMicrocents += amountMicrocents.toInt128();
+        _movedMicrocents += amountMicrocents;
+    }
+
+    /// @dev Moves `owedMicrocents` from payer to payee as far as the payer's funds and credit reach; the rest becomes
+    /// a recorded debt. Money moved is conserved by construction.
+    function _collect(address payer, address payee, uint256 owedMicrocents) internal {
+        int256 available = _availableMicrocents(payer);
+        uint256 paid = owedMicrocents;
+        if (available < owedMicrocents.toInt256()) {
+            paid = uint256(available);
+            uint256 debt = owedMicrocents - paid;
+            _debts[payer][payee] += debt;
+            emit DebtRecorded(payer, payee, debt);
+        }
+        _change(payer, -int256(paid));
+        _change(payee, int256(paid));
+    }
+
+    function _availableMicrocents(address owner) private view returns (int256) {
+        Account memory account = _accounts[owner];
+        // Never below zero: free money never falls below minus the credit limit.
+        return int256(account.freeMicrocents) + int256(uint256(account.creditMicrocents));
+    }
+
+    function _deposit(uint256 amountMicrocents) private {
+        _requireAmount(amountMicrocents);
+        _change(msg.sender, int256(amountMicrocents));
+        emit Deposited(msg.sender, amountMicrocents);
+        _settlementToken.safeTransferFrom(msg.sender, address(this), amountMicrocents);
+    }
+
+    function _setCredit(address owner, uint128 creditMicrocents) private {
+        address supplier = _registry.supplierOf(owner);
+        if (supplier != msg.sender) revert NotTheSupplier(owner, supplier, msg.sender);
+        if (creditMicrocents > LARGEST_AMOUNT_MICROCENTS) revert AmountTooLarge(creditMicrocents);
+        Account storage account = _accounts[owner];
+        uint128 previous = account.creditMicrocents;
+        if (int256(account.freeMicrocents) < -int256(uint256(creditMicrocents))) {
+            revert CreditInUse(owner, account.freeMicrocents, creditMicrocents);
+        }
+        account.creditMicrocents = creditMicrocents;
+        // Solvency: the supplier's own money stands behind every credit, so no withdrawal can ever fail for want of it.
+        if (creditMicrocents > previous) _lock(msg.sender, creditMicrocents - previous);
+        else _change(msg.sender, int256(uint256(previous - creditMicrocents)));
+        emit CreditSet(owner, msg.sender, creditMicrocents);
+    }
+
+    function _requireAmount(uint256 amountMicrocents) private pure {
+        if (amountMicrocents == 0) revert AmountIsZero();
+        if (amountMicrocents > LARGEST_AMOUNT_MICROCENTS) revert AmountTooLarge(amountMicrocents);
+    }
+}

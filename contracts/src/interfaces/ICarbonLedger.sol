@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title ICarbonLedger
+/// @notice Emission factors and the low-carbon reward that follows from them.
+interface ICarbonLedger {
+    /// @notice Energy that was traded, delivered and consumed.
+    /// @param source code of the seller's generation
+    /// @param energyWh Wh
+    struct Reward {
+        address seller;
+        address buyer;
+        uint8 source;
+        uint64 energyWh;
+    }
+
+    event SourceFactorSet(uint8 indexed source, uint32 factorMgco2PerKwh, string citation);
+    event GridFactorPublished(uint64 indexed mtuStart, uint32 factorMgco2PerKwh, bytes32 sourceHash);
+    event RewardGranted(
+        uint64 indexed mtuStart,
+        address indexed seller,
+        address indexed buyer,
+        uint64 energyWh,
+        uint128 sellerUgco2,
+        uint128 buyerUgco2
+    );
+
+    error FactorOutOfBounds(uint32 factorMgco2PerKwh);
+    error SourceUnknown(uint8 source);
+    error SourceFactorAlreadySet(uint8 source);
+    error GridFactorAlreadyPublished(uint64 mtuStart);
+
+    /// @notice Sets a source's factor, once, with its citation.
+    function setSourceFactor(uint8 source, uint32 factorMgco2PerKwh, string calldata citation) external;
+
+    /// @notice Publishes the grid factors of consecutive MTUs; one post per MTU.
+    /// @param sourceHash SHA-256 of the document the factors come from
+    function publishGridFactors(uint64 firstMtuStart, uint32[] calldata factorsMgco2PerKwh, bytes32 sourceHash)
+        external;
+
+    /// @notice Mints the reward of each item: Wh x (grid factor - source factor), never below zero, split by policy.
+    /// The seller's share is rounded down, the buyer gets the rest. Only the trading contract may.
+    /// @return totalUgco2 sum of all minted amounts
+    function grantRewards(uint64 mtuStart, Reward[] calldata rewards) external returns (uint256 totalUgco2);
+
+    /// @notice The grid factor of an MTU: published, or the policy's default.
+    function gridFactorAt(uint64 mtuStart) external view returns (uint32 factorMgco2PerKwh);
+
+    /// @notice The factor of a source. Reverts with SourceUnknown.
+    function sourceFactorOf(uint8 source) external view returns (uint32 factorMgco2PerKwh);
+}
