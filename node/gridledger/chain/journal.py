@@ -1,8 +1,9 @@
 """The durable journal of an embedded chain: what must be executed again to rebuild it, block by block.
 
-A block is appended, with its time and its signed transactions in order, *before* the chain executes it; hash and state root follow
-when it has been executed. So a process killed anywhere leaves at most one block, the last, without a hash.
-SQLite in WAL mode with synchronous=FULL: when `append` returns, the block is on disk. One folder has one writer (a lock file).
+A block is appended, with its time and its signed transactions in order, *before* the chain executes it; hash and state
+root follow when it has been executed. So a process killed anywhere leaves at most one block, the last, without a hash.
+SQLite in WAL mode with synchronous=FULL: when `append` returns, the block is on disk. One folder has one writer, by a
+lock file.
 A cut-off tail of whole blocks cannot be seen here: only block hashes held by others (receipts) show it.
 """
 
@@ -12,8 +13,8 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from gridledger.errors import Conflict, InvalidInput, Unavailable
@@ -49,6 +50,7 @@ create table if not exists block (
   check ((block_hash is null) = (state_root is null))
 );
 """
+_INSERT = "insert into block (number, time_s, raw_transactions, block_hash, state_root) values (?, ?, ?, ?, ?)"
 _SELECT = "select number, time_s, raw_transactions, block_hash, state_root from block order by number"
 
 
@@ -130,23 +132,22 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / JOURNAL_FILE
         self._lock = _lock_folder(folder)
-        try:
-            self._database = _open_database(self._path, meta)
-            self._last = self._check_blocks(meta.genesis_time_s)
-        except BaseException:
-            os.close(self._lock)
-            raise
         self._genesis_time_s = meta.genesis_time_s
+        with ExitStack() as undo:
+            undo.callback(os.close, self._lock)
+            self._database = _open_database(self._path, meta)
+            undo.callback(self._database.close)
+            self._last = self._check_blocks()
+            undo.pop_all()
 
     def append(self, *, time_s: int, raw_transactions: Sequence[str]) -> JournalBlock:
         """Write the next block durably, not yet executed.
 
-        Raises BlockTimeNotIncreasing, MalformedTransaction, JournalUnwritable, and JournalCorrupt while the last block is
-        still without its hash.
+        Raises BlockTimeNotIncreasing, MalformedTransaction, JournalUnwritable; OutOfRange for a time that is no int64.
         """
         last = self._last
         if last is not None and last.block_hash is None:
-            raise JournalCorrupt(path=str(self._path), reason=f"block {last.number} has not been executed yet")
+            raise JournalUnwritable(path=str(self._path), reason=f"block {last.number} has not been executed yet")
         block = JournalBlock(
             number=last.number + 1 if last else 1,
             time_s=check_range("time_s", time_s, 0, INT64_MAX),
@@ -155,7 +156,8 @@ class Journal:
             state_root=None,
         )
         self._require_later(block)
-        self._insert([block])
+        with self._writing():
+            self._insert(block)
         return block
 
     def record(self, block: JournalBlock, *, block_hash: str, state_root: str) -> None:
@@ -165,20 +167,16 @@ class Journal:
             changed = self._database.execute(statement, (block_hash, state_root, block.number)).rowcount
         if changed != 1:
             raise JournalUnwritable(path=str(self._path), reason=f"block {block.number} is not awaiting its hash")
-        self._last = JournalBlock(
-            number=block.number,
-            time_s=block.time_s,
-            raw_transactions=block.raw_transactions,
-            block_hash=block_hash,
-            state_root=state_root,
-        )
+        self._last = replace(block, block_hash=block_hash, state_root=state_root)
 
     def import_blocks(self, blocks: Iterable[JournalBlock]) -> None:
         """Fill an empty journal with exported blocks, all or none. Raises JournalUnwritable, JournalCorrupt."""
         if self._last is not None:
             raise JournalUnwritable(path=str(self._path), reason="blocks can be imported into an empty journal only")
-        self._insert(blocks)
-        self._last = self._check_blocks(self._genesis_time_s)
+        with self._writing():
+            for block in blocks:
+                self._insert(block)
+            self._last = self._check_blocks()
 
     def read_blocks(self) -> Iterator[JournalBlock]:
         """All blocks in order. Raises JournalCorrupt at the first that cannot be."""
@@ -193,10 +191,10 @@ class Journal:
         self._database.close()
         os.close(self._lock)
 
-    def _check_blocks(self, genesis_time_s: int) -> JournalBlock | None:
+    def _check_blocks(self) -> JournalBlock | None:
         last: JournalBlock | None = None
         for block in self.read_blocks():
-            if last is None and block.time_s <= genesis_time_s:
+            if last is None and block.time_s <= self._genesis_time_s:
                 raise JournalCorrupt(path=str(self._path), reason="block 1 is not later than the genesis")
             last = block
         return last
@@ -206,14 +204,13 @@ class Journal:
         if block.time_s <= last_time_s:
             raise BlockTimeNotIncreasing(time_s=block.time_s, last_time_s=last_time_s)
 
-    def _insert(self, blocks: Iterable[JournalBlock]) -> None:
-        statement = "insert into block (number, time_s, raw_transactions, block_hash, state_root) values (?, ?, ?, ?, ?)"
-        with self._writing():
-            for block in blocks:
-                raw = json.dumps(block.raw_transactions)
-                row = (block.number, block.time_s, raw, block.block_hash, block.state_root)
-                self._database.execute(statement, row)
-                self._last = block
+    def _insert(self, block: JournalBlock) -> None:
+        statement = (
+            "insert into block (number, time_s, raw_transactions, block_hash, state_root) values (?, ?, ?, ?, ?)"
+        )
+        raw = json.dumps(block.raw_transactions)
+        self._database.execute(statement, (block.number, block.time_s, raw, block.block_hash, block.state_root))
+        self._last = block
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -248,7 +245,9 @@ def read_journal(folder: Path) -> Iterator[JournalBlock]:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as database:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        ) as database:
             yield database
     except sqlite3.Error as error:
         raise JournalCorrupt(path=str(path), reason=str(error)) from None
@@ -270,19 +269,18 @@ def _open_database(path: Path, meta: ChainMeta) -> sqlite3.Connection:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise JournalCorrupt(path=str(path), reason=str(error)) from None
-    try:
-        database.execute("pragma journal_mode = wal")
-        database.execute("pragma synchronous = full")
-        damage = database.execute("pragma quick_check").fetchone()[0]
-        if damage != "ok":
-            raise JournalCorrupt(path=str(path), reason=damage)
-        _settle_meta(database, path, meta)
-    except sqlite3.Error as error:
-        database.close()
-        raise JournalCorrupt(path=str(path), reason=str(error)) from None
-    except BaseException:
-        database.close()
-        raise
+    with ExitStack() as undo:
+        undo.callback(database.close)
+        try:
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = full")
+            damage = database.execute("pragma quick_check").fetchone()[0]
+            if damage != "ok":
+                raise JournalCorrupt(path=str(path), reason=damage)
+            _settle_meta(database, path, meta)
+        except sqlite3.Error as error:
+            raise JournalCorrupt(path=str(path), reason=str(error)) from None
+        undo.pop_all()
     return database
 
 
@@ -291,7 +289,7 @@ def _settle_meta(database: sqlite3.Connection, path: Path, meta: ChainMeta) -> N
         database.execute("begin immediate")
         for statement in _SCHEMA.split(";"):
             database.execute(statement)
-        if database.execute("select count(*) from meta").fetchone()[0] == 0:
+        if not database.execute("select exists (select * from meta) or exists (select * from block)").fetchone()[0]:
             rows = [(field.name, str(getattr(meta, field.name))) for field in fields(meta)]
             database.executemany("insert into meta (name, value) values (?, ?)", rows)
     stored = _stored_meta(database, path)
@@ -323,7 +321,7 @@ def _read_blocks(database: sqlite3.Connection, path: Path) -> Iterator[JournalBl
             block = JournalBlock(
                 number=number,
                 time_s=time_s,
-                raw_transactions=_require_hex(json.loads(raw)),
+                raw_transactions=_parse_transactions(raw),
                 block_hash=block_hash,
                 state_root=state_root,
             )
@@ -346,8 +344,15 @@ def _require_follows(path: Path, last: JournalBlock | None, block: JournalBlock)
         raise JournalCorrupt(path=str(path), reason=f"block {block.number} is not later than block {last.number}")
 
 
+def _parse_transactions(text: str) -> tuple[str, ...]:
+    stored: object = json.loads(text)
+    if not isinstance(stored, list):
+        raise TypeError("transactions are not a list")
+    return _require_hex(stored)
+
+
 def _require_hex(raw_transactions: Sequence[str]) -> tuple[str, ...]:
     for index, raw in enumerate(raw_transactions):
-        if not isinstance(raw, str) or not _HEX.fullmatch(raw):
+        if not _HEX.fullmatch(raw):
             raise MalformedTransaction(index=index)
     return tuple(raw_transactions)

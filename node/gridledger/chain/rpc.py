@@ -16,7 +16,7 @@ class RpcFailed(Unavailable):
     """The chain answered a call with an error."""
 
     method: str
-    code: int
+    rpc_code: int
     message: str
     data: object
 
@@ -102,11 +102,11 @@ def _request(request_id: int, method: str, params: Sequence[object]) -> dict[str
 
 def _failure(method: str, error: object) -> RpcFailed:
     if not isinstance(error, Mapping):
-        return RpcFailed(method=method, code=0, message=str(error), data=None)
+        return RpcFailed(method=method, rpc_code=0, message=str(error), data=None)
     code = error.get("code")
     return RpcFailed(
         method=method,
-        code=code if isinstance(code, int) else 0,
+        rpc_code=code if isinstance(code, int) else 0,
         message=str(error.get("message", "")),
         data=error.get("data"),
     )

@@ -1,0 +1,80 @@
+"""What the HTTP edge works with: the node's parts, handed in by the wiring."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gridledger.chain.raw_relay import RawRelay
+from gridledger.clock import Clock
+from gridledger.dispatch.model import DispatchDomain
+from gridledger.dispatch.service import DispatchService
+from gridledger.market.order_hash import OrderDomain
+from gridledger.market.service import MarketService
+from gridledger.metering.anchoring import AnchoringService
+from gridledger.metering.service import MeteringService
+from gridledger.store.database import Database
+from gridledger.store.transaction import Transaction
+
+__all__ = ["Bell", "NodeContext", "Services"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The rooms of one transaction."""
+
+    market: MarketService
+    metering: MeteringService
+    anchoring: AnchoringService
+    dispatch: DispatchService
+
+
+class Bell:
+    """Wakes the event streams from any thread when something new has been indexed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+
+    def ring(self) -> None:
+        """Wake everybody who waits."""
+        with self._lock:
+            for loop, event in self._waiting:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at the next ring or after the timeout."""
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            self._waiting.add(entry)
+        try:
+            await asyncio.wait_for(entry[1].wait(), timeout_s)
+        except TimeoutError:
+            pass
+        finally:
+            with self._lock:
+                self._waiting.discard(entry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeContext:
+    """Parts of a running node as the routes see them.
+
+    `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` tells
+    the node that there is something to do.
+    """
+
+    database: Database
+    services: Callable[[Transaction], Services]
+    clock: Clock
+    order_domain: OrderDomain
+    dispatch_domain: DispatchDomain
+    mtu_length_s: int
+    raw_relay: RawRelay
+    role_accounts: frozenset[str]
+    market_facts: Mapping[str, Any]
+    health: Callable[[], tuple[str, ...]]
+    wake: Callable[[], None]
+    bell: Bell

@@ -1,0 +1,79 @@
+"""Dispatch for the grid operator: a resumable event stream, open schedules, and the way back for signed answers."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from gridledger.api.context import NodeContext
+from gridledger.api.schemas import AnswerIn
+from gridledger.dispatch.model import Schedule
+from gridledger.units import parse_utc
+
+__all__ = ["dispatch_routes"]
+
+_EVENTS_PER_READ = 200
+_LONGEST_WAIT_S = 5.0
+
+
+def dispatch_routes(node: NodeContext) -> APIRouter:
+    """Routes under /v1/dispatch."""
+    router = APIRouter(prefix="/v1/dispatch", tags=["dispatch"])
+
+    def read_events(after: int) -> list[dict[str, Any]]:
+        with node.database.read() as tx:
+            return tx.dispatches.events_after(after, _EVENTS_PER_READ)
+
+    async def stream(after: int) -> AsyncIterator[ServerSentEvent]:
+        while True:
+            events = await run_in_threadpool(read_events, after)
+            for event in events:
+                after = event["id"]
+                yield ServerSentEvent(json.dumps(event), id=str(after), event=event["kind"])
+            if not events:
+                await node.bell.wait(_LONGEST_WAIT_S)
+
+    @router.get("/events", response_class=EventSourceResponse)
+    async def get_events(
+        last_event_id: Annotated[int | None, Header(ge=0)] = None,
+        after: Annotated[int, Query(ge=0, description="Start after this event id")] = 0,
+    ) -> EventSourceResponse:
+        """Schedules and answers as server-sent events; `Last-Event-ID` resumes without a gap."""
+        return EventSourceResponse(stream(after if last_event_id is None else last_event_id), ping=15)
+
+    @router.get("/schedules")
+    def get_pending() -> dict[str, Any]:
+        """Schedules still open for an answer."""
+        with node.database.read() as tx:
+            return {"schedules": [_schedule_out(schedule) for schedule in tx.dispatches.pending(node.clock.now())]}
+
+    @router.post("/answers", status_code=202)
+    def post_answer(body: AnswerIn) -> dict[str, Any]:
+        """Relay the grid operator's signed answer to the chain."""
+        with node.database.write() as tx:
+            schedule = node.services(tx).dispatch.answer(
+                body.zone,
+                parse_utc("mtu_start", body.mtu_start),
+                body.to_answer(),
+                body.reason,
+                bytes.fromhex(body.signature[2:]),
+            )
+        node.wake()
+        return {**_schedule_out(schedule), "answer": body.answer, "relayed": True}
+
+    return router
+
+
+def _schedule_out(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "zone": schedule.zone,
+        "mtu_start": schedule.mtu_start,
+        "schedule_hash": schedule.schedule_hash,
+        "traded_wh": schedule.traded_wh,
+        "answer_deadline": schedule.answer_deadline,
+        "state": schedule.state,
+        "reason": schedule.reason,
+    }

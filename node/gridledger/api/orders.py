@@ -1,0 +1,58 @@
+"""Orders: post, read, cancel."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Response
+
+from gridledger.api.context import NodeContext
+from gridledger.api.problems import problem_document
+from gridledger.api.schemas import OrderBatchIn, OrderIn, Signature, Uid, order_out
+from gridledger.errors import GridLedgerError
+
+__all__ = ["order_routes"]
+
+
+def order_routes(node: NodeContext) -> APIRouter:
+    """Routes under /v1/orders."""
+    router = APIRouter(prefix="/v1/orders", tags=["orders"])
+
+    @router.post("", status_code=201)
+    def post_order(body: OrderIn) -> dict[str, Any]:
+        """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
+        with node.database.write() as tx:
+            accepted = node.services(tx).market.accept(body.to_order(), body.signature_bytes(), body.client_id)
+            return order_out(accepted)
+
+    @router.post("/batch", status_code=200)
+    def post_orders(body: OrderBatchIn) -> dict[str, Any]:
+        """Accept or refuse each order on its own, in order; one result per order."""
+        results: list[dict[str, Any]] = []
+        with node.database.write() as tx:
+            market = node.services(tx).market
+            for item in body.orders:
+                try:
+                    accepted = market.accept(item.to_order(), item.signature_bytes(), item.client_id)
+                    results.append({"status": 201, "order": order_out(accepted)})
+                except GridLedgerError as error:
+                    problem = problem_document(error)
+                    results.append({"status": problem["status"], "problem": problem})
+        return {"results": results}
+
+    @router.get("/{uid}")
+    def get_order(uid: Annotated[Uid, Path()]) -> dict[str, Any]:
+        """An accepted order, its state and receipt."""
+        with node.database.read() as tx:
+            return order_out(node.services(tx).market.order(uid))
+
+    @router.delete("/{uid}")
+    def delete_order(
+        uid: Annotated[Uid, Path()],
+        gridledger_signature: Annotated[Signature, Header(description="EIP-712 `Cancel` signed by the owner")],
+        response: Response,
+    ) -> dict[str, Any]:
+        """Cancel an open order before its gate closes."""
+        response.headers["Cache-Control"] = "no-store"
+        with node.database.write() as tx:
+            return order_out(node.services(tx).market.cancel(uid, bytes.fromhex(gridledger_signature[2:])))
+
+    return router

@@ -1,0 +1,76 @@
+"""The one place that turns typed errors into HTTP: RFC 9457 problem+json."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gridledger.errors import GridLedgerError
+
+__all__ = ["install_problem_handlers", "problem_document"]
+
+_STATUS = {"invalid": 422, "forbidden": 403, "missing": 404, "conflict": 409, "unavailable": 503, "internal": 500}
+_TYPE_PREFIX = "urn:gridledger:problem:"
+_log = structlog.get_logger(__name__)
+
+
+def problem_document(error: GridLedgerError) -> dict[str, Any]:
+    """The problem of a typed error, its failing values as members."""
+    return {
+        "type": _TYPE_PREFIX + error.code(),
+        "title": error.title(),
+        "status": _STATUS[error.category],
+        "detail": str(error),
+        **{name: value for name, value in error.values().items() if name not in ("type", "title", "status", "detail")},
+    }
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of the application as a problem."""
+    app.add_exception_handler(GridLedgerError, _typed_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected_error)
+
+
+def _answer(status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(document, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+async def _typed_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GridLedgerError)
+    document = problem_document(error)
+    return _answer(document["status"], document)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    places = [
+        {"field": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]} for item in error.errors()[:20]
+    ]
+    return _answer(
+        422,
+        {
+            "type": _TYPE_PREFIX + "request-malformed",
+            "title": "The request does not have the documented form",
+            "status": 422,
+            "detail": "; ".join(f"{place['field']}: {place['reason']}" for place in places),
+            "errors": places,
+        },
+    )
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
+    return _answer(error.status_code, document, dict(error.headers or {}))
+
+
+async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("unexpected_error", exc_info=error)
+    return _answer(
+        500, {"type": _TYPE_PREFIX + "internal", "title": "The node failed unexpectedly", "status": 500}
+    )

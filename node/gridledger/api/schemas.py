@@ -1,0 +1,150 @@
+"""Shapes of requests and answers. Decimal texts are converted once, here, and refused if they are not exact."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from eth_utils.address import to_checksum_address
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gridledger.dispatch.model import Answer
+from gridledger.market.model import Order, Pricing, Product, Side
+from gridledger.market.ports import AcceptedOrder
+from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX, check_range, parse_decimal, parse_utc
+
+__all__ = [
+    "Address",
+    "AnswerIn",
+    "DecimalText",
+    "OrderBatchIn",
+    "OrderIn",
+    "RawTransactionIn",
+    "ReadingsIn",
+    "Signature",
+    "Uid",
+    "checksum",
+    "order_out",
+]
+
+Address = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{130}$")]
+Uid = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
+DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,9})?$")]
+UtcText = Annotated[str, StringConstraints(min_length=20, max_length=25)]
+PRICE_DECIMALS, ENERGY_DECIMALS = 3, 3  # cents/kWh -> cents/MWh, kWh -> Wh
+
+
+@lru_cache(maxsize=10_000)
+def checksum(address: str) -> str:
+    """The address in EIP-55 form."""
+    return str(to_checksum_address(address))
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OrderIn(_Strict):
+    """A signed order. The signature covers the integers the texts stand for, see `GET /v1/market`."""
+
+    owner: Address
+    meter: Annotated[int, Field(ge=1, le=UINT32_MAX, strict=True)]
+    side: Literal["buy", "sell"]
+    product: Literal["any", "low_carbon"] = "any"
+    pricing: Literal["limit", "pegged"] = "limit"
+    first_mtu_start: UtcText
+    last_mtu_start: UtcText | None = None
+    quantity_kwh: DecimalText
+    price_cents_per_kwh: DecimalText
+    expiry: UtcText
+    salt: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+    signature: Signature
+    client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+
+    def to_order(self) -> Order:
+        """The order in integers. Raises NotExact, NotUtc, OutOfRange."""
+        first = parse_utc("first_mtu_start", self.first_mtu_start)
+        last = first if self.last_mtu_start is None else parse_utc("last_mtu_start", self.last_mtu_start)
+        limit = parse_decimal("price_cents_per_kwh", self.price_cents_per_kwh, PRICE_DECIMALS)
+        quantity = parse_decimal("quantity_kwh", self.quantity_kwh, ENERGY_DECIMALS)
+        return Order(
+            owner=checksum(self.owner),
+            meter=self.meter,
+            side=Side.BUY if self.side == "buy" else Side.SELL,
+            product=Product.ANY if self.product == "any" else Product.LOW_CARBON,
+            pricing=Pricing.LIMIT if self.pricing == "limit" else Pricing.PEGGED,
+            first_mtu_start=check_range("first_mtu_start", first, 0, UINT32_MAX),
+            last_mtu_start=check_range("last_mtu_start", last, 0, UINT32_MAX),
+            quantity_wh=check_range("quantity_kwh", quantity, 0, UINT64_MAX),
+            limit_cents_per_mwh=check_range("price_cents_per_kwh", limit, INT64_MIN, INT64_MAX),
+            expiry=check_range("expiry", parse_utc("expiry", self.expiry), 0, UINT32_MAX),
+            salt=check_range("salt", int(self.salt), 0, UINT64_MAX),
+        )
+
+    def signature_bytes(self) -> bytes:
+        """The 65 bytes r, s, v."""
+        return bytes.fromhex(self.signature[2:])
+
+
+class OrderBatchIn(_Strict):
+    """Orders of several owners, posted by a gateway; each is accepted or refused on its own, in the given order."""
+
+    orders: Annotated[list[OrderIn], Field(min_length=1, max_length=500)]
+
+
+class ReadingsIn(_Strict):
+    """Signed readings as JWS compact texts; each is accepted or refused on its own."""
+
+    readings: Annotated[
+        list[Annotated[str, StringConstraints(max_length=2048)]], Field(min_length=1, max_length=500)
+    ]
+
+
+class RawTransactionIn(_Strict):
+    """A signed EIP-1559 transaction, 0x hex."""
+
+    raw_transaction: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$", max_length=262_146)]
+
+
+class AnswerIn(_Strict):
+    """The grid operator's signed answer to a schedule (EIP-712 struct `DispatchAnswer`)."""
+
+    zone: Annotated[int, Field(ge=1, le=UINT32_MAX, strict=True)]
+    mtu_start: UtcText
+    answer: Literal["acknowledged", "curtailed"]
+    reason: Annotated[int, Field(ge=0, le=65_535, strict=True)] = 0
+    signature: Signature
+
+    def to_answer(self) -> Answer:
+        """The contract's number of the answer."""
+        return Answer.ACKNOWLEDGED if self.answer == "acknowledged" else Answer.CURTAILED
+
+
+def order_out(accepted: AcceptedOrder) -> dict[str, Any]:
+    """An accepted order with its receipt."""
+    order, receipt = accepted.signed.order, accepted.receipt
+    return {
+        "uid": accepted.signed.uid,
+        "owner": order.owner,
+        "meter": order.meter,
+        "zone": accepted.zone,
+        "side": order.side.name.lower(),
+        "product": order.product.name.lower(),
+        "pricing": order.pricing.name.lower(),
+        "first_mtu_start": order.first_mtu_start,
+        "last_mtu_start": order.last_mtu_start,
+        "quantity_wh": order.quantity_wh,
+        "limit_cents_per_mwh": order.limit_cents_per_mwh,
+        "expiry": order.expiry,
+        "salt": str(order.salt),
+        "state": accepted.state,
+        "state_reason": accepted.state_reason,
+        "filled_wh": accepted.filled_wh,
+        "client_id": accepted.client_id,
+        "receipt": {
+            "order_uid": receipt.order_uid,
+            "running_number": receipt.running_number,
+            "received_at": receipt.received_at,
+            "block_hash": receipt.block_hash,
+            "signature": receipt.signature,
+        },
+    }

@@ -1,0 +1,123 @@
+"""The node's heartbeat: does whatever is due, one small transaction at a time, until nothing is.
+
+What is due follows from the database alone, so a node that was killed continues where its last transaction ended.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from gridledger.api.context import Services
+from gridledger.chain.sender import Sender
+from gridledger.clock import Clock
+from gridledger.dispatch.model import ScheduleState
+from gridledger.market.model import MtuPhase, OrderState
+from gridledger.market.ports import MtuRecord
+from gridledger.relay import OutboxRow
+from gridledger.store.database import Database
+from gridledger.store.transaction import Transaction
+
+__all__ = ["Engine", "note_refusal"]
+
+_log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """Closes gates, matches, anchors and settles as time passes."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sender: Sender,
+        clock: Clock,
+        services: Callable[[Transaction], Services],
+        mtu_length_s: int,
+        anchor_delay_s: int,
+    ) -> None:
+        self._database = database
+        self._sender = sender
+        self._clock = clock
+        self._services = services
+        self._mtu_length_s = mtu_length_s
+        self._anchor_delay_s = anchor_delay_s
+
+    def run_until_idle(self) -> None:
+        """Do everything that is due now."""
+        while self._sender.step() or self._advance():
+            pass
+
+    def _advance(self) -> bool:
+        """Start the next due tasks in one transaction; returns whether there were any."""
+        with self._database.write() as tx:
+            services = self._services(tx)
+            tasks = (self._close_gates, self._match, self._anchor, self._settle)
+            return any([task(tx, services) for task in tasks])
+
+    def _close_gates(self, tx: Transaction, services: Services) -> bool:
+        now = self._clock.now()
+        due = [
+            (zone, mtu_start)
+            for zone, mtu_start in tx.orders.unlisted_mtus(now, tx.directory.longest_gate_closure_s())
+            if mtu_start - tx.directory.policy_at(mtu_start).gate_closure_s <= now
+        ]
+        for zone, mtu_start in due:
+            services.market.close_gate(zone, mtu_start)
+        return bool(due)
+
+    def _match(self, tx: Transaction, services: Services) -> bool:
+        listed = tx.mtus.in_phase(MtuPhase.LISTED)
+        for record in listed:
+            services.market.match(record.zone, record.mtu_start)
+        return bool(listed)
+
+    def _anchor(self, tx: Transaction, services: Services) -> bool:
+        """Anchor an MTU's readings once all its meters have reported, or the delay has passed."""
+        now, done = self._clock.now(), False
+        for zone, mtu_start in tx.readings.unanchored_mtus():
+            mtu_end = mtu_start + self._mtu_length_s
+            complete = tx.readings.missing_count(zone, mtu_start) == 0
+            if now >= mtu_end and (complete or now >= mtu_end + self._anchor_delay_s):
+                services.anchoring.anchor(zone, mtu_start)
+                done = True
+        return done
+
+    def _settle(self, tx: Transaction, services: Services) -> bool:
+        done = False
+        for record in tx.mtus.in_phase(MtuPhase.CLEARED):
+            proceeds = self._proceeds(tx, record)
+            if proceeds is None or tx.mtus.is_settling(record.zone, record.mtu_start):
+                continue
+            metered_wh = tx.readings.anchored_net_wh(record.zone, record.mtu_start) if proceeds else None
+            done |= services.market.settle(record.zone, record.mtu_start, metered_wh)
+        return done
+
+    def _proceeds(self, tx: Transaction, record: MtuRecord) -> bool | None:
+        """Whether the dispatch proceeds; None while it may still be answered."""
+        schedule = tx.dispatches.find(record.zone, record.mtu_start)
+        if schedule is None:
+            return None
+        if schedule.state is not ScheduleState.PENDING:
+            return schedule.state is ScheduleState.ACKNOWLEDGED
+        if self._clock.now() <= schedule.answer_deadline:
+            return None
+        return tx.directory.policy_at(record.mtu_start).proceed_without_answer
+
+
+def note_refusal(tx: Transaction, row: OutboxRow, reason: str) -> None:
+    """What a command the contracts refused means for the tasks that submitted it."""
+    _log.error("command_refused", kind=row.kind, zone=row.zone, mtu_start=row.mtu_start, reason=reason)
+    if row.zone is None or row.mtu_start is None:
+        return
+    key = (row.zone, row.mtu_start)
+    match row.kind:
+        case "SubmitClearing":
+            tx.mtus.move(*key, "clearing_refused", reason)
+            tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.UNMATCHED)
+        case "CommitBook":
+            tx.mtus.move(*key, "start_passed", reason)
+            tx.orders.move_listed(*key, OrderState.OPEN, OrderState.UNMATCHED)
+        case "RelayAnswer":
+            tx.dispatches.mark_unanswered(*key)
+        case "SettlePositions":
+            tx.mtus.note_failure(*key, reason)

@@ -1,0 +1,319 @@
+"""A running node: embedded chain, database, sender, engine and API put together."""
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+from gridledger.api.application import create_application
+from gridledger.api.context import Bell, NodeContext
+from gridledger.app.engine import Engine, note_refusal
+from gridledger.app.node_clock import NodeClock
+from gridledger.app.services import OperatorReceipts, ServiceFactory
+from gridledger.chain.client import ChainClient
+from gridledger.chain.commands import CommandEncoder
+from gridledger.chain.compiler import Artifacts, load_artifacts
+from gridledger.chain.deployment import (
+    Deployment,
+    DeploymentMismatch,
+    load_deployment,
+    record_deployment,
+    save_deployment,
+    signed_plan,
+    verify_deployment,
+)
+from gridledger.chain.embedded import EmbeddedChain
+from gridledger.chain.indexer import Indexer
+from gridledger.chain.keys import Keystore
+from gridledger.chain.market_config import MarketConfig, load_market
+from gridledger.chain.plan import contract_addresses
+from gridledger.chain.raw_relay import RawRelay
+from gridledger.chain.roles import Role
+from gridledger.chain.sender import Sender
+from gridledger.chain.toolchain import find_anvil
+from gridledger.dispatch.model import DispatchDomain
+from gridledger.errors import GridLedgerError
+from gridledger.market.order_hash import OrderDomain
+from gridledger.market.service import MarketSettings
+from gridledger.metering.salts import RandomSalts, SeededSalts
+from gridledger.store.database import Database
+
+__all__ = ["Node", "NodeFolder"]
+
+ANCHOR_DELAY_S = 120
+_LONGEST_UNMINED_S = 600
+_TICK_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeFolder:
+    """Where a node keeps its things."""
+
+    path: Path
+
+    @property
+    def market(self) -> Path:
+        """The market's fixed facts."""
+        return self.path / "market.json"
+
+    @property
+    def deployment(self) -> Path:
+        """Record of the deployed contracts."""
+        return self.path / "deployment.json"
+
+    @property
+    def database(self) -> Path:
+        """The node's database."""
+        return self.path / "node.db"
+
+    @property
+    def chain(self) -> Path:
+        """The embedded chain's journal."""
+        return self.path / "chain"
+
+    @property
+    def keys(self) -> Path:
+        """Encrypted keystore files."""
+        return self.path / "keys"
+
+    @property
+    def clock_socket(self) -> Path:
+        """Private socket that moves a simulated clock."""
+        return self.path / "clock.sock"
+
+    @property
+    def log(self) -> Path:
+        """What the node process prints."""
+        return self.path / "node.log"
+
+
+class _ChainBlocks:
+    """Block maker over the embedded chain."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self._chain = chain
+
+    def make_block(self, time_s: int, raw_transactions: Sequence[str]) -> None:
+        head = self._chain.head()
+        mined = self._chain.mine(max(time_s, head.time_s + 1 if head else time_s), raw_transactions)
+        for refused in mined.refused:
+            _log.warning("transaction_left_out", block=mined.number, index=refused.index, message=refused.message)
+
+
+class Node:
+    """Everything one node process holds. `start` brings it up, `close` takes it down; nothing is lost between."""
+
+    def __init__(self, folder: NodeFolder, *, simulated: bool, chain_port: int | None = None) -> None:
+        self._folder = folder
+        self._simulated = simulated
+        self._chain_port = chain_port
+        self._closing = contextlib.ExitStack()
+        self._due = threading.Event()
+        self._engine_lock = threading.Lock()
+        self._failure: GridLedgerError | None = None
+
+    def start(self) -> None:
+        """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
+
+        Raises the typed errors of chain and store; the node is closed then.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the heartbeat and release everything."""
+        self._closing.close()
+
+    @property
+    def application(self) -> FastAPI:
+        """The HTTP API."""
+        return self._application
+
+    @property
+    def chain_url(self) -> str:
+        """JSON-RPC endpoint of the embedded chain."""
+        return self._chain.url
+
+    @property
+    def now(self) -> int:
+        """The node's present time."""
+        return self._clock.now()
+
+    def advance(self, moment: int) -> int:
+        """Move a simulated clock and do everything that is due by then; returns the present time."""
+        with self._engine_lock:
+            self._clock.move_to(moment)
+            self._run_engine()
+            return self._clock.now()
+
+    def _start(self) -> None:
+        folder = self._folder
+        config = load_market(folder.market)
+        artifacts = load_artifacts()
+        keystore = Keystore(folder.keys)
+        self._chain = EmbeddedChain(
+            folder.chain,
+            anvil=find_anvil(),
+            chain_id=config.chain_id,
+            genesis_time_s=config.genesis_time_s,
+            port=self._chain_port,
+        )
+        self._chain.start()
+        self._closing.callback(self._chain.stop)
+        deployment = self._deployed(config, artifacts, keystore)
+        self._database = Database(folder.database)
+        self._closing.callback(self._database.close)
+        client = ChainClient(self._chain.url, artifacts, deployment.addresses)
+        verify_deployment(client, deployment)
+        indexer = Indexer(client, self._database, note_refusal)
+        self._clock = NodeClock(self._database, config.genesis_time_s, simulated=self._simulated)
+        self._wire(config, deployment, client, keystore, indexer)
+        indexer.catch_up()
+        self._run_engine()
+        if not self._simulated:
+            self._start_heartbeat()
+
+    def _deployed(self, config: MarketConfig, artifacts: Artifacts, keystore: Keystore) -> Deployment:
+        """The folder's deployment; a new chain gets one in its first block."""
+        known = load_deployment(self._folder.deployment)
+        if known is not None:
+            return known
+        deployer = keystore.load("deployer")
+        client = ChainClient(self._chain.url, artifacts, contract_addresses(deployer.address))
+        head = self._chain.head()
+        if head is None:
+            plan = signed_plan(artifacts, config.deployment_parameters(), deployer, config.chain_id)
+            head = self._chain.mine(config.genesis_time_s + 1, plan)
+        elif client.nonce(deployer.address) == 0:
+            raise DeploymentMismatch(field="deployer", expected=deployer.address, found="a chain of another deployer")
+        deployment = record_deployment(client, artifacts, deployer.address, 1)
+        save_deployment(self._folder.deployment, deployment)
+        return deployment
+
+    def _wire(
+        self, config: MarketConfig, deployment: Deployment, client: ChainClient, keystore: Keystore, indexer: Indexer
+    ) -> None:
+        keys = {role: keystore.load(role.name.lower()) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
+        order_domain = OrderDomain(
+            chain_id=config.chain_id, trading_contract=deployment.addresses["EnergyTrading"]
+        )
+        dispatch_domain = DispatchDomain(
+            chain_id=config.chain_id, dispatching_contract=deployment.addresses["EnergyDispatching"]
+        )
+        services = ServiceFactory(
+            market_settings=MarketSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
+            dispatch_domain=dispatch_domain,
+            clock=self._clock,
+            encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
+            receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
+            salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
+        )
+        sender = Sender(
+            client=client,
+            database=self._database,
+            indexer=indexer,
+            block_maker=_ChainBlocks(self._chain),
+            clock=self._clock,
+            keys={key.address: key for key in keys.values()},
+            on_refused=note_refusal,
+        )
+        self._engine = Engine(
+            database=self._database,
+            sender=sender,
+            clock=self._clock,
+            services=services,
+            mtu_length_s=config.mtu_length_s,
+            anchor_delay_s=ANCHOR_DELAY_S,
+        )
+        self._bell = Bell()
+        self._application = create_application(
+            NodeContext(
+                database=self._database,
+                services=services,
+                clock=self._clock,
+                order_domain=order_domain,
+                dispatch_domain=dispatch_domain,
+                mtu_length_s=config.mtu_length_s,
+                raw_relay=RawRelay(client, deployment.addresses),
+                role_accounts=frozenset(config.accounts.values()),
+                market_facts=_market_facts(config, deployment),
+                health=self._health,
+                wake=self._due.set,
+                bell=self._bell,
+            )
+        )
+
+    def _run_engine(self) -> None:
+        self._engine.run_until_idle()
+        self._bell.ring()
+
+    def _start_heartbeat(self) -> None:
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.is_set():
+                self._due.wait(_TICK_S)
+                self._due.clear()
+                try:
+                    with self._engine_lock:
+                        self._run_engine()
+                    self._failure = None
+                except GridLedgerError as error:
+                    self._failure = error
+                    _log.error("heartbeat_failed", error=str(error))
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+
+        def finish() -> None:
+            stop.set()
+            self._due.set()
+            thread.join(timeout=30)
+
+        self._closing.callback(finish)
+
+    def _health(self) -> tuple[str, ...]:
+        reasons: list[str] = []
+        if self._failure is not None:
+            reasons.append(str(self._failure))
+        with self._database.read() as tx:
+            oldest = tx.outbox.oldest_open_at()
+        if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
+            reasons.append(f"a transaction waits since {oldest}")
+        return tuple(reasons)
+
+
+
+def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:
+    return {
+        "chain_id": deployment.chain_id,
+        "genesis_hash": deployment.genesis_hash,
+        "contracts": dict(deployment.addresses),
+        "code_hashes": dict(deployment.code_hashes),
+        "mtu_length_s": config.mtu_length_s,
+        "accounts": dict(config.accounts),
+        "order_domain": {
+            "name": "gridledger",
+            "version": "1",
+            "chainId": deployment.chain_id,
+            "verifyingContract": deployment.addresses["EnergyTrading"],
+        },
+        "dispatch_domain": {
+            "name": "gridledger-dispatch",
+            "version": "1",
+            "chainId": deployment.chain_id,
+            "verifyingContract": deployment.addresses["EnergyDispatching"],
+        },
+        "embedded_chain": True,
+        "promise": "On the embedded chain the node also orders blocks: tampering is detectable by the block hashes in "
+        "everybody's receipts, not impossible.",
+    }

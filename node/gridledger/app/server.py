@@ -1,0 +1,83 @@
+"""Runs a node as a process: HTTP on one port, the chain on another, the simulated clock on a private socket."""
+
+import contextlib
+import errno
+import json
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from gridledger.app.clock_socket import serve_clock
+from gridledger.app.node import Node, NodeFolder
+from gridledger.errors import Unavailable
+
+__all__ = ["ApiPortInUse", "ServeOptions", "serve"]
+
+
+@dataclass(kw_only=True, eq=False)
+class ApiPortInUse(Unavailable):
+    """Another process listens on the API's port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How to serve: port 0 means any free one; a simulated clock only moves by the private socket."""
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    chain_port: int | None = None
+    simulated_clock: bool = False
+
+
+def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
+    """Serve until interrupted. Raises the typed errors of the node's parts before the first request is taken."""
+    _configure_logs()
+    folder = NodeFolder(options.folder)
+    with contextlib.ExitStack() as closing:
+        listener = closing.enter_context(_listen(options.host, options.port))
+        node = Node(folder, simulated=options.simulated_clock, chain_port=options.chain_port)
+        node.start()
+        closing.callback(node.close)
+        if options.simulated_clock:
+            closing.enter_context(serve_clock(folder.clock_socket, node.advance))
+        host, port = listener.getsockname()[:2]
+        announce(json.dumps({"api": f"http://{host}:{port}", "chain": node.chain_url, "now": node.now}))
+        config = uvicorn.Config(
+            node.application, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="off"
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ApiPortInUse(host=host, port=port) from None
+        raise
+    return listener
+
+
+def _configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,97 @@
+"""Rooms wired to the repositories of one transaction."""
+
+from dataclasses import dataclass
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from gridledger.api.context import Services
+from gridledger.chain.commands import Command, CommandEncoder
+from gridledger.clock import Clock
+from gridledger.dispatch.model import DispatchDomain
+from gridledger.dispatch.service import DispatchService
+from gridledger.market.order_hash import OrderDomain
+from gridledger.market.receipts import receipt_typed_data
+from gridledger.market.service import MarketService, MarketSettings
+from gridledger.metering.anchoring import AnchoringService
+from gridledger.metering.ports import Salts
+from gridledger.metering.service import MeteringService
+from gridledger.store.transaction import Transaction
+
+__all__ = ["OperatorReceipts", "OutboxLedger", "ServiceFactory"]
+
+
+class OutboxLedger:
+    """Keeps commands in the outbox of the transaction they belong to."""
+
+    def __init__(self, encoder: CommandEncoder, tx: Transaction, clock: Clock) -> None:
+        self._encoder = encoder
+        self._tx = tx
+        self._clock = clock
+
+    def submit(self, command: Command) -> None:
+        """Encode and keep a command."""
+        call = self._encoder.encode(command)
+        self._tx.outbox.add(
+            kind=call.kind,
+            signer=call.signer,
+            to_address=call.to_address,
+            data=call.data,
+            zone=call.zone,
+            mtu_start=call.mtu_start,
+            created_at=self._clock.now(),
+        )
+
+
+class OperatorReceipts:
+    """Signs receipts with the market operator's key."""
+
+    def __init__(self, key: LocalAccount, domain: OrderDomain) -> None:
+        self._key = key
+        self._domain = domain
+
+    def sign(self, order_uid: str, running_number: int, received_at: int, block_hash: str) -> str:
+        """EIP-712 signature over the receipt, 0x hex."""
+        document = receipt_typed_data(self._domain, order_uid, running_number, received_at, block_hash)
+        signed = Account.sign_message(encode_typed_data(full_message=document), self._key.key)
+        return "0x" + bytes(signed.signature).hex()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceFactory:
+    """Builds the rooms for a transaction."""
+
+    market_settings: MarketSettings
+    dispatch_domain: DispatchDomain
+    clock: Clock
+    encoder: CommandEncoder
+    receipts: OperatorReceipts
+    salts: Salts
+
+    def __call__(self, tx: Transaction) -> Services:
+        """Rooms over the repositories of `tx`."""
+        ledger = OutboxLedger(self.encoder, tx, self.clock)
+        metering = MeteringService(
+            directory=tx.readings,
+            store=tx.readings,
+            clock=self.clock,
+            salts=self.salts,
+            mtu_length_s=self.market_settings.mtu_length_s,
+        )
+        return Services(
+            market=MarketService(
+                settings=self.market_settings,
+                clock=self.clock,
+                directory=tx.directory,
+                orders=tx.orders,
+                mtus=tx.mtus,
+                ledger=ledger,
+                receipts=self.receipts,
+            ),
+            metering=metering,
+            anchoring=AnchoringService(metering=metering, store=tx.readings, ledger=ledger),
+            dispatch=DispatchService(
+                domain=self.dispatch_domain, clock=self.clock, schedules=tx.dispatches, ledger=ledger
+            ),
+        )

@@ -1,0 +1,133 @@
+"""A deployed market: where its contracts are, what code they run, and that it is still the same one."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from gridledger.chain.client import ChainClient
+from gridledger.chain.compiler import Artifacts
+from gridledger.chain.plan import CONTRACTS, DeploymentParameters, contract_addresses, deployment_steps
+from gridledger.errors import Conflict, Unavailable
+
+__all__ = [
+    "Deployment",
+    "DeploymentFailed",
+    "DeploymentMismatch",
+    "load_deployment",
+    "record_deployment",
+    "save_deployment",
+    "signed_plan",
+    "verify_deployment",
+]
+
+CREATION_GAS = 12_000_000
+CALL_GAS = 1_000_000
+
+
+@dataclass(kw_only=True, eq=False)
+class DeploymentFailed(Unavailable):
+    """A step of the deployment plan did not succeed."""
+
+    step: str
+
+
+@dataclass(kw_only=True, eq=False)
+class DeploymentMismatch(Conflict):
+    """The chain does not hold the deployment this folder belongs to."""
+
+    field: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """Record of a deployment; hashes are keccak-256 of the deployed code."""
+
+    chain_id: int
+    genesis_hash: str
+    block_number: int
+    deployer: str
+    addresses: Mapping[str, str]
+    code_hashes: Mapping[str, str]
+    compiler_version: str
+    compiler_settings: Mapping[str, Any]
+    source_sha256: str
+
+
+def signed_plan(
+    artifacts: Artifacts, parameters: DeploymentParameters, deployer: LocalAccount, chain_id: int
+) -> tuple[str, ...]:
+    """The whole plan as signed transactions, 0x hex, in order, from the deployer's nonce 0."""
+    raw: list[str] = []
+    for nonce, step in enumerate(deployment_steps(artifacts, parameters, deployer.address)):
+        transaction: dict[str, Any] = {
+            "chainId": chain_id,
+            "nonce": nonce,
+            "gas": CREATION_GAS if step.to is None else CALL_GAS,
+            "maxFeePerGas": 0,
+            "maxPriorityFeePerGas": 0,
+            "value": 0,
+            "data": "0x" + step.data.hex(),
+        }
+        if step.to is not None:
+            transaction["to"] = step.to
+        raw.append("0x" + bytes(deployer.sign_transaction(transaction).raw_transaction).hex())
+    return tuple(raw)
+
+
+def record_deployment(
+    client: ChainClient, artifacts: Artifacts, deployer: str, block_number: int
+) -> Deployment:
+    """Read back what was deployed. Raises DeploymentFailed if a contract is missing."""
+    addresses = contract_addresses(deployer)
+    empty = client.code_hash(deployer)
+    code_hashes = {name: client.code_hash(addresses[name]) for name in CONTRACTS}
+    for name, code_hash in code_hashes.items():
+        if code_hash == empty:
+            raise DeploymentFailed(step=f"create {name}")
+    return Deployment(
+        chain_id=client.chain_id(),
+        genesis_hash=client.genesis_hash(),
+        block_number=block_number,
+        deployer=deployer,
+        addresses=addresses,
+        code_hashes=code_hashes,
+        compiler_version=artifacts.compiler_version,
+        compiler_settings=artifacts.settings,
+        source_sha256=artifacts.input_sha256,
+    )
+
+
+def verify_deployment(client: ChainClient, deployment: Deployment) -> None:
+    """Check chain id, genesis and every code hash. Raises DeploymentMismatch."""
+    _require_same("chain id", str(deployment.chain_id), str(client.chain_id()))
+    _require_same("genesis hash", deployment.genesis_hash, client.genesis_hash())
+    for name, code_hash in deployment.code_hashes.items():
+        _require_same(f"code of {name}", code_hash, client.code_hash(deployment.addresses[name]))
+
+
+def save_deployment(path: Path, deployment: Deployment) -> None:
+    """Write the record; a crash leaves no half file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(asdict(deployment), indent=1, sort_keys=True) + "\n")
+    os.replace(temporary, path)
+
+
+def load_deployment(path: Path) -> Deployment | None:
+    """The record, or None where there is none."""
+    if not path.exists():
+        return None
+    return Deployment(**json.loads(path.read_text()))
+
+
+def _require_same(field: str, expected: str, found: str) -> None:
+    if expected != found:
+        raise DeploymentMismatch(field=field, expected=expected, found=found)
+
+

@@ -1,0 +1,79 @@
+"""Brings the database up to the chain: each block with its events, projections and outcomes in one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gridledger.chain.client import BlockContents, ChainClient, TransactionOutcome
+from gridledger.chain.ports import RelayDatabase, RelayTransaction
+from gridledger.errors import Conflict
+from gridledger.relay import OutboxRow
+
+__all__ = ["ChainForked", "Indexer"]
+
+OnRefused = Callable[[RelayTransaction, OutboxRow, str], None]
+
+
+@dataclass(kw_only=True, eq=False)
+class ChainForked(Conflict):
+    """The chain's history is not the one that was indexed."""
+
+    block_number: int
+    indexed_parent: str
+    found_parent: str
+
+
+class Indexer:
+    """Reads blocks in order. Indexing is idempotent: it always starts at the block after the indexed tip."""
+
+    def __init__(self, client: ChainClient, database: RelayDatabase, on_refused: OnRefused) -> None:
+        self._client = client
+        self._database = database
+        self._on_refused = on_refused
+
+    def catch_up(self) -> int:
+        """Index every block up to the head; returns how many. Raises ChainForked."""
+        with self._database.read() as tx:
+            tip = tx.chain_log.tip()
+        number = 0 if tip is None else tip.number + 1
+        head = self._client.head_number()
+        count = 0
+        for wanted in range(number, head + 1):
+            contents = self._client.block(wanted)
+            if tip is not None and contents.block.parent_hash != tip.block_hash:
+                raise ChainForked(
+                    block_number=wanted, indexed_parent=tip.block_hash, found_parent=contents.block.parent_hash
+                )
+            self._index(contents)
+            tip = contents.block
+            count += 1
+        return count
+
+    def _index(self, contents: BlockContents) -> None:
+        reasons = {outcome.transaction_hash: self._reason(outcome) for outcome in contents.outcomes}
+        with self._database.write() as tx:
+            tx.index_block(contents.block, contents.events)
+            for outcome in contents.outcomes:
+                row = tx.outbox.find(outcome.transaction_hash)
+                if row is None:
+                    continue
+                reason = reasons[outcome.transaction_hash]
+                tx.outbox.mark_outcome(
+                    row.id,
+                    succeeded=outcome.succeeded,
+                    block_number=outcome.block_number,
+                    gas_used=outcome.gas_used,
+                    error=reason,
+                )
+                if reason is not None:
+                    self._on_refused(tx, row, reason)
+
+    def _reason(self, outcome: TransactionOutcome) -> str | None:
+        """Why a transaction reverted, as far as running it again on the present state tells."""
+        if outcome.succeeded:
+            return None
+        with self._database.read() as tx:
+            row = tx.outbox.find(outcome.transaction_hash)
+        if row is None:
+            return "reverted"
+        error = self._client.simulate(row.signer, row.to_address, row.data)
+        return "reverted" if error is None else str(error)

@@ -1,0 +1,131 @@
+"""Signs what is ready, keeps the bytes, and sends them until the chain shows their outcome.
+
+Decisions come from receipts and account nonces, never from an error text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from eth_account.signers.local import LocalAccount
+
+from gridledger.chain.client import ChainClient
+from gridledger.chain.indexer import Indexer, OnRefused
+from gridledger.chain.keys import KeyMissing
+from gridledger.chain.ports import BlockMaker, RelayDatabase
+from gridledger.clock import Clock
+from gridledger.relay import OutboxRow, OutboxState
+
+__all__ = ["SENDER_GAS", "Sender"]
+
+SENDER_GAS = 2**24
+_MOST_PER_BLOCK = 64
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Signed:
+    row: OutboxRow
+    nonce: int
+    raw: bytes
+    transaction_hash: str
+
+
+class Sender:
+    """Moves outbox rows from ready to their outcome. One sender per process; it owns the nonces of its keys."""
+
+    def __init__(
+        self,
+        *,
+        client: ChainClient,
+        database: RelayDatabase,
+        indexer: Indexer,
+        block_maker: BlockMaker,
+        clock: Clock,
+        keys: Mapping[str, LocalAccount],
+        on_refused: OnRefused,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._indexer = indexer
+        self._block_maker = block_maker
+        self._clock = clock
+        self._keys = keys
+        self._on_refused = on_refused
+        self._chain_id = client.chain_id()
+
+    def step(self) -> bool:
+        """Sign all ready rows, include all signed rows in a block and index it; returns whether anything moved."""
+        signed_any = self._sign_ready()
+        with self._database.read() as tx:
+            waiting = tx.outbox.in_state(OutboxState.SIGNED, _MOST_PER_BLOCK)
+            tip = tx.chain_log.tip()
+        if not waiting:
+            return signed_any
+        time_s = max(self._clock.now(), tip.time_s + 1 if tip else 0)
+        self._block_maker.make_block(time_s, ["0x" + (row.raw or b"").hex() for row in waiting])
+        self._indexer.catch_up()
+        return self._give_up_overtaken(waiting)
+
+    def _sign_ready(self) -> bool:
+        with self._database.read() as tx:
+            ready = tx.outbox.in_state(OutboxState.READY, _MOST_PER_BLOCK)
+            highest_nonces = {signer: tx.outbox.highest_nonce(signer) for signer in {row.signer for row in ready}}
+        if not ready:
+            return False
+        nonces = {
+            signer: max(self._client.nonce(signer), 0 if highest is None else highest + 1)
+            for signer, highest in highest_nonces.items()
+        }
+        signed: list[_Signed] = []
+        rejected: list[tuple[OutboxRow, str]] = []
+        for row in ready:
+            error = self._client.simulate(row.signer, row.to_address, row.data)
+            if error is not None:
+                _log.warning("command_rejected", kind=row.kind, row=row.id, error=str(error))
+                rejected.append((row, str(error)))
+                continue
+            signed.append(self._sign(row, nonces[row.signer]))
+            nonces[row.signer] += 1
+        with self._database.write() as tx:
+            for item in signed:
+                tx.outbox.mark_signed(
+                    item.row.id, nonce=item.nonce, raw=item.raw, transaction_hash=item.transaction_hash
+                )
+            for row, reason in rejected:
+                tx.outbox.mark_rejected(row.id, reason)
+                self._on_refused(tx, row, reason)
+        return True
+
+    def _sign(self, row: OutboxRow, nonce: int) -> _Signed:
+        if row.signer not in self._keys:
+            raise KeyMissing(name=row.signer, folder="keys")
+        transaction: dict[str, Any] = {
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "gas": SENDER_GAS,
+            "maxFeePerGas": 0,
+            "maxPriorityFeePerGas": 0,
+            "value": 0,
+            "to": row.to_address,
+            "data": "0x" + row.data.hex(),
+        }
+        signed = self._keys[row.signer].sign_transaction(transaction)
+        return _Signed(row, nonce, bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex())
+
+    def _give_up_overtaken(self, sent: tuple[OutboxRow, ...]) -> bool:
+        """A sent row without outcome whose nonce is used was overtaken by a foreign transaction: it can never be mined."""
+        moved = False
+        for row in sent:
+            with self._database.read() as tx:
+                now = tx.outbox.find(row.transaction_hash or "")
+            if now is None or now.state is not OutboxState.SIGNED:
+                moved = True
+            elif row.nonce is not None and self._client.nonce(row.signer) > row.nonce:
+                _log.error("nonce_used_by_foreign_transaction", row=row.id, signer=row.signer, nonce=row.nonce)
+                with self._database.write() as tx:
+                    tx.outbox.mark_rejected(row.id, "its nonce was used by another transaction")
+                    self._on_refused(tx, row, "its nonce was used by another transaction")
+                moved = True
+        return moved

@@ -1,0 +1,182 @@
+"""What can be wrong with a reading, a batch of readings or an anchor."""
+
+from dataclasses import dataclass
+
+from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
+
+__all__ = [
+    "AboveCapacity",
+    "AnchorMixed",
+    "BatchTooLarge",
+    "DeviceKeyInvalid",
+    "FieldRefused",
+    "FieldsRefused",
+    "HeaderRefused",
+    "IntervalLengthRefused",
+    "LeafTwice",
+    "LeafUnknown",
+    "MeterMismatch",
+    "NothingToAnchor",
+    "ReadingDiffers",
+    "ReadingInFuture",
+    "ReadingNotAnchored",
+    "ReadingTooOld",
+    "ReadingUnreadable",
+    "SeedTooShort",
+    "SignatureInvalid",
+    "UnknownMeter",
+]
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingUnreadable(InvalidInput):
+    """The text is not a signed reading in JWS compact form."""
+
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class HeaderRefused(InvalidInput):
+    """The header of a signed reading holds exactly alg ES256, the reading's typ and the meter's number as kid."""
+
+    header: str
+
+
+@dataclass(kw_only=True, eq=False)
+class FieldsRefused(InvalidInput):
+    """The payload of a signed reading has exactly the fields of the format."""
+
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(kw_only=True, eq=False)
+class FieldRefused(InvalidInput):
+    """A field of the reading is not what the format says."""
+
+    field: str
+    expected: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SignatureInvalid(Forbidden):
+    """The reading is not signed by the meter's registered device key."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterMismatch(Forbidden):
+    """The reading names another meter than the one whose key signed it."""
+
+    signing_meter: int
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class DeviceKeyInvalid(InvalidInput):
+    """The device key is not a point of the curve P-256."""
+
+    x: str
+    y: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SeedTooShort(InvalidInput):
+    """The seed of a device key has too few bytes."""
+
+    length: int
+    shortest: int
+
+
+@dataclass(kw_only=True, eq=False)
+class UnknownMeter(NotFound):
+    """No such meter is registered."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class IntervalLengthRefused(InvalidInput):
+    """The reading's interval is not one market time unit long."""
+
+    interval_s: int
+    mtu_length_s: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingInFuture(InvalidInput):
+    """The reading's interval has not ended yet."""
+
+    interval_end: int
+    now: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingTooOld(InvalidInput):
+    """The reading's interval ended too long ago."""
+
+    interval_end: int
+    now: int
+    greatest_age_s: int
+
+
+@dataclass(kw_only=True, eq=False)
+class AboveCapacity(InvalidInput):
+    """The reading's energy is more than the meter's connection can carry in the interval."""
+
+    meter: int
+    register: str
+    energy_wh: int
+    capacity_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingDiffers(Conflict):
+    """Another reading of this meter and MTU was accepted before."""
+
+    meter: int
+    mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class BatchTooLarge(InvalidInput):
+    """The batch holds too many readings."""
+
+    count: int
+    highest: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingToAnchor(InvalidInput):
+    """An anchor holds at least one reading."""
+
+
+@dataclass(kw_only=True, eq=False)
+class AnchorMixed(InvalidInput):
+    """An anchor holds readings of one zone and one MTU."""
+
+    zones: tuple[int, ...]
+    mtu_starts: tuple[int, ...]
+
+
+@dataclass(kw_only=True, eq=False)
+class LeafTwice(Conflict):
+    """The same commitment stands in the tree already."""
+
+    leaf: str
+
+
+@dataclass(kw_only=True, eq=False)
+class LeafUnknown(NotFound):
+    """The tree has no such commitment."""
+
+    leaf: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingNotAnchored(NotFound):
+    """No anchored reading of that meter and MTU is known."""
+
+    meter: int
+    mtu_start: int

@@ -1,0 +1,47 @@
+"""What the metering room needs from outside. Adapters implement these; tests use small fakes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gridledger.metering.model import MeterFacts, StoredReading
+
+__all__ = ["MeterDirectory", "ReadingStore", "Salts"]
+
+
+class MeterDirectory(Protocol):
+    """What the registry says about meters."""
+
+    def facts(self, meter: int) -> MeterFacts | None:
+        """Facts of a registered meter, None for an unknown one."""
+
+
+class ReadingStore(Protocol):
+    """Accepted readings of one transaction; what was added is found at once."""
+
+    def find(self, meter: int, mtu_start: int) -> StoredReading | None:
+        """The accepted reading of a meter and MTU."""
+
+    def add(self, stored: StoredReading) -> None:
+        """Keep a newly accepted reading, the first of its meter and MTU."""
+
+    def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        """All accepted readings of a zone and MTU, ascending by meter."""
+
+    def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        """Those in no anchor yet, ascending by meter."""
+
+    def missing_count(self, zone: int, mtu_start: int) -> int:
+        """How many of the zone's registered meters have no reading for the MTU."""
+
+    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
+        """Number of the next anchor of a zone and MTU, from 0 without gaps."""
+
+    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
+        """Remember that these meters' readings went into the anchor with this number."""
+
+
+class Salts(Protocol):
+    """Where the salt of a commitment comes from."""
+
+    def salt_for(self, meter: int, mtu_start: int) -> bytes:
+        """32 bytes, asked for once per meter and MTU and kept with the reading."""

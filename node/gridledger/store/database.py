@@ -1,0 +1,102 @@
+"""The node's one database: SQLite in WAL mode with full durability, one writer at a time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+
+from gridledger.errors import Unavailable
+from gridledger.store.transaction import Transaction
+
+__all__ = ["Database", "DatabaseUnusable"]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(kw_only=True, eq=False)
+class DatabaseUnusable(Unavailable):
+    """The node's database cannot be opened or brought to this version."""
+
+    path: str
+    reason: str
+
+
+class Database:
+    """Opens, migrates and hands out transactions. One request or task is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`, creating and migrating it as needed. Raises DatabaseUnusable."""
+        self._path = path
+        self._engine = _sqlite_engine(path)
+        self._writer = threading.Lock()
+        try:
+            self._migrate()
+        except (DatabaseError, CommandError) as error:
+            self._engine.dispose()
+            raise DatabaseUnusable(path=path.name, reason=str(error).splitlines()[0]) from error
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that may write; committed on leaving, rolled back on any exception."""
+        with self._writer, self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(connection)
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A consistent snapshot; nothing written in it is kept."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield Transaction(connection)
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        """Release all connections."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        with self._engine.connect() as connection:
+            if MigrationContext.configure(connection).get_current_revision() == head:
+                return
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.exec_driver_sql("COMMIT")
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"check_same_thread": False, "timeout": 30},
+        pool_size=16,
+        max_overflow=64,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun explicitly
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+

@@ -1,0 +1,206 @@
+"""Members and rules as the chain states them; implements `market.ports.MarketDirectory`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from gridledger.market.model import CashAccount, MeterFacts, MtuPrices, Policy
+from gridledger.store.schema import (
+    cash_account,
+    cash_debt,
+    chain_block,
+    feed_in_price,
+    meter,
+    node_fact,
+    participant,
+    policy_version,
+    supplier,
+    suspension,
+    zone,
+)
+
+__all__ = ["Directory"]
+
+_WHOLE_MARKET = 0
+
+
+class Directory:
+    """Members, meters, money and rules of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def meter(self, number: int) -> MeterFacts | None:
+        """Facts of a registered meter."""
+        return self.meters([number]).get(number)
+
+    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+        """Facts of many meters; unknown ones are left out."""
+        query = (
+            select(meter, participant.c.supplier)
+            .join(participant, participant.c.account == meter.c.owner)
+            .where(meter.c.meter.in_(list(meters)))
+        )
+        return {row.meter: _facts(row) for row in self._connection.execute(query)}
+
+    def meter_row(self, number: int) -> Row[Any] | None:
+        """The registry's row of a meter, with its device key."""
+        return self._connection.execute(select(meter).where(meter.c.meter == number)).first()
+
+    def meters_of(self, account: str) -> tuple[int, ...]:
+        """Numbers of the account's meters, ascending."""
+        query = select(meter.c.meter).where(meter.c.owner == account).order_by(meter.c.meter)
+        return tuple(self._connection.execute(query).scalars())
+
+    def meter_count(self, zone_number: int | None = None) -> int:
+        """How many meters are registered, in one zone or in all."""
+        query = select(func.count()).select_from(meter)
+        if zone_number is not None:
+            query = query.where(meter.c.zone == zone_number)
+        return self._connection.execute(query).scalar_one()
+
+    def zones(self) -> dict[int, str]:
+        """Grid operator by zone."""
+        rows = self._connection.execute(select(zone.c.zone, zone.c.grid_operator).order_by(zone.c.zone))
+        return {row.zone: row.grid_operator for row in rows if row.grid_operator}
+
+    def is_admitted(self, account: str) -> bool:
+        """Whether the account may trade."""
+        return self.supplier_of(account) is not None
+
+    def supplier_of(self, account: str) -> str | None:
+        """The supplier of an admitted account."""
+        query = select(participant.c.supplier).where(participant.c.account == account)
+        return self._connection.execute(query).scalar()
+
+    def is_supplier(self, account: str) -> bool:
+        """Whether the account is a registered supplier."""
+        return self._connection.execute(select(supplier).where(supplier.c.account == account)).first() is not None
+
+    def is_suspended(self, account: str) -> bool:
+        """Whether the regulator has suspended the account."""
+        return self._connection.execute(select(suspension).where(suspension.c.account == account)).first() is not None
+
+    def is_halted(self, zone_number: int) -> bool:
+        """Whether the zone or the whole market is halted."""
+        query = select(zone.c.zone).where(zone.c.zone.in_((_WHOLE_MARKET, zone_number)), zone.c.halted.is_(True))
+        return self._connection.execute(query).first() is not None
+
+    def account(self, account: str) -> CashAccount:
+        """Free money and credit; zero for an account that never moved money."""
+        row = self._connection.execute(select(cash_account).where(cash_account.c.account == account)).first()
+        if row is None:
+            return CashAccount(free_microcents=0, credit_microcents=0)
+        return CashAccount(free_microcents=row.free_microcents, credit_microcents=row.credit_microcents)
+
+    def accounts(self) -> dict[str, CashAccount]:
+        """Every account's money."""
+        rows = self._connection.execute(select(cash_account))
+        return {
+            row.account: CashAccount(free_microcents=row.free_microcents, credit_microcents=row.credit_microcents)
+            for row in rows
+        }
+
+    def set_account(self, account: str, money: CashAccount) -> None:
+        """Keep an account's money."""
+        values = {"free_microcents": money.free_microcents, "credit_microcents": money.credit_microcents}
+        changed = self._connection.execute(
+            update(cash_account).where(cash_account.c.account == account).values(**values)
+        )
+        if changed.rowcount == 0:
+            self._connection.execute(insert(cash_account).values(account=account, **values))
+
+    def add_debt(self, debtor: str, creditor: str, amount_microcents: int) -> None:
+        """Raise (or with a negative amount lower) a recorded debt."""
+        where = (cash_debt.c.debtor == debtor, cash_debt.c.creditor == creditor)
+        before = self._connection.execute(select(cash_debt.c.amount_microcents).where(*where)).scalar()
+        if before is None:
+            self._connection.execute(
+                insert(cash_debt).values(debtor=debtor, creditor=creditor, amount_microcents=amount_microcents)
+            )
+        else:
+            self._connection.execute(
+                update(cash_debt).where(*where).values(amount_microcents=before + amount_microcents)
+            )
+
+    def debts_of(self, debtor: str) -> dict[str, int]:
+        """Creditor to recorded debt, microcents."""
+        rows = self._connection.execute(select(cash_debt).where(cash_debt.c.debtor == debtor))
+        return {row.creditor: row.amount_microcents for row in rows}
+
+    def policy_at(self, mtu_start: int) -> Policy:
+        """Rules of the MTU."""
+        values = self.policy_values_at(mtu_start)
+        return Policy(
+            gate_closure_s=values["gateClosureS"],
+            answer_lead_s=values["answerLeadS"],
+            proceed_without_answer=values["proceedWithoutAnswer"],
+            seller_reward_share_bp=values["sellerRewardShareBp"],
+            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
+            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
+            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
+        )
+
+    def prices_at(self, mtu_start: int) -> MtuPrices:
+        """Prices of the MTU, as GridPolicy.pricesAt computes them."""
+        values = self.policy_values_at(mtu_start)
+        query = select(feed_in_price.c.feed_in_cents_per_mwh).where(feed_in_price.c.mtu_start == mtu_start)
+        posted = self._connection.execute(query).scalar()
+        feed_in, retail = values["feedInCentsPerMwh"], values["retailCentsPerMwh"]
+        if posted is not None:
+            feed_in, retail = posted, posted + values["retailAdderCentsPerMwh"]
+        return MtuPrices(
+            feed_in=feed_in,
+            retail=retail,
+            floor=feed_in + values["floorOffsetCentsPerMwh"],
+            cap=retail + values["capOffsetCentsPerMwh"],
+            surplus=feed_in + values["surplusOffsetCentsPerMwh"],
+            shortage=retail + values["shortageOffsetCentsPerMwh"],
+        )
+
+    def policy_values_at(self, mtu_start: int) -> Mapping[str, Any]:
+        """The contract's policy struct for an MTU, by field name."""
+        query = (
+            select(policy_version.c.policy)
+            .where(policy_version.c.effective_mtu_start <= mtu_start)
+            .order_by(policy_version.c.effective_mtu_start.desc(), policy_version.c.version.desc())
+            .limit(1)
+        )
+        values: Mapping[str, Any] = self._connection.execute(query).scalar_one()
+        return values
+
+    def longest_gate_closure_s(self) -> int:
+        """The largest gate closure of any policy version, seconds."""
+        rows = self._connection.execute(select(policy_version.c.policy)).scalars()
+        return max((values["gateClosureS"] for values in rows), default=0)
+
+    def latest_block_hash(self) -> str:
+        """Hash of the newest indexed block."""
+        query = select(chain_block.c.block_hash).order_by(chain_block.c.number.desc()).limit(1)
+        return self._connection.execute(query).scalar_one()
+
+    def fact(self, name: str) -> Any:
+        """One of the node's own remembered values, or None."""
+        text = self._connection.execute(select(node_fact.c.value).where(node_fact.c.name == name)).scalar()
+        return None if text is None else json.loads(text)
+
+    def set_fact(self, name: str, value: object) -> None:
+        """Remember a value."""
+        text = json.dumps(value)
+        changed = self._connection.execute(update(node_fact).where(node_fact.c.name == name).values(value=text))
+        if changed.rowcount == 0:
+            self._connection.execute(insert(node_fact).values(name=name, value=text))
+
+
+def _facts(row: Row[Any]) -> MeterFacts:
+    return MeterFacts(
+        meter=row.meter,
+        owner=row.owner,
+        supplier=row.supplier,
+        zone=row.zone,
+        import_capacity_w=row.import_capacity_w,
+        export_capacity_w=row.export_capacity_w,
+        source=row.source,
+    )

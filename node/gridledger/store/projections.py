@@ -1,0 +1,319 @@
+"""What each contract event changes in the node's projections. Replaying all events rebuilds them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from gridledger.dispatch.model import Answer, Schedule, ScheduleState
+from gridledger.market.model import OrderState
+from gridledger.market.settlement import reward_trades
+from gridledger.relay import ChainEvent
+from gridledger.store.schema import (
+    carbon_reward,
+    contract_position,
+    feed_in_price,
+    meter,
+    participant,
+    policy_version,
+    supplier,
+    suspension,
+    zone,
+)
+
+if TYPE_CHECKING:
+    from gridledger.store.transaction import Transaction
+
+__all__ = ["apply_event"]
+
+Arguments = Mapping[str, Any]
+
+
+def apply_event(tx: "Transaction", event: ChainEvent, block_time_s: int) -> None:
+    """Apply one event; events without a projection change nothing."""
+    handler = _HANDLERS.get(event.name)
+    if handler is not None:
+        handler(tx, event, block_time_s)
+
+
+def _zone_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _upsert_zone(tx, event.arguments["zone"], grid_operator=event.arguments["gridOperator"])
+
+
+def _market_halted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _upsert_zone(tx, event.arguments["zone"], halted=event.arguments["halted"])
+
+
+def _upsert_zone(tx: "Transaction", number: int, **values: Any) -> None:
+    if tx.connection.execute(update(zone).where(zone.c.zone == number).values(**values)).rowcount == 0:
+        tx.connection.execute(insert(zone).values(**{"zone": number, "grid_operator": "", "halted": False, **values}))
+
+
+def _supplier_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    tx.connection.execute(insert(supplier).values(account=event.arguments["supplier"]))
+
+
+def _participant_admitted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(insert(participant).values(account=arguments["account"], supplier=arguments["supplier"]))
+
+
+def _participant_suspended(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    account = event.arguments["account"]
+    tx.connection.execute(delete(suspension).where(suspension.c.account == account))
+    if event.arguments["suspended"]:
+        tx.connection.execute(insert(suspension).values(account=account))
+
+
+def _meter_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(meter).values(
+            meter=arguments["meter"],
+            owner=arguments["owner"],
+            zone=arguments["zone"],
+            import_capacity_w=arguments["importCapacityW"],
+            export_capacity_w=arguments["exportCapacityW"],
+            source=arguments["source"],
+            device_key_x=arguments["deviceKeyX"],
+            device_key_y=arguments["deviceKeyY"],
+        )
+    )
+
+
+def _device_key_replaced(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        update(meter)
+        .where(meter.c.meter == arguments["meter"])
+        .values(device_key_x=arguments["deviceKeyX"], device_key_y=arguments["deviceKeyY"])
+    )
+
+
+def _policy_scheduled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(policy_version).values(
+            version=arguments["version"],
+            effective_mtu_start=arguments["effectiveMtuStart"],
+            policy=dict(arguments["policy"]),
+        )
+    )
+
+
+def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(feed_in_price).values(
+            mtu_start=arguments["mtuStart"], feed_in_cents_per_mwh=arguments["feedInCentsPerMwh"]
+        )
+    )
+
+
+def _deposited(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _change(tx, event.arguments["account"], event.arguments["amountMicrocents"])
+
+
+def _withdrawn(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _change(tx, event.arguments["account"], -event.arguments["amountMicrocents"])
+
+
+def _credit_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    account, credit = event.arguments["account"], event.arguments["creditMicrocents"]
+    before = tx.directory.account(account)
+    tx.directory.set_account(account, replace(before, credit_microcents=credit))
+    _change(tx, event.arguments["supplier"], before.credit_microcents - credit)
+
+
+def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """The imbalance event that follows moves the full amount, so what was not collected is moved back here."""
+    arguments = event.arguments
+    debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
+    tx.directory.add_debt(debtor, creditor, amount)
+    _change(tx, debtor, amount)
+    _change(tx, creditor, -amount)
+
+
+def _debt_paid(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
+    tx.directory.add_debt(debtor, creditor, -amount)
+    _change(tx, debtor, -amount)
+    _change(tx, creditor, amount)
+
+
+def _reference_price_published(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.mtus.set_prices(
+        arguments["zone"], arguments["mtuStart"], reference_price_cents_per_mwh=arguments["priceCentsPerMwh"]
+    )
+
+
+def _book_committed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    tx.mtus.move(event.arguments["zone"], event.arguments["mtuStart"], "book_committed")
+
+
+def _position_opened(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _change(tx, event.arguments["owner"], -event.arguments["lockedMicrocents"])
+
+
+def _market_cleared(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    key = (arguments["zone"], arguments["mtuStart"])
+    tx.mtus.move(*key, "market_cleared")
+    tx.mtus.set_prices(
+        *key, price_cents_per_mwh=arguments["priceCentsPerMwh"], traded_wh=arguments["tradedWh"]
+    )
+    tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.LOCKED)
+    if arguments["tradeCount"] == 0:
+        tx.mtus.move(*key, "positions_closed")
+
+
+def _dispatch_scheduled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    schedule = Schedule(
+        zone=arguments["zone"],
+        mtu_start=arguments["mtuStart"],
+        schedule_hash=arguments["scheduleHash"],
+        traded_wh=arguments["tradedWh"],
+        answer_deadline=arguments["answerDeadline"],
+        state=ScheduleState.PENDING,
+        reason=0,
+    )
+    setpoints = [
+        {"meter": position.meter, "contracted_wh": position.contracted_wh}
+        for position in tx.mtus.positions(schedule.zone, schedule.mtu_start)
+    ]
+    payload = {
+        "schedule_hash": schedule.schedule_hash,
+        "traded_wh": schedule.traded_wh,
+        "answer_deadline": schedule.answer_deadline,
+        "transaction_hash": event.transaction_hash,
+        "setpoints": setpoints,
+    }
+    tx.dispatches.add(schedule, payload, time)
+
+
+def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    acknowledged = arguments["answer"] == Answer.ACKNOWLEDGED
+    tx.dispatches.keep_answer(
+        arguments["zone"],
+        arguments["mtuStart"],
+        ScheduleState.ACKNOWLEDGED if acknowledged else ScheduleState.CURTAILED,
+        arguments["reason"],
+        {"reason": arguments["reason"], "transaction_hash": event.transaction_hash},
+        time,
+    )
+
+
+def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.readings.confirm_anchor(arguments["zone"], arguments["mtuStart"], arguments["sequence"])
+
+
+def _position_settled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    key = (arguments["zone"], arguments["mtuStart"])
+    index = tx.mtus.position_index(*key, arguments["meter"])
+    position = _position_row(tx, *key, index)
+    trade, imbalance = arguments["tradeMicrocents"], arguments["imbalanceMicrocents"]
+    tx.mtus.keep_settled(
+        *key,
+        index,
+        metered_wh=arguments["meteredWh"],
+        trade_microcents=trade,
+        imbalance_microcents=imbalance,
+    )
+    fee = position.fee_microcents
+    _change(tx, position.owner, position.locked_microcents + trade - fee + imbalance)
+    _change(tx, tx.dispatches.grid_operator_of(key[0]), fee)
+    _change(tx, position.supplier, -imbalance)
+    tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
+
+
+def _position_refunded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    key = (arguments["zone"], arguments["mtuStart"])
+    index = tx.mtus.position_index(*key, arguments["meter"])
+    position = _position_row(tx, *key, index)
+    tx.mtus.keep_settled(*key, index, refunded=True)
+    _change(tx, position.owner, arguments["lockedMicrocents"])
+    tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
+
+
+def _settlement_progressed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    key = (arguments["zone"], arguments["mtuStart"])
+    refunded = select(contract_position.c.position).where(
+        contract_position.c.zone == key[0],
+        contract_position.c.mtu_start == key[1],
+        contract_position.c.refunded.is_(True),
+    )
+    if tx.connection.execute(refunded.limit(1)).first() is None:
+        tx.mtus.keep_rewards(*key, reward_trades(tx.mtus.positions(*key), tx.mtus.trades(*key)))
+    if arguments["openPositions"] == 0:
+        tx.mtus.move(*key, "positions_closed")
+
+
+def _reward_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(carbon_reward).values(
+            block_number=event.block_number,
+            log_index=event.log_index,
+            mtu_start=arguments["mtuStart"],
+            seller=arguments["seller"],
+            buyer=arguments["buyer"],
+            energy_wh=arguments["energyWh"],
+            seller_ugco2=arguments["sellerUgco2"],
+            buyer_ugco2=arguments["buyerUgco2"],
+        )
+    )
+
+
+def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
+    if amount_microcents:
+        money = tx.directory.account(account)
+        tx.directory.set_account(
+            account, replace(money, free_microcents=money.free_microcents + amount_microcents)
+        )
+
+
+def _position_row(tx: "Transaction", zone_number: int, mtu_start: int, index: int) -> Any:
+    query = select(contract_position).where(
+        contract_position.c.zone == zone_number,
+        contract_position.c.mtu_start == mtu_start,
+        contract_position.c.position == index,
+    )
+    return tx.connection.execute(query).one()
+
+
+_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
+    "ZoneRegistered": _zone_registered,
+    "MarketHalted": _market_halted,
+    "SupplierRegistered": _supplier_registered,
+    "ParticipantAdmitted": _participant_admitted,
+    "ParticipantSuspended": _participant_suspended,
+    "MeterRegistered": _meter_registered,
+    "DeviceKeyReplaced": _device_key_replaced,
+    "PolicyScheduled": _policy_scheduled,
+    "FeedInPosted": _feed_in_posted,
+    "Deposited": _deposited,
+    "Withdrawn": _withdrawn,
+    "CreditSet": _credit_set,
+    "DebtRecorded": _debt_recorded,
+    "DebtPaid": _debt_paid,
+    "ReferencePricePublished": _reference_price_published,
+    "BookCommitted": _book_committed,
+    "PositionOpened": _position_opened,
+    "MarketCleared": _market_cleared,
+    "DispatchScheduled": _dispatch_scheduled,
+    "DispatchAnswered": _dispatch_answered,
+    "ReadingsAnchored": _readings_anchored,
+    "PositionSettled": _position_settled,
+    "PositionRefunded": _position_refunded,
+    "SettlementProgressed": _settlement_progressed,
+    "RewardGranted": _reward_granted,
+}

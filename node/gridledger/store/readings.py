@@ -1,0 +1,175 @@
+"""Signed readings in the database; implements the metering room's `MeterDirectory` and `ReadingStore`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.store.schema import meter as meter_table
+from gridledger.store.schema import meter_reading, reading_anchor
+
+__all__ = ["Readings"]
+
+
+class Readings:
+    """Readings of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def facts(self, meter: int) -> MeterFacts | None:
+        """Facts of a registered meter, None for an unknown one."""
+        row = self._connection.execute(select(meter_table).where(meter_table.c.meter == meter)).first()
+        if row is None:
+            return None
+        return MeterFacts(
+            meter=row.meter,
+            zone=row.zone,
+            import_capacity_w=row.import_capacity_w,
+            export_capacity_w=row.export_capacity_w,
+            device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
+        )
+
+    def find(self, meter: int, mtu_start: int) -> StoredReading | None:
+        """The accepted reading of a meter and MTU."""
+        query = select(meter_reading).where(meter_reading.c.meter == meter, meter_reading.c.mtu_start == mtu_start)
+        row = self._connection.execute(query).first()
+        return None if row is None else _stored(row)
+
+    def add(self, stored: StoredReading) -> None:
+        """Keep a newly accepted reading, the first of its meter and MTU."""
+        reading = stored.reading
+        self._connection.execute(
+            insert(meter_reading).values(
+                meter=reading.meter,
+                mtu_start=reading.mtu_start,
+                zone=stored.zone,
+                meter_id=reading.meter_id,
+                interval_s=reading.interval_s,
+                import_wh=reading.import_wh,
+                export_wh=reading.export_wh,
+                counter=reading.counter,
+                text=stored.text,
+                salt=stored.salt,
+                received_at=stored.received_at,
+                anchor_sequence=stored.anchor_sequence,
+            )
+        )
+
+    def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        """All accepted readings of a zone and MTU, ascending by meter."""
+        query = (
+            select(meter_reading)
+            .where(meter_reading.c.zone == zone, meter_reading.c.mtu_start == mtu_start)
+            .order_by(meter_reading.c.meter)
+        )
+        return tuple(_stored(row) for row in self._connection.execute(query))
+
+    def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        """Those in no anchor yet, ascending by meter."""
+        return tuple(stored for stored in self.at(zone, mtu_start) if stored.anchor_sequence is None)
+
+    def unanchored_mtus(self) -> tuple[tuple[int, int], ...]:
+        """Zones and MTUs with readings in no anchor yet, oldest first."""
+        query = (
+            select(meter_reading.c.zone, meter_reading.c.mtu_start)
+            .where(meter_reading.c.anchor_sequence.is_(None))
+            .distinct()
+            .order_by(meter_reading.c.mtu_start, meter_reading.c.zone)
+        )
+        return tuple((row.zone, row.mtu_start) for row in self._connection.execute(query))
+
+    def missing_count(self, zone: int, mtu_start: int) -> int:
+        """How many of the zone's registered meters have no reading for the MTU."""
+        meters = select(func.count()).select_from(meter_table).where(meter_table.c.zone == zone)
+        readings = (
+            select(func.count())
+            .select_from(meter_reading)
+            .where(meter_reading.c.zone == zone, meter_reading.c.mtu_start == mtu_start)
+        )
+        return self._connection.execute(meters).scalar_one() - self._connection.execute(readings).scalar_one()
+
+    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
+        """Number of the next anchor of a zone and MTU, from 0 without gaps."""
+        query = (
+            select(func.count())
+            .select_from(reading_anchor)
+            .where(reading_anchor.c.zone == zone, reading_anchor.c.mtu_start == mtu_start)
+        )
+        return self._connection.execute(query).scalar_one()
+
+    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
+        """Remember that these meters' readings went into the anchor with this number."""
+        self._connection.execute(
+            update(meter_reading)
+            .where(
+                meter_reading.c.zone == zone,
+                meter_reading.c.mtu_start == mtu_start,
+                meter_reading.c.meter.in_(list(meters)),
+            )
+            .values(anchor_sequence=sequence)
+        )
+        self._connection.execute(
+            insert(reading_anchor).values(
+                zone=zone, mtu_start=mtu_start, sequence=sequence, reading_count=len(meters), anchored=False
+            )
+        )
+
+    def confirm_anchor(self, zone: int, mtu_start: int, sequence: int) -> None:
+        """The chain has recorded the anchor."""
+        self._connection.execute(
+            update(reading_anchor)
+            .where(
+                reading_anchor.c.zone == zone,
+                reading_anchor.c.mtu_start == mtu_start,
+                reading_anchor.c.sequence == sequence,
+            )
+            .values(anchored=True)
+        )
+
+    def anchored_net_wh(self, zone: int, mtu_start: int) -> dict[int, int]:
+        """Meter to export minus import of all readings whose anchor the chain has recorded, Wh."""
+        query = (
+            select(meter_reading.c.meter, meter_reading.c.export_wh - meter_reading.c.import_wh)
+            .join(
+                reading_anchor,
+                (reading_anchor.c.zone == meter_reading.c.zone)
+                & (reading_anchor.c.mtu_start == meter_reading.c.mtu_start)
+                & (reading_anchor.c.sequence == meter_reading.c.anchor_sequence),
+            )
+            .where(
+                meter_reading.c.zone == zone,
+                meter_reading.c.mtu_start == mtu_start,
+                reading_anchor.c.anchored.is_(True),
+            )
+        )
+        return {meter: net_wh for meter, net_wh in self._connection.execute(query)}
+
+    def count(self) -> int:
+        """How many readings were accepted."""
+        return self._connection.execute(select(func.count()).select_from(meter_reading)).scalar_one()
+
+    def all_rows(self) -> Sequence[StoredReading]:
+        """Every accepted reading by MTU and meter."""
+        query = select(meter_reading).order_by(meter_reading.c.mtu_start, meter_reading.c.meter)
+        return [_stored(row) for row in self._connection.execute(query)]
+
+
+def _stored(row: Row[Any]) -> StoredReading:
+    return StoredReading(
+        reading=Reading(
+            meter=row.meter,
+            meter_id=row.meter_id,
+            mtu_start=row.mtu_start,
+            interval_s=row.interval_s,
+            import_wh=row.import_wh,
+            export_wh=row.export_wh,
+            counter=row.counter,
+        ),
+        zone=row.zone,
+        text=row.text,
+        salt=row.salt,
+        received_at=row.received_at,
+        anchor_sequence=row.anchor_sequence,
+    )

@@ -1,0 +1,41 @@
+"""One database transaction with its repositories."""
+
+from sqlalchemy import Connection, select
+
+from gridledger.relay import ChainEvent, IndexedBlock
+from gridledger.store.chain_log import ChainLog
+from gridledger.store.directory import Directory
+from gridledger.store.dispatches import Dispatches
+from gridledger.store.mtus import Mtus
+from gridledger.store.orders import Orders
+from gridledger.store.outbox import Outbox
+from gridledger.store.projections import apply_event
+from gridledger.store.readings import Readings
+from gridledger.store.schema import carbon_reward
+
+__all__ = ["Transaction"]
+
+
+class Transaction:
+    """Repositories over one connection; whoever opened it commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.orders = Orders(connection)
+        self.mtus = Mtus(connection)
+        self.directory = Directory(connection)
+        self.dispatches = Dispatches(connection)
+        self.readings = Readings(connection)
+        self.outbox = Outbox(connection)
+        self.chain_log = ChainLog(connection)
+
+    def index_block(self, block: IndexedBlock, events: tuple[ChainEvent, ...]) -> None:
+        """Keep a block with its events and bring the projections up to it."""
+        self.chain_log.add(block, events)
+        for event in events:
+            apply_event(self, event, block.time_s)
+
+    def minted_ugco2(self) -> int:
+        """All low-carbon rewards granted, ug."""
+        rows = self.connection.execute(select(carbon_reward.c.seller_ugco2, carbon_reward.c.buyer_ugco2))
+        return sum(row.seller_ugco2 + row.buyer_ugco2 for row in rows)
