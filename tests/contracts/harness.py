@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,6 +45,8 @@ __all__ = [
     "Pair",
     "SELL",
     "SOLAR",
+    "SPEC_ID",
+    "TESTS_ROOT",
     "VOID",
     "ZONE",
     "EUR",
@@ -78,6 +81,7 @@ ACKNOWLEDGED, CURTAILED = 1, 2
 NOT_SCHEDULED, PENDING, PROCEEDS, VOID = range(4)
 BOOK_NUMBER_BYTES = 8
 SPEC_ID = "OSAKA"
+TESTS_ROOT = Path(__file__).parent
 EUR = 10**8
 
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
@@ -385,7 +389,10 @@ class Market:
             code = None if address == without_code else old.get_code(address)
             self.evm.insert_account_info(address, AccountInfo(nonce=nonce_value, code=bytes(code) if code else None))
             for slot, value in slots.items():
+                # The first slot of an account not loaded yet goes to the database; taking the loading back keeps it so.
+                checkpoint = self.evm.snapshot()
                 self.evm.insert_account_storage(address, slot, value)
+                self.evm.revert(checkpoint)
         self.move_to(self._now)
 
     def fingerprint(self) -> tuple[object, ...]:
@@ -470,8 +477,8 @@ class Market:
         return self._funded(name, settings)
 
     def consumer(self, name: str, **options: Any) -> Meter:
-        """A funded member with a meter that only takes energy."""
-        return self._funded(name, options)
+        """A funded member whose meter takes much energy and gives 100 Wh at most."""
+        return self._funded(name, {"export_w": 400} | options)
 
     def _funded(self, name: str, settings: dict[str, Any]) -> Meter:
         eur = settings.pop("eur", 10)

@@ -88,11 +88,9 @@ def test_floor_and_cap_are_no_ends_while_energy_is_traded(market: Market) -> Non
     pair = Pair.of(market)
     market.close_gate()
     market.commit_book(pair.book)
-    clearing = market.clearing(pair.book, [(pair.offer, pair.bid, 600)], lower=pair.offer, upper=None)
-    assert clearing["priceCentsPerMwh"] == 21_000
     clearing = market.clearing(pair.book, [(pair.offer, pair.bid, 600)], lower=None, upper=pair.bid)
     assert clearing["priceCentsPerMwh"] == 14_000
-    with market.refuses("EndInvalid"):
+    with market.refuses("LimitViolated", pair.offer.uid, 10_000, 8_000):
         market.clear(clearing)
 
 

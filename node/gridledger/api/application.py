@@ -39,7 +39,10 @@ def create_application(node: NodeContext) -> FastAPI:
 def _install_operations(app: FastAPI, node: NodeContext) -> None:
     registry = CollectorRegistry()
     requests = Counter(
-        "gridledger_http_requests_total", "Requests by route and status", ["method", "route", "status"], registry=registry
+        "gridledger_http_requests_total",
+        "Requests by route and status",
+        ["method", "route", "status"],
+        registry=registry,
     )
     durations = Histogram("gridledger_http_request_seconds", "Time to answer", ["route"], registry=registry)
     gauges = {
@@ -57,8 +60,11 @@ def _install_operations(app: FastAPI, node: NodeContext) -> None:
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > _LARGEST_BODY_BYTES:
-            return Response('{"type":"about:blank","title":"Content Too Large","status":413}', 413,
-                            media_type="application/problem+json")
+            return Response(
+                '{"type":"about:blank","title":"Content Too Large","status":413}',
+                413,
+                media_type="application/problem+json",
+            )
         started = time.perf_counter()
         response = await call_next(request)
         route = getattr(request.scope.get("route"), "path", "unmatched")

@@ -71,6 +71,4 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:
     _log.error("unexpected_error", exc_info=error)
-    return _answer(
-        500, {"type": _TYPE_PREFIX + "internal", "title": "The node failed unexpectedly", "status": 500}
-    )
+    return _answer(500, {"type": _TYPE_PREFIX + "internal", "title": "The node failed unexpectedly", "status": 500})

@@ -94,9 +94,7 @@ class OrderBatchIn(_Strict):
 class ReadingsIn(_Strict):
     """Signed readings as JWS compact texts; each is accepted or refused on its own."""
 
-    readings: Annotated[
-        list[Annotated[str, StringConstraints(max_length=2048)]], Field(min_length=1, max_length=500)
-    ]
+    readings: Annotated[list[Annotated[str, StringConstraints(max_length=2048)]], Field(min_length=1, max_length=500)]
 
 
 class RawTransactionIn(_Strict):

@@ -29,7 +29,7 @@ class Engine:
         self,
         *,
         database: Database,
-        sender: Sender,
+        sender: Sender[Transaction],
         clock: Clock,
         services: Callable[[Transaction], Services],
         mtu_length_s: int,

@@ -42,6 +42,7 @@ from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketSettings
 from gridledger.metering.salts import RandomSalts, SeededSalts
 from gridledger.store.database import Database
+from gridledger.store.transaction import Transaction
 
 __all__ = ["Node", "NodeFolder"]
 
@@ -200,12 +201,10 @@ class Node:
         return deployment
 
     def _wire(
-        self, config: MarketConfig, deployment: Deployment, client: ChainClient, keystore: Keystore, indexer: Indexer
+        self, config: MarketConfig, deployment: Deployment, client: ChainClient, keystore: Keystore, indexer: Indexer[Transaction]
     ) -> None:
         keys = {role: keystore.load(role.name.lower()) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
-        order_domain = OrderDomain(
-            chain_id=config.chain_id, trading_contract=deployment.addresses["EnergyTrading"]
-        )
+        order_domain = OrderDomain(chain_id=config.chain_id, trading_contract=deployment.addresses["EnergyTrading"])
         dispatch_domain = DispatchDomain(
             chain_id=config.chain_id, dispatching_contract=deployment.addresses["EnergyDispatching"]
         )
@@ -290,7 +289,6 @@ class Node:
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
             reasons.append(f"a transaction waits since {oldest}")
         return tuple(reasons)
-
 
 
 def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class ContractCodec:
         self._creation_bytecode = contract.creation_bytecode
         entries: list[Any] = list(contract.abi)
         self._functions = {entry["name"]: entry for entry in entries if entry["type"] == "function"}
-        self._constructor = next((entry for entry in entries if entry["type"] == "constructor"), {"inputs": []})
+        self._constructor: Any = next((entry for entry in entries if entry["type"] == "constructor"), {"inputs": []})
         self._events = {_topic(entry): entry for entry in entries if entry["type"] == "event"}
         self.errors = {_selector(entry): entry for entry in entries if entry["type"] == "error"}
 
@@ -166,7 +166,5 @@ def _from_abi(item: Any, value: Any) -> Any:
     if kind.startswith("tuple"):
         if kind.endswith("]"):
             return tuple(_from_abi({**item, "type": kind[: kind.rindex("[")]}, entry) for entry in value)
-        return {
-            part["name"]: _from_abi(part, entry) for part, entry in zip(item["components"], value, strict=True)
-        }
+        return {part["name"]: _from_abi(part, entry) for part, entry in zip(item["components"], value, strict=True)}
     return value

@@ -30,7 +30,7 @@ class Call:
 
 
 def compact_signature(signature: bytes) -> tuple[bytes, bytes]:
-    """r and vs of a 65-byte signature (EIP-2098)."""
+    """R and vs of a 65-byte signature (EIP-2098)."""
     r, s, v = signature[:32], int.from_bytes(signature[32:64]), signature[64]
     return r, (s | (v - 27) << 255).to_bytes(32)
 

@@ -81,9 +81,7 @@ def signed_plan(
     return tuple(raw)
 
 
-def record_deployment(
-    client: ChainClient, artifacts: Artifacts, deployer: str, block_number: int
-) -> Deployment:
+def record_deployment(client: ChainClient, artifacts: Artifacts, deployer: str, block_number: int) -> Deployment:
     """Read back what was deployed. Raises DeploymentFailed if a contract is missing."""
     addresses = contract_addresses(deployer)
     empty = client.code_hash(deployer)
@@ -129,5 +127,3 @@ def load_deployment(path: Path) -> Deployment | None:
 def _require_same(field: str, expected: str, found: str) -> None:
     if expected != found:
         raise DeploymentMismatch(field=field, expected=expected, found=found)
-
-

@@ -1,16 +1,13 @@
 """Brings the database up to the chain: each block with its events, projections and outcomes in one transaction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic
 
 from gridledger.chain.client import BlockContents, ChainClient, TransactionOutcome
-from gridledger.chain.ports import RelayDatabase, RelayTransaction
+from gridledger.chain.ports import AnyTransaction, OnRefused, RelayDatabase
 from gridledger.errors import Conflict
-from gridledger.relay import OutboxRow
 
 __all__ = ["ChainForked", "Indexer"]
-
-OnRefused = Callable[[RelayTransaction, OutboxRow, str], None]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -22,10 +19,10 @@ class ChainForked(Conflict):
     found_parent: str
 
 
-class Indexer:
+class Indexer(Generic[AnyTransaction]):
     """Reads blocks in order. Indexing is idempotent: it always starts at the block after the indexed tip."""
 
-    def __init__(self, client: ChainClient, database: RelayDatabase, on_refused: OnRefused) -> None:
+    def __init__(self, client: ChainClient, database: RelayDatabase[AnyTransaction], on_refused: OnRefused[AnyTransaction]) -> None:
         self._client = client
         self._database = database
         self._on_refused = on_refused

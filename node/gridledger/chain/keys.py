@@ -77,9 +77,7 @@ class Keystore:
     def create_missing(self, names: Iterable[str] = ACCOUNT_NAMES, seed: int | None = None) -> None:
         """Make keys for names without one: random, or from a seed."""
         missing = [name for name in names if not self._path(name).exists()]
-        self.create(
-            {name: Account.create() if seed is None else account_from_seed(seed, name) for name in missing}
-        )
+        self.create({name: Account.create() if seed is None else account_from_seed(seed, name) for name in missing})
 
     def load(self, name: str) -> LocalAccount:
         """Decrypt a key. Raises KeyMissing, KeyUnreadable."""

@@ -95,9 +95,7 @@ class PlanStep:
 
 def contract_addresses(deployer: str, first_nonce: int = 0) -> dict[str, str]:
     """Address of each contract when `deployer` creates them in plan order from `first_nonce` on."""
-    return {
-        name: _created_address(deployer, first_nonce + index) for index, name in enumerate(CONTRACTS)
-    }
+    return {name: _created_address(deployer, first_nonce + index) for index, name in enumerate(CONTRACTS)}
 
 
 def deployment_steps(

@@ -1,12 +1,20 @@
 """What sender and indexer need of the store and of a block maker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gridledger.relay import ChainEvent, IndexedBlock, OutboxRow, OutboxState
 
-__all__ = ["BlockMaker", "ChainLogStore", "OutboxStore", "RelayDatabase", "RelayTransaction"]
+__all__ = [
+    "AnyTransaction",
+    "BlockMaker",
+    "ChainLogStore",
+    "OnRefused",
+    "OutboxStore",
+    "RelayDatabase",
+    "RelayTransaction",
+]
 
 
 class OutboxStore(Protocol):
@@ -55,13 +63,17 @@ class RelayTransaction(Protocol):
         """Keep a block with its events and bring the projections up to it."""
 
 
-class RelayDatabase(Protocol):
+AnyTransaction = TypeVar("AnyTransaction", bound=RelayTransaction)
+OnRefused = Callable[[AnyTransaction, OutboxRow, str], None]
+
+
+class RelayDatabase(Protocol[AnyTransaction]):
     """Hands out transactions."""
 
-    def read(self) -> AbstractContextManager[RelayTransaction]:
+    def read(self) -> AbstractContextManager[AnyTransaction]:
         """A snapshot."""
 
-    def write(self) -> AbstractContextManager[RelayTransaction]:
+    def write(self) -> AbstractContextManager[AnyTransaction]:
         """A transaction that is committed on leaving."""
 
 

@@ -5,15 +5,15 @@ Decisions come from receipts and account nonces, never from an error text.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import structlog
 from eth_account.signers.local import LocalAccount
 
 from gridledger.chain.client import ChainClient
-from gridledger.chain.indexer import Indexer, OnRefused
+from gridledger.chain.indexer import Indexer
 from gridledger.chain.keys import KeyMissing
-from gridledger.chain.ports import BlockMaker, RelayDatabase
+from gridledger.chain.ports import AnyTransaction, BlockMaker, OnRefused, RelayDatabase
 from gridledger.clock import Clock
 from gridledger.relay import OutboxRow, OutboxState
 
@@ -32,19 +32,19 @@ class _Signed:
     transaction_hash: str
 
 
-class Sender:
+class Sender(Generic[AnyTransaction]):
     """Moves outbox rows from ready to their outcome. One sender per process; it owns the nonces of its keys."""
 
     def __init__(
         self,
         *,
         client: ChainClient,
-        database: RelayDatabase,
-        indexer: Indexer,
+        database: RelayDatabase[AnyTransaction],
+        indexer: Indexer[AnyTransaction],
         block_maker: BlockMaker,
         clock: Clock,
         keys: Mapping[str, LocalAccount],
-        on_refused: OnRefused,
+        on_refused: OnRefused[AnyTransaction],
     ) -> None:
         self._client = client
         self._database = database

@@ -21,7 +21,7 @@ def book_bytes(book: Sequence[BookEntry]) -> bytes:
 
 def book_hash(book: Sequence[BookEntry]) -> str:
     """The commitment, 0x and 64 hex digits."""
-    return "0x" + sha3.keccak_256(book_bytes(book)).hexdigest()
+    return "0x" + str(sha3.keccak_256(book_bytes(book)).hexdigest())
 
 
 def list_orders(

@@ -13,7 +13,15 @@ from coincurve import PublicKey
 from gridledger.market.errors import SignatureMalformed
 from gridledger.market.model import Order
 
-__all__ = ["OrderDomain", "cancel_digest", "cancel_typed_data", "order_typed_data", "order_uid", "recover_address", "typed_data"]
+__all__ = [
+    "OrderDomain",
+    "cancel_digest",
+    "cancel_typed_data",
+    "order_typed_data",
+    "order_uid",
+    "recover_address",
+    "typed_data",
+]
 
 DOMAIN_NAME, DOMAIN_VERSION = "gridledger", "1"
 _ORDER_FIELDS = (

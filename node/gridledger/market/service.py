@@ -147,9 +147,7 @@ class MarketService:
         self._ledger.submit(
             CommitBook(zone=zone, mtu_start=mtu_start, book_hash=record.book_hash, order_count=len(book))
         )
-        self._ledger.submit(
-            PublishPrice(zone=zone, mtu_start=mtu_start, supply_wh=supply_wh, demand_wh=demand_wh)
-        )
+        self._ledger.submit(PublishPrice(zone=zone, mtu_start=mtu_start, supply_wh=supply_wh, demand_wh=demand_wh))
 
     def match(self, zone: int, mtu_start: int) -> None:
         """Clear the committed book and propose the result to the contract."""
@@ -168,9 +166,7 @@ class MarketService:
             for uid in (match.sell_uid, match.buy_uid):
                 filled_wh[uid] = filled_wh.get(uid, 0) + match.energy_wh
         self._close_book(zone, mtu_start, filled_wh)
-        self._ledger.submit(
-            SubmitClearing(zone=zone, mtu_start=mtu_start, book=book_bytes(book), proposal=proposal)
-        )
+        self._ledger.submit(SubmitClearing(zone=zone, mtu_start=mtu_start, book=book_bytes(book), proposal=proposal))
 
     def settle(self, zone: int, mtu_start: int, metered_wh: Mapping[int, int] | None) -> bool:
         """Settle the open positions whose meters (meter -> export minus import, Wh) are read; None refunds all.
@@ -246,6 +242,4 @@ class MarketService:
         signer = recover_address(digest, signature)
         if signer != owner.lower():
             domain = self._settings.domain
-            raise SignerNotOwner(
-                owner=owner, signer=signer, chain_id=domain.chain_id, contract=domain.trading_contract
-            )
+            raise SignerNotOwner(owner=owner, signer=signer, chain_id=domain.chain_id, contract=domain.trading_contract)

@@ -20,7 +20,7 @@ class ChainLog:
     def tip(self) -> IndexedBlock | None:
         """The newest indexed block."""
         row = self._connection.execute(select(chain_block).order_by(chain_block.c.number.desc()).limit(1)).first()
-        return None if row is None else IndexedBlock(**row._mapping)
+        return None if row is None else IndexedBlock(**row._asdict())
 
     def add(self, block: IndexedBlock, events: Sequence[ChainEvent]) -> None:
         """Keep a block and its events."""
@@ -51,7 +51,7 @@ class ChainLog:
             .order_by(chain_event.c.block_number, chain_event.c.log_index)
         )
         for row in self._connection.execute(query):
-            yield ChainEvent(**row._mapping)
+            yield ChainEvent(**row._asdict())
 
     def event_count(self, name: str) -> int:
         """How many events of a name were indexed."""

@@ -99,4 +99,3 @@ def _sqlite_engine(path: Path) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
-

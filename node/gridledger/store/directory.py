@@ -179,7 +179,7 @@ class Directory:
     def latest_block_hash(self) -> str:
         """Hash of the newest indexed block."""
         query = select(chain_block.c.block_hash).order_by(chain_block.c.number.desc()).limit(1)
-        return self._connection.execute(query).scalar_one()
+        return str(self._connection.execute(query).scalar_one())
 
     def fact(self, name: str) -> Any:
         """One of the node's own remembered values, or None."""

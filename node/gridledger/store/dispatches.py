@@ -39,7 +39,8 @@ class Dispatches:
 
     def grid_operator_of(self, zone_number: int) -> str:
         """The account that answers for the zone."""
-        return self._connection.execute(select(zone.c.grid_operator).where(zone.c.zone == zone_number)).scalar_one()
+        query = select(zone.c.grid_operator).where(zone.c.zone == zone_number)
+        return str(self._connection.execute(query).scalar_one())
 
     def add(self, schedule: Schedule, payload: dict[str, Any], created_at: int) -> None:
         """Keep a schedule and announce it."""
@@ -78,14 +79,12 @@ class Dispatches:
     def state_counts(self) -> dict[str, int]:
         """How many schedules are in each state."""
         query = select(dispatch_schedule.c.state, func.count()).group_by(dispatch_schedule.c.state)
-        return {state: count for state, count in self._connection.execute(query)}
+        return {row[0]: row[1] for row in self._connection.execute(query)}
 
     def events_after(self, event_id: int, limit: int) -> list[dict[str, Any]]:
         """Announcements after an id, oldest first."""
-        query = (
-            select(dispatch_event).where(dispatch_event.c.id > event_id).order_by(dispatch_event.c.id).limit(limit)
-        )
-        return [dict(row._mapping) for row in self._connection.execute(query)]
+        query = select(dispatch_event).where(dispatch_event.c.id > event_id).order_by(dispatch_event.c.id).limit(limit)
+        return [row._asdict() for row in self._connection.execute(query)]
 
     def _announce(self, zone_number: int, mtu_start: int, kind: str, payload: dict[str, Any], at: int) -> None:
         self._connection.execute(

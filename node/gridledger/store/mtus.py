@@ -46,7 +46,7 @@ class Mtus:
     def phase_counts(self) -> dict[str, int]:
         """How many MTUs are in each phase."""
         query = select(market_mtu.c.phase, func.count()).group_by(market_mtu.c.phase)
-        return {phase: count for phase, count in self._connection.execute(query)}
+        return {row[0]: row[1] for row in self._connection.execute(query)}
 
     def add_book(self, record: MtuRecord, book: Sequence[BookEntry]) -> None:
         """Keep a closed book."""

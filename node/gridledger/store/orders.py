@@ -136,9 +136,7 @@ class Orders:
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
-        listed = select(book_entry.c.order_uid).where(
-            book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start
-        )
+        listed = select(book_entry.c.order_uid).where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
         self._connection.execute(
             update(market_order)
             .where(market_order.c.uid.in_(listed), market_order.c.state == from_state)

@@ -33,7 +33,9 @@ class Outbox:
                 created_at=created_at,
             )
         )
-        return int(result.inserted_primary_key[0])
+        key = result.inserted_primary_key
+        assert key is not None
+        return int(key[0])
 
     def add_signed(
         self,
@@ -98,17 +100,13 @@ class Outbox:
     def open_count(self) -> int:
         """Rows whose outcome is not known yet."""
         query = (
-            select(func.count())
-            .select_from(outbox)
-            .where(outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)))
+            select(func.count()).select_from(outbox).where(outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)))
         )
         return self._connection.execute(query).scalar_one()
 
     def oldest_open_at(self) -> int | None:
         """When the oldest row without an outcome was added, Unix seconds."""
-        query = select(func.min(outbox.c.created_at)).where(
-            outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED))
-        )
+        query = select(func.min(outbox.c.created_at)).where(outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)))
         return self._connection.execute(query).scalar()
 
     def failed(self, limit: int) -> Sequence[OutboxRow]:
@@ -126,4 +124,4 @@ class Outbox:
 
 
 def _row(row: Row[Any]) -> OutboxRow:
-    return OutboxRow(**{**row._mapping, "state": OutboxState(row.state)})
+    return OutboxRow(**{**row._asdict(), "state": OutboxState(row.state)})

@@ -162,9 +162,7 @@ def _market_cleared(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
     tx.mtus.move(*key, "market_cleared")
-    tx.mtus.set_prices(
-        *key, price_cents_per_mwh=arguments["priceCentsPerMwh"], traded_wh=arguments["tradedWh"]
-    )
+    tx.mtus.set_prices(*key, price_cents_per_mwh=arguments["priceCentsPerMwh"], traded_wh=arguments["tradedWh"])
     tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.LOCKED)
     if arguments["tradeCount"] == 0:
         tx.mtus.move(*key, "positions_closed")
@@ -276,9 +274,7 @@ def _reward_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
     if amount_microcents:
         money = tx.directory.account(account)
-        tx.directory.set_account(
-            account, replace(money, free_microcents=money.free_microcents + amount_microcents)
-        )
+        tx.directory.set_account(account, replace(money, free_microcents=money.free_microcents + amount_microcents))
 
 
 def _position_row(tx: "Transaction", zone_number: int, mtu_start: int, index: int) -> Any:

@@ -144,7 +144,7 @@ class Readings:
                 reading_anchor.c.anchored.is_(True),
             )
         )
-        return {meter: net_wh for meter, net_wh in self._connection.execute(query)}
+        return {row[0]: row[1] for row in self._connection.execute(query)}
 
     def count(self) -> int:
         """How many readings were accepted."""

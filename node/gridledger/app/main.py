@@ -1,0 +1,110 @@
+"""Entry point: the application's functions behind the command line."""
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gridledger.app.audit_run import audit
+from gridledger.app.export import export_run
+from gridledger.app.market_folder import create_market
+from gridledger.app.node import NodeFolder
+from gridledger.app.replay import run_demo, run_replay
+from gridledger.app.server import ServeOptions, serve
+from gridledger.chain.embedded import EmbeddedChain
+from gridledger.chain.keys import Keystore
+from gridledger.chain.market_config import load_market
+from gridledger.chain.toolchain import find_anvil
+from gridledger.cli.application import create_cli, run_cli
+from gridledger.cli.operations import Operations, ServeRequest
+from gridledger.cli.output import OnProgress, say
+from gridledger.simulation.operator import DispatchListener
+
+__all__ = ["main"]
+
+DEFAULT_MTU_LENGTH_S = 900
+
+
+def main() -> None:
+    """Run the command line."""
+    run_cli(create_cli(_operations()))
+
+
+def _operations() -> Operations:
+    return Operations(
+        serve=_serve,
+        replay=run_replay,
+        demo=run_demo,
+        export=_export,
+        audit=_audit,
+        network_init=_network_init,
+        network_up=_network_up,
+        listen=_listen,
+    )
+
+
+def _serve(request: ServeRequest) -> None:
+    folder = NodeFolder(request.data)
+    if not folder.market.exists() and not request.simulated_clock:
+        create_market(request.data, mtu_length_s=DEFAULT_MTU_LENGTH_S)
+        say(f"new market in {request.data}, with a key for each role in {folder.keys}")
+    if request.until_stdin_closes:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+    serve(
+        ServeOptions(
+            folder=request.data,
+            host=request.host,
+            port=request.port,
+            chain_port=request.chain_port,
+            simulated_clock=request.simulated_clock,
+        ),
+        _announce,
+    )
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)  # the one line on standard output: where the node listens
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _export(data: Path, target: Path, on_progress: OnProgress) -> dict[str, Any]:
+    return asdict(export_run(data, target, on_progress))
+
+
+def _audit(export: Path, rpc_url: str | None, on_progress: OnProgress) -> dict[str, Any]:
+    return audit(export, rpc_url, on_progress).to_json()
+
+
+def _network_init(data: Path, mtu_length_s: int, genesis_time_s: int | None) -> dict[str, Any]:
+    return asdict(create_market(data, mtu_length_s=mtu_length_s, genesis_time_s=genesis_time_s))
+
+
+def _network_up(data: Path, port: int | None) -> None:
+    folder = NodeFolder(data)
+    config = load_market(folder.market)
+    with EmbeddedChain(
+        folder.chain,
+        anvil=find_anvil(),
+        chain_id=config.chain_id,
+        genesis_time_s=config.genesis_time_s,
+        port=port,
+    ) as chain:
+        head = chain.head()
+        say(f"chain {chain.chain_id} at {chain.url}, block {head.number if head else 0}; Ctrl-C ends it")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _listen(url: str, keys: Path, limit_kw: int | None) -> None:
+    listener = DispatchListener(url, key=Keystore(keys).load("grid_operator"), limit_kw=limit_kw, on_event=say)
+    listener.run(threading.Event())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What the commands ask of the application; the wiring hands the functions in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridledger.cli.output import OnProgress
+
+__all__ = ["Operations", "ReplayRequest", "ServeRequest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeRequest:
+    """Serve a node; port 0 means any free one."""
+
+    data: Path
+    host: str
+    port: int
+    chain_port: int | None
+    simulated_clock: bool
+    until_stdin_closes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """Run a market over real readings; times are ISO-8601 UTC, half-open."""
+
+    readings: Path
+    meters: Path | None
+    prices: Path | None
+    carbon: Path | None
+    from_text: str | None
+    to_text: str | None
+    seed: int
+    limit_kw: int | None
+    data: Path | None
+    export: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operations:
+    """The application's functions behind the commands; results are JSON-able."""
+
+    serve: Callable[[ServeRequest], None]
+    replay: Callable[[ReplayRequest, OnProgress], dict[str, Any]]
+    demo: Callable[[Path, OnProgress], dict[str, Any]]
+    export: Callable[[Path, Path, OnProgress], dict[str, Any]]
+    audit: Callable[[Path, str | None, OnProgress], dict[str, Any]]
+    network_init: Callable[[Path, int, int | None], dict[str, Any]]
+    network_up: Callable[[Path, int | None], None]
+    listen: Callable[[str, Path, int | None], None]

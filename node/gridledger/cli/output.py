@@ -1,0 +1,68 @@
+"""What long commands print: a progress bar on a terminal, one line per step otherwise."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gridledger.errors import GridLedgerError
+
+__all__ = ["OnProgress", "console", "fail", "progress", "say", "write_json"]
+
+OnProgress = Callable[[int, int, str], None]
+console = Console(stderr=True, highlight=False)
+_LINES_PER_TASK = 12
+
+
+def say(text: str) -> None:
+    """One line for the user."""
+    console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[OnProgress]:
+    """A callback (done, total, text) that draws a bar on a terminal and prints about a dozen lines elsewhere."""
+    if not console.is_terminal:
+        yield _line_printer(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None)
+
+        def update(done: int, total: int, text: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title}: {text}" if text else title)
+
+        yield update
+
+
+def write_json(path: Path | None, values: Mapping[str, Any]) -> None:
+    """Write a result to a file, or without one to standard output."""
+    text = json.dumps(values, indent=1) + "\n"
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text)
+
+
+def fail(error: GridLedgerError) -> None:
+    """Say what went wrong, in one line."""
+    console.print(f"[bold red]error[/] {error.code()}: ", end="")
+    console.print(str(error), markup=False, soft_wrap=True)
+
+
+def _line_printer(title: str) -> OnProgress:
+    printed = -1
+
+    def update(done: int, total: int, text: str) -> None:
+        nonlocal printed
+        step = done * _LINES_PER_TASK // max(total, 1)
+        if step != printed:
+            printed = step
+            console.print(f"{title} {done}/{total} {text}".rstrip(), markup=False, soft_wrap=True)
+
+    return update

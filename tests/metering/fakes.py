@@ -1,0 +1,156 @@
+"""A registry, a store and devices for the metering tests; small, and honest about their ports."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from joserfc import jws
+from joserfc.jwk import ECKey
+
+from gridledger.clock import ManualClock
+from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.metering.salts import SeededSalts
+from gridledger.metering.service import MeteringService
+from gridledger.metering.signed_reading import READING_TYPE, key_from_seed, public_key, sign
+
+MTU_LENGTH_S = 900
+MTU_START = 1_465_776_000  # 2016-06-13T00:00:00Z
+NOW = MTU_START + 3600
+SALT_SEED = b"salts of the metering tests"
+
+Payload = Mapping[str, object] | bytes
+
+
+class Device:
+    """A meter's device: signs what it is told to, also what it should not."""
+
+    def __init__(self, meter: int, seed: int | None = None) -> None:
+        self.meter = meter
+        self._key = key_from_seed((meter if seed is None else seed).to_bytes(32))
+
+    @property
+    def key(self) -> DeviceKey:
+        return public_key(self._key)
+
+    def sign(self, reading: Reading) -> str:
+        return sign(reading, self._key)
+
+    def sign_by_chance(self, payload: Payload, **header: object) -> str:
+        """Sign any payload under any header, with a random nonce as most devices do."""
+        content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        protected = {"alg": "ES256", "typ": READING_TYPE, "kid": str(self.meter)} | header
+        kept = {name: value for name, value in protected.items() if value is not None}
+        registry = jws.JWSRegistry(algorithms=("ES256",), strict_check_header=False)
+        return jws.serialize_compact(kept, content, ECKey.import_key(self._key), registry=registry)
+
+
+def a_reading(meter: int = 1, mtu_start: int = MTU_START, **changes: object) -> Reading:
+    """An unremarkable reading with some fields changed."""
+    reading = Reading(
+        meter=meter,
+        meter_id=f"load {meter}",
+        mtu_start=mtu_start,
+        interval_s=MTU_LENGTH_S,
+        import_wh=120,
+        export_wh=30,
+        counter=7,
+    )
+    return replace(reading, **changes)  # type: ignore[arg-type]
+
+
+def payload_of(reading: Reading) -> dict[str, object]:
+    """The payload of a reading, written down a second time."""
+    hours, rest = divmod(reading.mtu_start - MTU_START, 3600)
+    return {
+        "meter": reading.meter,
+        "meter_id": reading.meter_id,
+        "interval_start": f"2016-06-13T{hours:02}:{rest // 60:02}:{rest % 60:02}Z",
+        "interval_seconds": reading.interval_s,
+        "import_wh": reading.import_wh,
+        "export_wh": reading.export_wh,
+        "counter": reading.counter,
+    }
+
+
+def with_other_half(text: str) -> str:
+    """The same signature with s in the other half of the order: as valid, and not the signer's doing."""
+    signed, _, signature = text.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    other = SECP256R1().group_order - int.from_bytes(raw[32:])
+    return f"{signed}.{base64.urlsafe_b64encode(raw[:32] + other.to_bytes(32)).decode().rstrip('=')}"
+
+
+class FakeDirectory:
+    """Meters by number."""
+
+    def __init__(self, facts: Sequence[MeterFacts]) -> None:
+        self._facts = {entry.meter: entry for entry in facts}
+
+    def facts(self, meter: int) -> MeterFacts | None:
+        return self._facts.get(meter)
+
+    def zone_meters(self, zone: int) -> set[int]:
+        return {entry.meter for entry in self._facts.values() if entry.zone == zone}
+
+
+class FakeStore:
+    """Readings by meter and MTU."""
+
+    def __init__(self, directory: FakeDirectory) -> None:
+        self._directory = directory
+        self.kept: dict[tuple[int, int], StoredReading] = {}
+
+    def find(self, meter: int, mtu_start: int) -> StoredReading | None:
+        return self.kept.get((meter, mtu_start))
+
+    def add(self, stored: StoredReading) -> None:
+        key = (stored.reading.meter, stored.reading.mtu_start)
+        assert key not in self.kept
+        self.kept[key] = stored
+
+    def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        found = [kept for kept in self.kept.values() if kept.zone == zone and kept.reading.mtu_start == mtu_start]
+        return tuple(sorted(found, key=lambda stored: stored.reading.meter))
+
+    def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
+        return tuple(stored for stored in self.at(zone, mtu_start) if stored.anchor_sequence is None)
+
+    def missing_count(self, zone: int, mtu_start: int) -> int:
+        return len(self._directory.zone_meters(zone) - {stored.reading.meter for stored in self.at(zone, mtu_start)})
+
+    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
+        return len({stored.anchor_sequence for stored in self.at(zone, mtu_start)} - {None})
+
+    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
+        for meter in meters:
+            self.kept[meter, mtu_start] = replace(self.kept[meter, mtu_start], anchor_sequence=sequence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A metering room over fakes: meters 1 to 3 in zone 1, meter 4 in zone 2; 1 kW in, 500 W out."""
+
+    service: MeteringService
+    store: FakeStore
+    clock: ManualClock
+    devices: Mapping[int, Device]
+
+
+def a_world(now: int = NOW, mtu_length_s: int = MTU_LENGTH_S) -> World:
+    """A fresh world at a moment in Unix seconds."""
+    devices = {meter: Device(meter) for meter in (1, 2, 3, 4)}
+    directory = FakeDirectory([facts_of(device, zone=2 if meter == 4 else 1) for meter, device in devices.items()])
+    store, clock = FakeStore(directory), ManualClock(now)
+    service = MeteringService(
+        directory=directory, store=store, clock=clock, salts=SeededSalts(SALT_SEED), mtu_length_s=mtu_length_s
+    )
+    return World(service=service, store=store, clock=clock, devices=devices)
+
+
+def facts_of(device: Device, zone: int = 1) -> MeterFacts:
+    """What the registry says about a device's meter."""
+    return MeterFacts(
+        meter=device.meter, zone=zone, import_capacity_w=1000, export_capacity_w=500, device_key=device.key
+    )
