@@ -12,7 +12,7 @@ __all__ = ["Conflict", "Forbidden", "GridLedgerError", "InvalidInput", "NotFound
 
 @dataclass(kw_only=True, eq=False)
 class GridLedgerError(Exception):
-    """Base of every expected error. Subclasses are keyword-only dataclasses with a one-line docstring, used as title."""
+    """Base of every expected error. Subclasses are keyword-only dataclasses; their docstring is the title."""
 
     category: ClassVar[str] = "internal"
 

@@ -62,8 +62,8 @@ class Bell:
 class NodeContext:
     """Parts of a running node as the routes see them.
 
-    `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` tells
-    the node that there is something to do.
+    `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` says
+    that there is something to do.
     """
 
     database: Database

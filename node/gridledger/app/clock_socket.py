@@ -60,7 +60,7 @@ def serve_clock(path: Path, advance: Callable[[int], int]) -> Iterator[None]:
 
     path.unlink(missing_ok=True)
     with _short_path(path) as address, socketserver.ThreadingUnixStreamServer(address, Handler) as server:
-        os.chmod(path, 0o600)
+        path.chmod(0o600)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, name="clock", daemon=True)
         thread.start()

@@ -52,7 +52,7 @@ class Engine:
         with self._database.write() as tx:
             services = self._services(tx)
             tasks = (self._close_gates, self._match, self._anchor, self._settle)
-            return any([task(tx, services) for task in tasks])
+            return sum(task(tx, services) for task in tasks) > 0  # every task has its turn
 
     def _close_gates(self, tx: Transaction, services: Services) -> bool:
         now = self._clock.now()

@@ -66,7 +66,8 @@ def _serve(request: ServeRequest) -> None:
 
 
 def _announce(line: str) -> None:
-    print(line, flush=True)  # the one line on standard output: where the node listens
+    sys.stdout.write(line + "\n")  # the one line on standard output: where the node listens
+    sys.stdout.flush()
 
 
 def _end_with_stdin() -> None:

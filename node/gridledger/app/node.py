@@ -174,7 +174,7 @@ class Node:
         self._database = Database(folder.database)
         self._closing.callback(self._database.close)
         client = ChainClient(self._chain.url, artifacts, deployment.addresses)
-        verify_deployment(client, deployment)
+        verify_deployment(client, artifacts, deployment)
         indexer = Indexer(client, self._database, note_refusal)
         self._clock = NodeClock(self._database, config.genesis_time_s, simulated=self._simulated)
         self._wire(config, deployment, client, keystore, indexer)
@@ -201,7 +201,12 @@ class Node:
         return deployment
 
     def _wire(
-        self, config: MarketConfig, deployment: Deployment, client: ChainClient, keystore: Keystore, indexer: Indexer[Transaction]
+        self,
+        config: MarketConfig,
+        deployment: Deployment,
+        client: ChainClient,
+        keystore: Keystore,
+        indexer: Indexer[Transaction],
     ) -> None:
         keys = {role: keystore.load(role.name.lower()) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
         order_domain = OrderDomain(chain_id=config.chain_id, trading_contract=deployment.addresses["EnergyTrading"])

@@ -96,7 +96,7 @@ def _run(request: ReplayRequest, data: Path, on_progress: OnProgress, *, restart
     )
     finished = _play(plan, data, request, on_progress)
     folder.complete(identity)
-    return _result(plan, readings, finished, time.monotonic() - started)
+    return _result(readings, finished, time.monotonic() - started)
 
 
 def _plan(request: ReplayRequest) -> tuple[ReplayPlan, ReadingsFile]:
@@ -143,7 +143,7 @@ def _play(plan: ReplayPlan, data: Path, request: ReplayRequest, on_progress: OnP
     return _Finished(played=played, summary=summary, report=report)
 
 
-def _result(plan: ReplayPlan, readings: ReadingsFile, finished: _Finished, wall_s: float) -> dict[str, Any]:
+def _result(readings: ReadingsFile, finished: _Finished, wall_s: float) -> dict[str, Any]:
     summary, report = finished.summary, finished.report
     phases: Mapping[str, int] = summary["mtu_phases"]
     trades, gas_used = summary["trades"], summary["gas_used"]

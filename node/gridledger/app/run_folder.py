@@ -1,7 +1,6 @@
 """A replay's data folder: which run it belongs to, so that the same command continues it and another is refused."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -104,7 +103,7 @@ class RunFolder:
     def _write(self, identity: RunIdentity, status: _Status) -> None:
         temporary = self.path / (_RUN_FILE + ".tmp")
         temporary.write_text(json.dumps({"status": status, **asdict(identity)}, indent=1) + "\n")
-        os.replace(temporary, self.path / _RUN_FILE)
+        temporary.replace(self.path / _RUN_FILE)
 
     def _read(self) -> tuple[_Status, dict[str, object]] | None:
         path = self.path / _RUN_FILE

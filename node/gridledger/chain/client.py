@@ -19,6 +19,7 @@ from gridledger.relay import ChainEvent, IndexedBlock
 __all__ = ["BlockContents", "ChainClient", "TransactionOutcome"]
 
 _TIMEOUT_S = 60
+WITHOUT_TRANSACTIONS = False
 _REVERTED_CODE = 3
 
 
@@ -66,7 +67,7 @@ class ChainClient:
 
     def genesis_hash(self) -> str:
         """Hash of block 0."""
-        return str(self._request("eth_getBlockByNumber", "0x0", False)["hash"])
+        return str(self._request("eth_getBlockByNumber", "0x0", WITHOUT_TRANSACTIONS)["hash"])
 
     def nonce(self, account: str) -> int:
         """Transactions the account has had mined."""
@@ -93,7 +94,7 @@ class ChainClient:
 
     def block(self, number: int) -> BlockContents:
         """A block with its events and outcomes."""
-        header = self._request("eth_getBlockByNumber", hex(number), False)
+        header = self._request("eth_getBlockByNumber", hex(number), WITHOUT_TRANSACTIONS)
         receipts = self._request("eth_getBlockReceipts", hex(number))
         block = IndexedBlock(
             number=number,

@@ -1,7 +1,6 @@
 """A deployed market: where its contracts are, what code they run, and that it is still the same one."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,8 +101,9 @@ def record_deployment(client: ChainClient, artifacts: Artifacts, deployer: str, 
     )
 
 
-def verify_deployment(client: ChainClient, deployment: Deployment) -> None:
-    """Check chain id, genesis and every code hash. Raises DeploymentMismatch."""
+def verify_deployment(client: ChainClient, artifacts: Artifacts, deployment: Deployment) -> None:
+    """Check contract sources, chain id, genesis and every code hash. Raises DeploymentMismatch."""
+    _require_same("contract sources", deployment.source_sha256, artifacts.input_sha256)
     _require_same("chain id", str(deployment.chain_id), str(client.chain_id()))
     _require_same("genesis hash", deployment.genesis_hash, client.genesis_hash())
     for name, code_hash in deployment.code_hashes.items():
@@ -114,7 +114,7 @@ def save_deployment(path: Path, deployment: Deployment) -> None:
     """Write the record; a crash leaves no half file."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(asdict(deployment), indent=1, sort_keys=True) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_deployment(path: Path) -> Deployment | None:

@@ -22,7 +22,9 @@ class ChainForked(Conflict):
 class Indexer(Generic[AnyTransaction]):
     """Reads blocks in order. Indexing is idempotent: it always starts at the block after the indexed tip."""
 
-    def __init__(self, client: ChainClient, database: RelayDatabase[AnyTransaction], on_refused: OnRefused[AnyTransaction]) -> None:
+    def __init__(
+        self, client: ChainClient, database: RelayDatabase[AnyTransaction], on_refused: OnRefused[AnyTransaction]
+    ) -> None:
         self._client = client
         self._database = database
         self._on_refused = on_refused

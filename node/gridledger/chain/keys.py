@@ -26,9 +26,9 @@ ACCOUNT_NAMES = (
     "bank",
     "supplier",
 )
-PASSWORD_VARIABLE = "GRIDLEDGER_KEYSTORE_PASSWORD"
+PASSWORD_VARIABLE = "GRIDLEDGER_KEYSTORE_PASSWORD"  # noqa: S105 - the name of a variable
 _SCRYPT_COST = 2**14
-_PASSWORD_FILE = "password"
+_PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,4 +120,4 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)

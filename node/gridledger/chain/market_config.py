@@ -98,7 +98,7 @@ def save_market(path: Path, config: MarketConfig) -> None:
         file.write(json.dumps(asdict(config), indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_market(path: Path) -> MarketConfig:

@@ -64,16 +64,17 @@ class RelayTransaction(Protocol):
 
 
 AnyTransaction = TypeVar("AnyTransaction", bound=RelayTransaction)
+HandedOut_co = TypeVar("HandedOut_co", bound=RelayTransaction, covariant=True)
 OnRefused = Callable[[AnyTransaction, OutboxRow, str], None]
 
 
-class RelayDatabase(Protocol[AnyTransaction]):
+class RelayDatabase(Protocol[HandedOut_co]):
     """Hands out transactions."""
 
-    def read(self) -> AbstractContextManager[AnyTransaction]:
+    def read(self) -> AbstractContextManager[HandedOut_co]:
         """A snapshot."""
 
-    def write(self) -> AbstractContextManager[AnyTransaction]:
+    def write(self) -> AbstractContextManager[HandedOut_co]:
         """A transaction that is committed on leaving."""
 
 

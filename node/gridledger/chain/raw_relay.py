@@ -144,7 +144,7 @@ def _decode(raw_text: str) -> tuple[bytes, dict[str, Any]]:
     try:
         raw = bytes.fromhex(raw_text.removeprefix("0x"))
         fields: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
-    except Exception as error:  # the decoder raises many kinds for malformed bytes
+    except Exception as error:  # noqa: BLE001 - the decoder raises many kinds for malformed bytes
         raise TransactionUnreadable(reason=type(error).__name__) from None
     if fields.get("type") != 2:
         raise TransactionUnreadable(reason=f"type {fields.get('type')}")
@@ -154,5 +154,5 @@ def _decode(raw_text: str) -> tuple[bytes, dict[str, Any]]:
 def _sender(raw: bytes) -> str:
     try:
         return str(Account.recover_transaction(HexBytes(raw)))
-    except Exception as error:  # an impossible signature raises many kinds
+    except Exception as error:  # noqa: BLE001 - an impossible signature raises many kinds
         raise TransactionUnreadable(reason=type(error).__name__) from None

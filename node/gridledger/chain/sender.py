@@ -115,7 +115,7 @@ class Sender(Generic[AnyTransaction]):
         return _Signed(row, nonce, bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex())
 
     def _give_up_overtaken(self, sent: tuple[OutboxRow, ...]) -> bool:
-        """A sent row without outcome whose nonce is used was overtaken by a foreign transaction: it can never be mined."""
+        """A sent row without outcome whose nonce is used was overtaken by a foreign transaction and never mined."""
         moved = False
         for row in sent:
             with self._database.read() as tx:

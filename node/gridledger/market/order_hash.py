@@ -85,7 +85,7 @@ def recover_address(digest: bytes, signature: bytes) -> str:
     recoverable = signature[:64] + bytes((signature[64] - 27,))
     try:
         key = PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
-    except Exception as error:  # coincurve raises bare Exception where no point has this signature
+    except Exception as error:
         raise SignatureMalformed(reason="no public key") from error
     return "0x" + _keccak(key.format(compressed=False)[1:])[12:].hex()
 

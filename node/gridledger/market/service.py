@@ -1,4 +1,7 @@
-"""The market's tasks: accept and cancel orders, close the gate, match, settle. A task never commits; its caller does."""
+"""The market's tasks: accept and cancel orders, close the gate, match, settle.
+
+A task never commits; its caller does.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -69,9 +69,7 @@ class AnchoringService:
         if stored is None or stored.anchor_sequence is None:
             raise ReadingNotAnchored(meter=meter, mtu_start=mtu_start)
         batch = [
-            other
-            for other in self._store.at(stored.zone, mtu_start)
-            if other.anchor_sequence == stored.anchor_sequence
+            other for other in self._store.at(stored.zone, mtu_start) if other.anchor_sequence == stored.anchor_sequence
         ]
         tree = self._metering.anchor_tree(batch)
         leaf = commitment(stored)
