@@ -467,9 +467,7 @@ class Market:
         receipt = self.send(self.grid_operator, "ParticipantRegistry", "registerMeters", rows)
         (first,) = self.codecs["ParticipantRegistry"].result("registerMeters", receipt.output)
         self.watched += [one.address for one in owners if one.address not in self.watched]
-        return [
-            Meter(number=first + place, owner=one, zone=zone, source=source) for place, one in enumerate(owners)
-        ]
+        return [Meter(number=first + place, owner=one, zone=zone, source=source) for place, one in enumerate(owners)]
 
     def producer(self, name: str, **options: Any) -> Meter:
         """A funded member with a solar meter."""
@@ -501,9 +499,7 @@ class Market:
 
     def set_credit(self, owner: Actor, amount_microcents: int, supplier: Actor | None = None) -> Receipt:
         """A supplier's credit for its customer."""
-        return self.send(
-            supplier or self.supplier, "EnergyTrading", "setCredit", [owner.address], [amount_microcents]
-        )
+        return self.send(supplier or self.supplier, "EnergyTrading", "setCredit", [owner.address], [amount_microcents])
 
     def free(self, owner: Actor) -> int:
         """Free balance, microcents; below zero while credit is used."""
@@ -728,9 +724,7 @@ class Market:
             "nonce": self.view("SettlementToken", "nonces", owner.address),
             "deadline": deadline,
         }
-        document = self.typed(
-            "Permit", _PERMIT_FIELDS, message, "SettlementToken", "gridledger settlement token"
-        )
+        document = self.typed("Permit", _PERMIT_FIELDS, message, "SettlementToken", "gridledger settlement token")
         signature = owner.account.sign_message(encode_typed_data(full_message=document))
         return signature.v, signature.r.to_bytes(32), signature.s.to_bytes(32)
 
@@ -745,7 +739,6 @@ class Market:
                 assert created.lower() == self.at[step.title.removeprefix("create ")]
             else:
                 self.transact(self.deployer.address, step.to.lower(), step.data)
-
 
     def _create(self, code: bytes) -> str:
         try:

@@ -127,7 +127,9 @@ def test_a_restricted_function_refuses_everybody_but_its_role(
             assert (error.name, error.arguments) == ("AccessManagedUnauthorized", (address,)), name
 
 
-def refusal(market: Market, caller: str, contract: str, function: str, arguments: list[object]) -> ContractReverted | None:
+def refusal(
+    market: Market, caller: str, contract: str, function: str, arguments: list[object]
+) -> ContractReverted | None:
     """The error, None if the call was accepted."""
     try:
         market.send(caller, contract, function, *arguments)
@@ -192,9 +194,7 @@ def test_nobody_but_the_access_manager_moves_a_contract_to_another_authority(
 
 def test_the_deployer_has_no_role_left(shared_market: Market) -> None:
     for role in Role:
-        member, _ = shared_market.view(
-            "MarketAccessManager", "hasRole", int(role), shared_market.deployer.address
-        )
+        member, _ = shared_market.view("MarketAccessManager", "hasRole", int(role), shared_market.deployer.address)
         assert member is False
     with pytest.raises(ContractReverted) as caught:
         shared_market.send(
@@ -216,9 +216,7 @@ def test_each_role_has_exactly_its_planned_holder(shared_market: Market) -> None
 
 def test_the_admin_acts_only_after_its_delay(market: Market) -> None:
     manager = market.at["MarketAccessManager"]
-    grant = market.codecs["MarketAccessManager"].call_data(
-        "grantRole", int(Role.BANK), market.outsider.address, 0
-    )
+    grant = market.codecs["MarketAccessManager"].call_data("grantRole", int(Role.BANK), market.outsider.address, 0)
     with market.refuses("AccessManagerNotScheduled"):
         market.transact(market.regulator.address, manager, grant)
     market.send(market.regulator, "MarketAccessManager", "schedule", manager, grant, 0)

@@ -128,8 +128,13 @@ def test_credit_in_use_is_not_withdrawn_by_the_supplier(market: Market) -> None:
 
 
 def test_a_supplier_that_supplies_itself_gains_nothing(market: Market) -> None:
-    market.send(market.grid_operator, "ParticipantRegistry", "admitParticipants", [market.supplier.address],
-                market.supplier.address)
+    market.send(
+        market.grid_operator,
+        "ParticipantRegistry",
+        "admitParticipants",
+        [market.supplier.address],
+        market.supplier.address,
+    )
     market.deposit(market.supplier, EUR)
     market.set_credit(market.supplier, 5 * EUR)
     assert (market.free(market.supplier), market.credit(market.supplier)) == (-4 * EUR, 5 * EUR)

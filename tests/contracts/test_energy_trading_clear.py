@@ -294,9 +294,7 @@ def test_two_orders_of_a_meter_become_one_position(market: Market) -> None:
     seller, buyer = market.producer("producer"), market.consumer("consumer")
     offers = [market.order(seller, SELL, 300, 10_000), market.order(seller, SELL, 200, 11_000)]
     bid = market.order(buyer, BUY, 500, 20_000)
-    kept = market.clear_book(
-        [*offers, bid], [(offers[0], bid, 300), (offers[1], bid, 200)], lower=offers[1], upper=bid
-    )
+    kept = market.clear_book([*offers, bid], [(offers[0], bid, 300), (offers[1], bid, 200)], lower=offers[1], upper=bid)
     assert [one["contractedWh"] for one in kept.positions] == [500, -500]
     assert [(one["sell"], one["buy"], one["energyWh"]) for one in kept.trades] == [(0, 1, 300), (0, 1, 200)]
 
@@ -542,9 +540,7 @@ def test_a_standing_order_is_filled_once_in_each_of_its_mtus_and_not_beyond(mark
     assert market.free(pair.seller.owner) == 10 * EUR - 2 * 600 * 17_500
     market.close_gate(last + 900)
     market.commit_book(standing.book, last + 900)
-    clearing = market.clearing(
-        standing.book, matches, lower=standing.offer, upper=standing.bid, mtu_start=last + 900
-    )
+    clearing = market.clearing(standing.book, matches, lower=standing.offer, upper=standing.bid, mtu_start=last + 900)
     with market.refuses("OrderOutsideMtu", standing.offer.uid, last + 900):
         market.clear(clearing)
 

@@ -169,9 +169,7 @@ def test_a_dead_meter_delays_only_its_own_position_and_trades(market: Market) ->
     buyer = market.consumer("consumer")
     offers = [market.order(one, SELL, 300, 10_000) for one in sellers]
     bid = market.order(buyer, BUY, 600, 20_000)
-    kept = market.clear_book(
-        [*offers, bid], [(offers[0], bid, 300), (offers[1], bid, 300)], lower=offers[1], upper=bid
-    )
+    kept = market.clear_book([*offers, bid], [(offers[0], bid, 300), (offers[1], bid, 300)], lower=offers[1], upper=bid)
     market.answer(ACKNOWLEDGED)
     market.pass_mtu()
     market.anchor()

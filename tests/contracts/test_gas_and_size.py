@@ -90,9 +90,7 @@ def plain_gas() -> dict[str, int]:
 def measured_snapshot() -> dict[str, int]:
     """All figures by name."""
     sizes = {f"bytes {name}": len(compiled().contract(name).deployed_bytecode) for name in CONTRACTS}
-    lifecycle = {
-        f"gas {step} {trades}": gas for trades in TRADE_COUNTS for step, gas in lifecycle_gas(trades).items()
-    }
+    lifecycle = {f"gas {step} {trades}": gas for trades in TRADE_COUNTS for step, gas in lifecycle_gas(trades).items()}
     return sizes | {f"gas {name}": gas for name, gas in plain_gas().items()} | lifecycle
 
 

@@ -66,23 +66,17 @@ def test_a_meter_needs_an_admitted_owner_a_known_zone_and_a_key_on_the_curve(mar
     ]
     for row, error, values in bad:
         with market.refuses(error, *values):
-            market.send(
-                market.grid_operator, "ParticipantRegistry", "registerMeters", [registration(owner), row]
-            )
+            market.send(market.grid_operator, "ParticipantRegistry", "registerMeters", [registration(owner), row])
     assert market.view("ParticipantRegistry", "meterCount") == 1
 
 
 def test_a_device_key_is_replaced_but_not_by_garbage(market: Market) -> None:
     number = market.register(actor("owner")).number
-    receipt = market.send(
-        market.grid_operator, "ParticipantRegistry", "replaceDeviceKey", number, *device_key(77)
-    )
+    receipt = market.send(market.grid_operator, "ParticipantRegistry", "replaceDeviceKey", number, *device_key(77))
     assert receipt.one("DeviceKeyReplaced")["deviceKeyX"] == device_key(77)[0]
     assert market.view("ParticipantRegistry", "deviceKey", number) == device_key(77)
     with market.refuses("DeviceKeyInvalid"):
-        market.send(
-            market.grid_operator, "ParticipantRegistry", "replaceDeviceKey", number, b"\1" * 32, b"\2" * 32
-        )
+        market.send(market.grid_operator, "ParticipantRegistry", "replaceDeviceKey", number, b"\1" * 32, b"\2" * 32)
 
 
 def test_participants_are_admitted_once_to_a_known_supplier(market: Market) -> None:

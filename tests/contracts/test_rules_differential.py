@@ -105,9 +105,7 @@ def test_division_floors_as_python_does(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize(("numerator", "denominator", "panic"), [(1, 0, 0x12), (INT256[0], -1, 0x11)])
-def test_division_by_zero_and_beyond_the_type_panic(
-    rules: Rules, numerator: int, denominator: int, panic: int
-) -> None:
+def test_division_by_zero_and_beyond_the_type_panic(rules: Rules, numerator: int, denominator: int, panic: int) -> None:
     with pytest.raises(ContractReverted) as caught:
         rules("floorDiv", [numerator], [denominator])
     assert (caught.value.name, caught.value.arguments) == ("Panic", (panic,))

@@ -84,10 +84,13 @@ class ChainClient:
         values = codec.result(function, data)
         return values[0] if len(values) == 1 else values
 
-    def simulate(self, sender: str, to: str, data: bytes) -> ContractReverted | None:
-        """Run a transaction on the latest state without keeping it; the contract's error, or None if it would pass."""
+    def simulate(self, sender: str, to: str, data: bytes, time_s: int) -> ContractReverted | None:
+        """Run a transaction on the latest state, in a block at `time_s`, without keeping it.
+
+        Returns the contract's error, or None if the transaction would pass.
+        """
         try:
-            self._eth_call({"from": sender, "to": to, "data": data})
+            self._eth_call({"from": sender, "to": to, "data": data}, time_s)
         except ContractReverted as error:
             return error
         return None
@@ -125,10 +128,11 @@ class ChainClient:
             arguments={name: _plain(value) for name, value in decoded.arguments.items()},
         )
 
-    def _eth_call(self, transaction: Mapping[str, Any]) -> bytes:
+    def _eth_call(self, transaction: Mapping[str, Any], time_s: int | None = None) -> bytes:
         request = {**transaction, "data": "0x" + transaction["data"].hex(), "gasPrice": "0x0"}
+        overrides: tuple[object, ...] = () if time_s is None else ({}, {"time": hex(time_s)})
         try:
-            return bytes.fromhex(self._request("eth_call", request, "latest")[2:])
+            return bytes.fromhex(self._request("eth_call", request, "latest", *overrides)[2:])
         except RpcFailed as error:
             if error.rpc_code == _REVERTED_CODE and isinstance(error.data, str):
                 raise decode_revert(self._artifacts, bytes.fromhex(error.data[2:])) from None

@@ -48,7 +48,7 @@ class Indexer(Generic[AnyTransaction]):
         return count
 
     def _index(self, contents: BlockContents) -> None:
-        reasons = {outcome.transaction_hash: self._reason(outcome) for outcome in contents.outcomes}
+        reasons = {outcome.transaction_hash: self._reason(outcome, contents.block.time_s) for outcome in contents.outcomes}
         with self._database.write() as tx:
             tx.index_block(contents.block, contents.events)
             for outcome in contents.outcomes:
@@ -66,7 +66,7 @@ class Indexer(Generic[AnyTransaction]):
                 if reason is not None:
                     self._on_refused(tx, row, reason)
 
-    def _reason(self, outcome: TransactionOutcome) -> str | None:
+    def _reason(self, outcome: TransactionOutcome, time_s: int) -> str | None:
         """Why a transaction reverted, as far as running it again on the present state tells."""
         if outcome.succeeded:
             return None
@@ -74,5 +74,5 @@ class Indexer(Generic[AnyTransaction]):
             row = tx.outbox.find(outcome.transaction_hash)
         if row is None:
             return "reverted"
-        error = self._client.simulate(row.signer, row.to_address, row.data)
+        error = self._client.simulate(row.signer, row.to_address, row.data, time_s)
         return "reverted" if error is None else str(error)

@@ -60,13 +60,17 @@ class Sender(Generic[AnyTransaction]):
         signed_any = self._sign_ready()
         with self._database.read() as tx:
             waiting = tx.outbox.in_state(OutboxState.SIGNED, _MOST_PER_BLOCK)
-            tip = tx.chain_log.tip()
         if not waiting:
             return signed_any
-        time_s = max(self._clock.now(), tip.time_s + 1 if tip else 0)
+        time_s = self._next_block_time()
         self._block_maker.make_block(time_s, ["0x" + (row.raw or b"").hex() for row in waiting])
         self._indexer.catch_up()
         return self._give_up_overtaken(waiting)
+
+    def _next_block_time(self) -> int:
+        with self._database.read() as tx:
+            tip = tx.chain_log.tip()
+        return max(self._clock.now(), tip.time_s + 1 if tip else 0)
 
     def _sign_ready(self) -> bool:
         with self._database.read() as tx:
@@ -78,10 +82,11 @@ class Sender(Generic[AnyTransaction]):
             signer: max(self._client.nonce(signer), 0 if highest is None else highest + 1)
             for signer, highest in highest_nonces.items()
         }
+        time_s = self._next_block_time()
         signed: list[_Signed] = []
         rejected: list[tuple[OutboxRow, str]] = []
         for row in ready:
-            error = self._client.simulate(row.signer, row.to_address, row.data)
+            error = self._client.simulate(row.signer, row.to_address, row.data, time_s)
             if error is not None:
                 _log.warning("command_rejected", kind=row.kind, row=row.id, error=str(error))
                 rejected.append((row, str(error)))
