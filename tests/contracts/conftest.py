@@ -1,7 +1,6 @@
 """A freshly deployed market for every test; deploying takes a few dozen milliseconds."""
 
 import pytest
-
 from tests.contracts.harness import Market
 
 

@@ -1,40 +1,59 @@
-"""The whole market in an in-process EVM: the deployment plan, actors named by role, typed calls, builders.
+"""The market of the contract tests: builders from a registered meter to a settled position.
 
-Every call is a transaction of its own with the chain's gas limit. Reverts arrive as ContractReverted. Energy in Wh,
-prices in cents per MWh, money in microcents, carbon in micrograms.
+Energy in Wh, prices in cents per MWh, money in microcents, carbon in micrograms.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_account.signers.local import LocalAccount
-from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
-
-from gridledger.chain.codec import ContractCodec, ContractReverted, DecodedEvent, decode_revert, keccak256
-from gridledger.chain.compiler import Artifacts, load_artifacts
-from gridledger.chain.plan import (
-    DeploymentParameters,
-    PolicyParameters,
-    SourceFactor,
-    contract_addresses,
-    deployment_steps,
+from tests.contracts.evm import DeployedMarket, compiled, revert_bytes
+from tests.contracts.words import (
+    ACKNOWLEDGED,
+    ANSWER_FIELDS,
+    BOOK_NUMBER_BYTES,
+    BUY,
+    CHAIN_ID,
+    CURTAILED,
+    EUR,
+    FIRST_MTU,
+    GAS_LIMIT,
+    MTU_LENGTH_S,
+    NO_ORDER,
+    NOT_SCHEDULED,
+    ORDER_FIELDS,
+    PENDING,
+    PERMIT_FIELDS,
+    PROCEEDS,
+    SELL,
+    SOLAR,
+    SPEC_ID,
+    TESTS_ROOT,
+    VOID,
+    ZONE,
+    Actor,
+    ClearingData,
+    Kept,
+    Meter,
+    Receipt,
+    Signed,
+    actor,
+    compact,
+    device_key,
+    floor_midpoint,
+    policy_tuple,
+    settle_arguments,
+    sign,
 )
-from gridledger.chain.roles import EXTERNAL_ROLES, Role
+
+from gridledger.chain.codec import keccak256
 
 __all__ = [
     "ACKNOWLEDGED",
     "BUY",
     "CHAIN_ID",
     "CURTAILED",
+    "EUR",
     "FIRST_MTU",
     "GAS_LIMIT",
     "MTU_LENGTH_S",
@@ -42,24 +61,23 @@ __all__ = [
     "NO_ORDER",
     "PENDING",
     "PROCEEDS",
-    "Pair",
     "SELL",
     "SOLAR",
     "SPEC_ID",
     "TESTS_ROOT",
     "VOID",
     "ZONE",
-    "EUR",
     "Actor",
     "ClearingData",
     "Kept",
     "Market",
     "Meter",
+    "Pair",
     "Receipt",
     "Signed",
-    "compiled",
     "actor",
     "compact",
+    "compiled",
     "device_key",
     "floor_midpoint",
     "policy_tuple",
@@ -67,367 +85,9 @@ __all__ = [
     "settle_arguments",
 ]
 
-CHAIN_ID = 31_337
-GAS_LIMIT = 2**24
-MTU_LENGTH_S = 900
-FIRST_MTU = 1_888_889 * MTU_LENGTH_S
-GATE_CLOSURE_S = 300
-ANSWER_LEAD_S = 60
-ZONE = 1
-SOLAR = 1
-BUY, SELL = 0, 1
-NO_ORDER = 2**16 - 1
-ACKNOWLEDGED, CURTAILED = 1, 2
-NOT_SCHEDULED, PENDING, PROCEEDS, VOID = range(4)
-BOOK_NUMBER_BYTES = 8
-SPEC_ID = "OSAKA"
-TESTS_ROOT = Path(__file__).parent
-EUR = 10**8
 
-_REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
-_ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account \{")
-_NONCE = re.compile(r"nonce: (\d+)")
-_SLOT = re.compile(r"(\d+): StorageSlot \{ previous_or_original_value: \d+, present_value: (\d+)")
-_ORDER_FIELDS = (
-    ("owner", "address"),
-    ("meter", "uint32"),
-    ("side", "uint8"),
-    ("product", "uint8"),
-    ("pricing", "uint8"),
-    ("firstMtuStart", "uint64"),
-    ("lastMtuStart", "uint64"),
-    ("quantityWh", "uint64"),
-    ("limitCentsPerMwh", "int64"),
-    ("expiry", "uint64"),
-    ("salt", "uint64"),
-)
-_ANSWER_FIELDS = (
-    ("zone", "uint32"),
-    ("mtuStart", "uint64"),
-    ("scheduleHash", "bytes32"),
-    ("answer", "uint8"),
-    ("reason", "uint16"),
-)
-_PERMIT_FIELDS = (
-    ("owner", "address"),
-    ("spender", "address"),
-    ("value", "uint256"),
-    ("nonce", "uint256"),
-    ("deadline", "uint256"),
-)
-_DOMAIN_FIELDS = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
-
-ClearingData = dict[str, Any]
-
-
-@cache
-def compiled() -> Artifacts:
-    """The project's contracts."""
-    return load_artifacts()
-
-
-@cache
-def device_key(number: int) -> tuple[bytes, bytes]:
-    """P-256 public key of test device `number`, x and y."""
-    point = ec.derive_private_key(number + 1, ec.SECP256R1()).public_key().public_numbers()
-    return point.x.to_bytes(32), point.y.to_bytes(32)
-
-
-@cache
-def _codecs(names: tuple[str, ...]) -> Mapping[str, ContractCodec]:
-    return {name: ContractCodec(compiled().contract(name)) for name in names}
-
-
-def floor_midpoint(lower: int, upper: int) -> int:
-    """Midpoint rounded toward minus infinity, written here a second time on purpose."""
-    return (lower + upper - (lower + upper) % 2) // 2
-
-
-def compact(r: int, s: int, v: int) -> tuple[bytes, bytes]:
-    """EIP-2098 form of a signature: r and vs."""
-    return r.to_bytes(32), ((v - 27) << 255 | s).to_bytes(32)
-
-
-def revert_bytes(error: RuntimeError) -> bytes:
-    """What a reverted call returned. Re-raises everything that is no revert, such as running out of gas."""
-    found = _REVERT.search(str(error))
-    if found is None:
-        raise error
-    return bytes.fromhex(found.group(1))
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Somebody with a secp256k1 key; the address is in lower case, as results are decoded."""
-
-    name: str
-    account: LocalAccount = field(repr=False)
-
-    @property
-    def address(self) -> str:
-        """0x and 40 hex digits."""
-        return str(self.account.address).lower()
-
-
-@cache
-def actor(name: str) -> Actor:
-    """The actor called `name`; the same name has the same key in every test."""
-    return Actor(name, Account.from_key(keccak256(name.encode())))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Meter:
-    """A registered meter with its owner."""
-
-    number: int
-    owner: Actor
-    zone: int
-    source: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signed:
-    """An order and its owner's signature; `message` is the EIP-712 message."""
-
-    message: Mapping[str, Any]
-    uid: bytes
-    r: bytes
-    vs: bytes
-
-    def presented(self, book_index: int) -> dict[str, Any]:
-        """The contract's SignedOrder."""
-        shown = {name: value for name, value in self.message.items() if name != "owner"}
-        return {**shown, "bookIndex": book_index, "r": self.r, "vs": self.vs}
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a transaction did."""
-
-    output: bytes
-    gas_used: int
-    events: tuple[DecodedEvent, ...]
-
-    def named(self, name: str) -> tuple[DecodedEvent, ...]:
-        """The events called `name`, in order."""
-        return tuple(event for event in self.events if event.name == name)
-
-    def one(self, name: str) -> Mapping[str, Any]:
-        """Arguments of the only event called `name`."""
-        (event,) = self.named(name)
-        return event.arguments
-
-
-@dataclass
-class Kept:
-    """Positions and trades of one clearing as the contract keeps them by hash; a second copy of its rules."""
-
-    zone: int
-    mtu_start: int
-    positions: list[dict[str, Any]]
-    trades: list[dict[str, Any]]
-
-    def index_of(self, meter: Meter) -> int:
-        """Index of the meter's position."""
-        return next(index for index, one in enumerate(self.positions) if one["meter"] == meter.number)
-
-    def advanced(self, indexes: Sequence[int], metered_wh: Sequence[int], *, proceeds: bool) -> "Kept":
-        """What is kept after settling, or refunding, those positions."""
-        after = deepcopy(self)
-        for index, metered in zip(indexes, metered_wh, strict=True):
-            after.positions[index].update(settled=True, meteredWh=metered if proceeds else 0)
-        if proceeds:
-            after._reward()
-        return after
-
-    def _reward(self) -> None:
-        left = [self._fulfilled_wh(one) for one in self.positions]
-        for trade in self.trades:
-            seller, buyer = self.positions[trade["sell"]], self.positions[trade["buy"]]
-            delivered = min(trade["energyWh"], left[trade["sell"]])
-            consumed = min(trade["energyWh"], left[trade["buy"]])
-            left[trade["sell"]] -= delivered
-            left[trade["buy"]] -= consumed
-            if seller["settled"] and buyer["settled"] and not trade["rewarded"]:
-                served = min(delivered, consumed) if seller["source"] else 0
-                trade.update(rewarded=True, rewardedWh=served)
-
-    @staticmethod
-    def _fulfilled_wh(position: Mapping[str, Any]) -> int:
-        if not position["settled"]:
-            return 0
-        contracted, metered = position["contractedWh"], position["meteredWh"]
-        return max(0, min(abs(contracted), metered if contracted > 0 else -metered))
-
-
-class Market:
-    """A freshly deployed market whose clock stands an hour before the first MTU."""
-
-    def __init__(
-        self,
-        *,
-        policy: PolicyParameters | None = None,
-        mtu_length_s: int = MTU_LENGTH_S,
-        zones: tuple[int, ...] = (ZONE,),
-        policy_delay_s: int = 86_400,
-        gas_limit: int = GAS_LIMIT,
-    ) -> None:
-        self.policy = policy or PolicyParameters()
-        self.mtu_length_s = mtu_length_s
-        self.gas_limit = gas_limit
-        self.deployer, self.outsider = actor("deployer"), actor("outsider")
-        self.holders = {role: actor(role.name.lower()) for role in EXTERNAL_ROLES}
-        self.regulator, self.grid_operator = self.holders[Role.REGULATOR], self.holders[Role.GRID_OPERATOR]
-        self.market_operator, self.relayer = self.holders[Role.MARKET_OPERATOR], self.holders[Role.RELAYER]
-        self.oracle, self.bank = self.holders[Role.ORACLE], self.holders[Role.BANK]
-        self.supplier, self.other_supplier = actor("supplier"), actor("other supplier")
-        self.parameters = DeploymentParameters(
-            mtu_length_s=mtu_length_s,
-            policy=self.policy,
-            accounts={role: holder.address for role, holder in self.holders.items()},
-            suppliers=(self.supplier.address, self.other_supplier.address),
-            zones=zones,
-            source_factors=(SourceFactor(source=SOLAR, factor_mgco2_per_kwh=41_000, citation="test"),),
-            policy_delay_s=policy_delay_s,
-        )
-        self.at = {name: address.lower() for name, address in contract_addresses(self.deployer.address).items()}
-        self.codecs = _codecs(tuple(self.at))
-        self._by_address = {address: self.codecs[name] for name, address in self.at.items()}
-        self.watched: list[str] = [self.at["EnergyTrading"], *(one.address for one in self.holders.values())]
-        self.watched += [self.supplier.address, self.other_supplier.address]
-        self.watched_mtus: list[tuple[int, int]] = []
-        self._salt = 0
-        self._base: dict[str, tuple[int, dict[int, int]]] = {}
-        self._now = FIRST_MTU - 3_600
-        self._deploy()
-
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    @property
-    def now(self) -> int:
-        """Time of the present block, Unix seconds."""
-        return self._now
-
-    def move_to(self, moment: int) -> None:
-        """Set the block time; tests may also look back."""
-        self._now = moment
-        self.evm.set_block_env(BlockEnv(number=1 + moment - FIRST_MTU + 10**7, timestamp=moment))
-
-    def close_gate(self, mtu_start: int = FIRST_MTU) -> None:
-        """Move to the gate closure of the MTU."""
-        self.move_to(mtu_start - self.policy.gate_closure_s)
-
-    def pass_mtu(self, mtu_start: int = FIRST_MTU) -> None:
-        """Move to the end of the MTU."""
-        self.move_to(mtu_start + self.mtu_length_s)
-
-    # --- calls ----------------------------------------------------------------------------------------------------
-
-    def send(self, caller: Actor | str, contract: str, function: str, *arguments: object) -> Receipt:
-        """One transaction. Raises ContractReverted."""
-        data = self.codecs[contract].call_data(function, *arguments)
-        return self.transact(caller if isinstance(caller, str) else caller.address, self.at[contract], data)
-
-    def view(self, contract: str, function: str, *arguments: object) -> Any:
-        """The result of a view: one value, or a tuple of several."""
-        codec = self.codecs[contract]
-        data = codec.call_data(function, *arguments)
-        values = codec.result(function, self._message(self.outsider.address, self.at[contract], data, is_static=True))
-        return values[0] if len(values) == 1 else values
-
-    def transact(self, caller: str, to: str, data: bytes) -> Receipt:
-        """Raw call data as a transaction. Raises ContractReverted."""
-        self.evm.reset_transient_storage()
-        output = self._message(caller, to, data, is_static=False)
-        result = self.evm.result
-        assert result is not None
-        return Receipt(output, result.gas_used, tuple(self._decoded(log) for log in result.logs))
-
-    def _message(self, caller: str, to: str, data: bytes, *, is_static: bool) -> bytes:
-        try:
-            return bytes(
-                self.evm.message_call(caller=caller, to=to, calldata=data, gas=self.gas_limit, is_static=is_static)
-            )
-        except RuntimeError as error:
-            raise decode_revert(compiled(), revert_bytes(error)) from None
-
-    def _decoded(self, log: Any) -> DecodedEvent:
-        topics, data = log.data
-        return self._by_address[log.address.lower()].event([bytes(topic) for topic in topics], bytes(data))
-
-    @contextmanager
-    def undone(self) -> Iterator[None]:
-        """Whatever happens inside is taken back."""
-        checkpoint, now, salt = self.evm.snapshot(), self._now, self._salt
-        watched, watched_mtus = list(self.watched), list(self.watched_mtus)
-        try:
-            yield
-        finally:
-            self.evm.revert(checkpoint)
-            self.move_to(now)
-            self._salt, self.watched, self.watched_mtus = salt, watched, watched_mtus
-
-    def impersonate(self, contract: str) -> str:
-        """Take the code away from a contract so that its address can send transactions; returns the address."""
-        self.rebase(without_code=self.at[contract])
-        return self.at[contract]
-
-    def rebase(self, without_code: str = "") -> None:
-        """Move the state into a fresh EVM, so that the next call pays for cold storage as the first of a block does.
-
-        The in-process EVM is one endless transaction: what was touched once stays warm. Its journal names every slot.
-        """
-        accounts = _ACCOUNT.split(self.evm.journal_str)[1:]
-        for address, text in zip(accounts[::2], accounts[1::2], strict=True):
-            nonce = _NONCE.search(text)
-            _, slots = self._base.setdefault(address, (0, {}))
-            slots |= {int(slot): int(value) for slot, value in _SLOT.findall(text)}
-            self._base[address] = (int(nonce.group(1)) if nonce else 0, slots)
-        old = self.evm
-        self.evm = _empty_evm()
-        for address, (nonce_value, slots) in self._base.items():
-            code = None if address == without_code else old.get_code(address)
-            self.evm.insert_account_info(address, AccountInfo(nonce=nonce_value, code=bytes(code) if code else None))
-            for slot, value in slots.items():
-                # The first slot of an account not loaded yet goes to the database; taking the loading back keeps it so.
-                checkpoint = self.evm.snapshot()
-                self.evm.insert_account_storage(address, slot, value)
-                self.evm.revert(checkpoint)
-        self.move_to(self._now)
-
-    def fingerprint(self) -> tuple[object, ...]:
-        """Everything of worth: balances, credits, escrow, tokens, clearings, dispatch outcomes and anchors."""
-        accounts = tuple(
-            (
-                self.view("EnergyTrading", "accountOf", one),
-                self.view("SettlementToken", "balanceOf", one),
-                self.view("LowCarbonToken", "balanceOf", one),
-            )
-            for one in self.watched
-        )
-        mtus = tuple(
-            (
-                self.view("EnergyTrading", "clearingOf", *key),
-                self.view("EnergyDispatching", "scheduleHashOf", *key),
-                self.view("EnergyDispatching", "outcomeOf", *key),
-                self.view("MeterLedger", "anchorCount", *key),
-            )
-            for key in self.watched_mtus
-        )
-        return accounts, mtus, self.escrow(), self.view("LowCarbonToken", "totalSupply")
-
-    @contextmanager
-    def refuses(self, error: str, *arguments: object) -> Iterator[None]:
-        """The call inside reverts with that error and, where given, those values; nothing of worth has changed."""
-        before = self.fingerprint()
-        try:
-            yield
-        except ContractReverted as refusal:
-            assert refusal.name == error, refusal
-            assert not arguments or refusal.arguments == arguments, refusal
-        else:
-            raise AssertionError(f"accepted, but should revert with {error}")
-        assert self.fingerprint() == before
+class Market(DeployedMarket):
+    """A deployed market with everything its parties do."""
 
     # --- members and money ----------------------------------------------------------------------------------------
 
@@ -533,24 +193,9 @@ class Market:
 
     # --- orders, books, clearings ---------------------------------------------------------------------------------
 
-    def typed(
-        self, name: str, fields: Sequence[tuple[str, str]], message: Mapping[str, Any], contract: str, domain: str
-    ) -> dict[str, Any]:
-        """An EIP-712 document for one of the contracts."""
-        return {
-            "types": {
-                "EIP712Domain": [{"name": one, "type": kind} for one, kind in _DOMAIN_FIELDS],
-                name: [{"name": one, "type": kind} for one, kind in fields],
-            },
-            "primaryType": name,
-            "domain": {
-                "name": domain,
-                "version": "1",
-                "chainId": CHAIN_ID,
-                "verifyingContract": self.at[contract],
-            },
-            "message": dict(message),
-        }
+    def domain(self, contract: str, name: str) -> dict[str, Any]:
+        """EIP-712 domain of one of the contracts."""
+        return {"name": name, "version": "1", "chainId": CHAIN_ID, "verifyingContract": self.at[contract]}
 
     def order(self, meter: Meter, side: int, quantity_wh: int, limit: int, **changes: Any) -> Signed:
         """An order for the first MTU signed by the meter's owner; `signer` and any field can be changed."""
@@ -571,15 +216,7 @@ class Market:
             "expiry": mtu_start,
             "salt": self._salt,
         } | changes
-        document = self.typed("Order", _ORDER_FIELDS, message, "EnergyTrading", "gridledger")
-        document["domain"] |= domain
-        return self._signed(message, document, signer)
-
-    @staticmethod
-    def _signed(message: Mapping[str, Any], document: dict[str, Any], signer: Actor) -> Signed:
-        signature = signer.account.sign_message(encode_typed_data(full_message=document))
-        r, vs = compact(signature.r, signature.s, signature.v)
-        return Signed(message=message, uid=bytes(signature.message_hash), r=r, vs=vs)
+        return sign(signer, "Order", ORDER_FIELDS, message, self.domain("EnergyTrading", "gridledger") | domain)
 
     @staticmethod
     def book(orders: Sequence[Signed]) -> bytes:
@@ -694,9 +331,8 @@ class Market:
             "answer": answer,
             "reason": reason,
         }
-        document = self.typed("DispatchAnswer", _ANSWER_FIELDS, message, "EnergyDispatching", "gridledger-dispatch")
-        document["domain"] |= changes.get("domain", {})
-        signed = self._signed(message, document, signer)
+        domain = self.domain("EnergyDispatching", "gridledger-dispatch") | changes.get("domain", {})
+        signed = sign(signer, "DispatchAnswer", ANSWER_FIELDS, message, domain)
         return zone, mtu_start, answer, reason, signed.r, signed.vs
 
     def answer(self, answer: int, *, mtu_start: int = FIRST_MTU, zone: int = ZONE, reason: int = 0) -> Receipt:
@@ -724,31 +360,11 @@ class Market:
             "nonce": self.view("SettlementToken", "nonces", owner.address),
             "deadline": deadline,
         }
-        document = self.typed("Permit", _PERMIT_FIELDS, message, "SettlementToken", "gridledger settlement token")
-        signature = owner.account.sign_message(encode_typed_data(full_message=document))
-        return signature.v, signature.r.to_bytes(32), signature.s.to_bytes(32)
-
-    # --- deployment -----------------------------------------------------------------------------------------------
-
-    def _deploy(self) -> None:
-        self.evm = _empty_evm()
-        self.move_to(self._now)
-        for step in deployment_steps(compiled(), self.parameters, self.deployer.address):
-            if step.to is None:
-                created = self._create(step.data)
-                assert created.lower() == self.at[step.title.removeprefix("create ")]
-            else:
-                self.transact(self.deployer.address, step.to.lower(), step.data)
-
-    def _create(self, code: bytes) -> str:
-        try:
-            return self.evm.deploy(deployer=self.deployer.address, code=code)
-        except RuntimeError as error:
-            raise decode_revert(compiled(), revert_bytes(error)) from None
-
-
-def _empty_evm() -> EVM:
-    return EVM(env=Env(cfg=CfgEnv(chain_id=CHAIN_ID)), spec_id=SPEC_ID)
+        signed = sign(
+            owner, "Permit", PERMIT_FIELDS, message, self.domain("SettlementToken", "gridledger settlement token")
+        )
+        vs = int.from_bytes(signed.vs)
+        return 27 + (vs >> 255), signed.r, (vs & ((1 << 255) - 1)).to_bytes(32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -807,14 +423,3 @@ class Pair:
         market.pass_mtu(kept.mtu_start)
         market.anchor(kept.mtu_start, kept.zone)
         return kept
-
-
-def settle_arguments(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> tuple[object, ...]:
-    """Arguments of `EnergyTrading.settle`."""
-    return kept.zone, kept.mtu_start, kept.positions, kept.trades, list(indexes), list(metered_wh)
-
-
-def policy_tuple(policy: PolicyParameters, **changes: Any) -> tuple[object, ...]:
-    """The contract's Policy."""
-    changed = replace(policy, **changes)
-    return tuple(cast(Any, vars(changed)).values())

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.contracts.harness import Market, compiled
 
 from gridledger.chain.codec import ContractReverted, keccak256
 from gridledger.chain.plan import CONTRACTS
 from gridledger.chain.roles import FUNCTION_ROLES, Role
-from tests.contracts.harness import Market, compiled
 
 ERC20_FUNCTIONS = {"transfer", "transferFrom", "approve"}
 # Functions that change state and are open to everybody, because they act on the caller's own things, carry a signature,

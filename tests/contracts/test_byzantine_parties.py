@@ -7,7 +7,6 @@ then the mark goes.
 from dataclasses import replace
 
 import pytest
-
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     BUY,

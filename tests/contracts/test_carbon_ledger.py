@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-
 from tests.contracts.harness import EUR, FIRST_MTU, MTU_LENGTH_S, SOLAR, Market, Pair, Receipt
 
 HIGHEST = 5_000_000

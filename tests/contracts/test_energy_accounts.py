@@ -1,7 +1,6 @@
 """Deposits, withdrawals, credit and debts: nobody but the owner takes money out, and never more than is there."""
 
 import pytest
-
 from tests.contracts.harness import EUR, Market, Meter, Pair, actor
 
 LARGEST = 2**90

@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-
-from gridledger.chain.codec import ContractReverted
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     CHAIN_ID,
@@ -19,6 +17,8 @@ from tests.contracts.harness import (
     Pair,
     actor,
 )
+
+from gridledger.chain.codec import ContractReverted
 
 
 def outcome(market: Market) -> int:

@@ -1,9 +1,9 @@
 """The reference price follows supply and demand between the tariffs, inside floor and cap, once per zone and MTU."""
 
 import pytest
+from tests.contracts.harness import FIRST_MTU, MTU_LENGTH_S, ZONE, Market, Receipt
 
 from gridledger.chain.plan import PolicyParameters
-from tests.contracts.harness import FIRST_MTU, MTU_LENGTH_S, ZONE, Market, Receipt
 
 
 def publish(market: Market, supply_wh: int, demand_wh: int, mtu_start: int = FIRST_MTU) -> Receipt:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-
 from tests.contracts.harness import (
     BUY,
     CHAIN_ID,

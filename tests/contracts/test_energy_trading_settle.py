@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from gridledger.chain.plan import PolicyParameters
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     BUY,
@@ -27,6 +25,8 @@ from tests.contracts.harness import (
     Pair,
     settle_arguments,
 )
+
+from gridledger.chain.plan import PolicyParameters
 
 START = 10 * EUR
 AVOIDED_PER_WH = 363_000 - 41_000

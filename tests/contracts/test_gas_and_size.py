@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-
-from gridledger.chain.plan import CONTRACTS
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     BUY,
@@ -25,6 +23,8 @@ from tests.contracts.harness import (
     actor,
     compiled,
 )
+
+from gridledger.chain.plan import CONTRACTS
 
 SNAPSHOT = TESTS_ROOT / "gas_snapshot.json"
 LARGEST_CODE_BYTES = 24_576

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from tests.contracts.harness import EUR, FIRST_MTU, MTU_LENGTH_S, ZONE, Market, Pair, policy_tuple
 
 from gridledger.chain.codec import ContractReverted
 from gridledger.chain.plan import PolicyParameters
-from tests.contracts.harness import EUR, FIRST_MTU, MTU_LENGTH_S, ZONE, Market, Pair, policy_tuple
 
 DAY = 86_400
 PRICE_LIMIT = 10_000_000

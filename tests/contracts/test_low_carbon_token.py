@@ -1,7 +1,6 @@
 """Low-carbon tokens come from settled energy, are used up by retiring, and are taken back only by invalidating."""
 
 import pytest
-
 from tests.contracts.harness import Actor, Market, Pair
 
 

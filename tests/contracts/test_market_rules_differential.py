@@ -6,6 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from tests.contracts.harness import (
+    ACKNOWLEDGED,
+    CHAIN_ID,
+    EUR,
+    FIRST_MTU,
+    MTU_LENGTH_S,
+    NO_ORDER,
+    SOLAR,
+    ZONE,
+    ClearingData,
+    Kept,
+    Market,
+    Meter,
+    Signed,
+    actor,
+)
 
 from gridledger.market.clearing import AuctionOrder, clear
 from gridledger.market.locking import ListedOrder, Proposal, propose
@@ -24,22 +40,6 @@ from gridledger.market.model import (
 )
 from gridledger.market.order_hash import OrderDomain, order_uid
 from gridledger.market.settlement import position_cash, reward_trades, settle_positions
-from tests.contracts.harness import (
-    ACKNOWLEDGED,
-    CHAIN_ID,
-    EUR,
-    FIRST_MTU,
-    MTU_LENGTH_S,
-    NO_ORDER,
-    SOLAR,
-    ZONE,
-    ClearingData,
-    Kept,
-    Market,
-    Meter,
-    Signed,
-    actor,
-)
 
 BOOKS = 60
 MEMBERS = 10

@@ -2,9 +2,9 @@
 
 import pytest
 from eth_abi.abi import encode
+from tests.contracts.harness import FIRST_MTU, ZONE, Market
 
 from gridledger.chain.codec import keccak256
-from tests.contracts.harness import FIRST_MTU, ZONE, Market
 
 LEAF_TYPES = ["uint32", "uint64", "uint64", "uint64", "bytes32"]
 

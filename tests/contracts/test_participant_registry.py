@@ -1,7 +1,6 @@
 """Who takes part is registered once, by whom it may be, and never overwritten."""
 
 import pytest
-
 from tests.contracts.harness import ZONE, Market, actor, device_key
 
 ZERO = "0x" + "00" * 20

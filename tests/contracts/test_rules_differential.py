@@ -1,4 +1,4 @@
-"""The contracts' integer rules and the node's Python rules agree bit for bit, on thousands of cases and every extreme."""
+"""The contracts' integer rules and the node's Python rules agree bit for bit, on thousands of cases and extremes."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pyrevm import EVM
+from tests.contracts.harness import SPEC_ID, TESTS_ROOT, compiled, revert_bytes
 
 from gridledger.chain.codec import ContractCodec, ContractReverted, decode_revert
 from gridledger.chain.compiler import load_artifacts
@@ -20,7 +21,6 @@ from gridledger.market.settlement import (
     served_wh,
 )
 from gridledger.units import floor_midpoint
-from tests.contracts.harness import SPEC_ID, TESTS_ROOT, compiled, revert_bytes
 
 CASES = 5_000
 BATCH = 500

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from eth_account import Account
-from eth_account.messages import encode_typed_data
+from coincurve import PrivateKey
 from eth_account.signers.local import LocalAccount
 
 from gridledger.api.context import Services
@@ -12,7 +11,7 @@ from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
 from gridledger.market.order_hash import OrderDomain
-from gridledger.market.receipts import receipt_typed_data
+from gridledger.market.receipts import receipt_digest
 from gridledger.market.service import MarketService, MarketSettings
 from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.ports import Salts
@@ -48,14 +47,14 @@ class OperatorReceipts:
     """Signs receipts with the market operator's key."""
 
     def __init__(self, key: LocalAccount, domain: OrderDomain) -> None:
-        self._key = key
+        self._key = PrivateKey(bytes(key.key))
         self._domain = domain
 
     def sign(self, order_uid: str, running_number: int, received_at: int, block_hash: str) -> str:
         """EIP-712 signature over the receipt, 0x hex."""
-        document = receipt_typed_data(self._domain, order_uid, running_number, received_at, block_hash)
-        signed = Account.sign_message(encode_typed_data(full_message=document), self._key.key)
-        return "0x" + bytes(signed.signature).hex()
+        digest = receipt_digest(self._domain, order_uid, running_number, received_at, block_hash)
+        compact = self._key.sign_recoverable(digest, hasher=None)
+        return "0x" + compact[:64].hex() + f"{compact[64] + 27:02x}"
 
 
 @dataclass(frozen=True, kw_only=True)

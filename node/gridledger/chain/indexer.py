@@ -48,7 +48,9 @@ class Indexer(Generic[AnyTransaction]):
         return count
 
     def _index(self, contents: BlockContents) -> None:
-        reasons = {outcome.transaction_hash: self._reason(outcome, contents.block.time_s) for outcome in contents.outcomes}
+        reasons = {
+            outcome.transaction_hash: self._reason(outcome, contents.block.time_s) for outcome in contents.outcomes
+        }
         with self._database.write() as tx:
             tx.index_block(contents.block, contents.events)
             for outcome in contents.outcomes:

@@ -37,6 +37,7 @@ _ORDER_FIELDS = (
     ("expiry", "uint64"),
     ("salt", "uint64"),
 )
+_CANCEL_FIELDS = (("orderUid", "bytes32"),)
 _DOMAIN_FIELDS = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -51,26 +52,30 @@ class OrderDomain:
 
 def order_uid(domain: OrderDomain, order: Order) -> str:
     """EIP-712 digest of the order, 0x and 64 hex digits."""
-    struct_hash = _keccak(
-        _ORDER_TYPEHASH
-        + _address(order.owner)
-        + _uint(order.meter)
-        + _uint(order.side)
-        + _uint(order.product)
-        + _uint(order.pricing)
-        + _uint(order.first_mtu_start)
-        + _uint(order.last_mtu_start)
-        + _uint(order.quantity_wh)
-        + order.limit_cents_per_mwh.to_bytes(32, signed=True)
-        + _uint(order.expiry)
-        + _uint(order.salt)
+    values = (
+        _address(order.owner),
+        _uint(order.meter),
+        _uint(order.side),
+        _uint(order.product),
+        _uint(order.pricing),
+        _uint(order.first_mtu_start),
+        _uint(order.last_mtu_start),
+        _uint(order.quantity_wh),
+        order.limit_cents_per_mwh.to_bytes(32, signed=True),
+        _uint(order.expiry),
+        _uint(order.salt),
     )
-    return "0x" + _keccak(b"\x19\x01" + _domain_separator(domain) + struct_hash).hex()
+    return "0x" + typed_digest(domain, "Order", _ORDER_FIELDS, b"".join(values)).hex()
 
 
 def cancel_digest(domain: OrderDomain, uid: str) -> bytes:
     """EIP-712 digest an owner signs to cancel an order."""
-    struct_hash = _keccak(_CANCEL_TYPEHASH + bytes.fromhex(uid[2:]))
+    return typed_digest(domain, "Cancel", _CANCEL_FIELDS, bytes.fromhex(uid[2:]))
+
+
+def typed_digest(domain: OrderDomain, name: str, fields: tuple[tuple[str, str], ...], encoded_values: bytes) -> bytes:
+    """EIP-712 digest of one struct in the market's domain; values are given as their 32-byte words."""
+    struct_hash = _keccak(_typehash(name, fields) + encoded_values)
     return _keccak(b"\x19\x01" + _domain_separator(domain) + struct_hash)
 
 
@@ -111,7 +116,7 @@ def order_typed_data(domain: OrderDomain, order: Order) -> dict[str, Any]:
 
 def cancel_typed_data(domain: OrderDomain, uid: str) -> dict[str, Any]:
     """The full EIP-712 document of a cancellation."""
-    return typed_data(domain, "Cancel", (("orderUid", "bytes32"),), {"orderUid": uid})
+    return typed_data(domain, "Cancel", _CANCEL_FIELDS, {"orderUid": uid})
 
 
 def typed_data(
@@ -146,6 +151,7 @@ def _address(address: str) -> bytes:
     return bytes.fromhex(address[2:]).rjust(32, b"\0")
 
 
+@lru_cache(maxsize=16)
 def _typehash(name: str, fields: tuple[tuple[str, str], ...]) -> bytes:
     return _keccak(f"{name}({','.join(f'{kind} {field}' for field, kind in fields)})".encode())
 
@@ -159,7 +165,3 @@ def _domain_separator(domain: OrderDomain) -> bytes:
         + _uint(domain.chain_id)
         + _address(domain.trading_contract)
     )
-
-
-_ORDER_TYPEHASH = _typehash("Order", _ORDER_FIELDS)
-_CANCEL_TYPEHASH = _typehash("Cancel", (("orderUid", "bytes32"),))

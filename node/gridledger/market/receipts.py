@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gridledger.market.order_hash import OrderDomain, typed_data
+from gridledger.market.order_hash import OrderDomain, typed_data, typed_digest
 
-__all__ = ["receipt_typed_data"]
+__all__ = ["receipt_digest", "receipt_typed_data"]
 
 _FIELDS = (
     ("orderUid", "bytes32"),
@@ -12,6 +12,19 @@ _FIELDS = (
     ("receivedAt", "uint64"),
     ("blockHash", "bytes32"),
 )
+
+
+def receipt_digest(
+    domain: OrderDomain, order_uid: str, running_number: int, received_at: int, block_hash: str
+) -> bytes:
+    """EIP-712 digest of a receipt; packed, because one is signed for every order."""
+    values = (
+        bytes.fromhex(order_uid[2:]),
+        running_number.to_bytes(32),
+        received_at.to_bytes(32),
+        bytes.fromhex(block_hash[2:]),
+    )
+    return typed_digest(domain, "Receipt", _FIELDS, b"".join(values))
 
 
 def receipt_typed_data(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from gridledger.market.model import CashAccount, MeterFacts, MtuPrices, Policy
 from gridledger.store.schema import (
@@ -25,16 +25,33 @@ __all__ = ["Directory"]
 
 _WHOLE_MARKET = 0
 
+# Statements of the intake's hot path, built once.
+_METER = (
+    select(meter, participant.c.supplier)
+    .join(participant, participant.c.account == meter.c.owner)
+    .where(meter.c.meter == bindparam("number"))
+)
+_SUPPLIER_OF = select(participant.c.supplier).where(participant.c.account == bindparam("account"))
+_SUSPENSION = select(suspension).where(suspension.c.account == bindparam("account"))
+_HALTED = select(zone.c.zone).where(
+    or_(zone.c.zone == _WHOLE_MARKET, zone.c.zone == bindparam("number")), zone.c.halted.is_(True)
+)
+_ACCOUNT = select(cash_account).where(cash_account.c.account == bindparam("account"))
+
 
 class Directory:
     """Members, meters, money and rules of one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._policy_values: dict[int, Mapping[str, Any]] = {}
+        self._prices: dict[int, MtuPrices] = {}
+        self._latest_block_hash: str | None = None
 
     def meter(self, number: int) -> MeterFacts | None:
         """Facts of a registered meter."""
-        return self.meters([number]).get(number)
+        row = self._connection.execute(_METER, {"number": number}).first()
+        return None if row is None else _facts(row)
 
     def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
@@ -72,8 +89,7 @@ class Directory:
 
     def supplier_of(self, account: str) -> str | None:
         """The supplier of an admitted account."""
-        query = select(participant.c.supplier).where(participant.c.account == account)
-        return self._connection.execute(query).scalar()
+        return self._connection.execute(_SUPPLIER_OF, {"account": account}).scalar()
 
     def is_supplier(self, account: str) -> bool:
         """Whether the account is a registered supplier."""
@@ -81,16 +97,15 @@ class Directory:
 
     def is_suspended(self, account: str) -> bool:
         """Whether the regulator has suspended the account."""
-        return self._connection.execute(select(suspension).where(suspension.c.account == account)).first() is not None
+        return self._connection.execute(_SUSPENSION, {"account": account}).first() is not None
 
     def is_halted(self, zone_number: int) -> bool:
         """Whether the zone or the whole market is halted."""
-        query = select(zone.c.zone).where(zone.c.zone.in_((_WHOLE_MARKET, zone_number)), zone.c.halted.is_(True))
-        return self._connection.execute(query).first() is not None
+        return self._connection.execute(_HALTED, {"number": zone_number}).first() is not None
 
     def account(self, account: str) -> CashAccount:
         """Free money and credit; zero for an account that never moved money."""
-        row = self._connection.execute(select(cash_account).where(cash_account.c.account == account)).first()
+        row = self._connection.execute(_ACCOUNT, {"account": account}).first()
         if row is None:
             return CashAccount(free_microcents=0, credit_microcents=0)
         return CashAccount(free_microcents=row.free_microcents, credit_microcents=row.credit_microcents)
@@ -145,6 +160,11 @@ class Directory:
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """Prices of the MTU, as GridPolicy.pricesAt computes them."""
+        if mtu_start not in self._prices:
+            self._prices[mtu_start] = self._read_prices(mtu_start)
+        return self._prices[mtu_start]
+
+    def _read_prices(self, mtu_start: int) -> MtuPrices:
         values = self.policy_values_at(mtu_start)
         query = select(feed_in_price.c.feed_in_cents_per_mwh).where(feed_in_price.c.mtu_start == mtu_start)
         posted = self._connection.execute(query).scalar()
@@ -162,6 +182,17 @@ class Directory:
 
     def policy_values_at(self, mtu_start: int) -> Mapping[str, Any]:
         """The contract's policy struct for an MTU, by field name."""
+        if mtu_start not in self._policy_values:
+            self._policy_values[mtu_start] = self._read_policy_values(mtu_start)
+        return self._policy_values[mtu_start]
+
+    def forget_rules(self) -> None:
+        """A block was indexed: rules and prices read before may have changed."""
+        self._policy_values.clear()
+        self._prices.clear()
+        self._latest_block_hash = None
+
+    def _read_policy_values(self, mtu_start: int) -> Mapping[str, Any]:
         query = (
             select(policy_version.c.policy)
             .where(policy_version.c.effective_mtu_start <= mtu_start)
@@ -178,8 +209,10 @@ class Directory:
 
     def latest_block_hash(self) -> str:
         """Hash of the newest indexed block."""
-        query = select(chain_block.c.block_hash).order_by(chain_block.c.number.desc()).limit(1)
-        return str(self._connection.execute(query).scalar_one())
+        if self._latest_block_hash is None:
+            query = select(chain_block.c.block_hash).order_by(chain_block.c.number.desc()).limit(1)
+            self._latest_block_hash = str(self._connection.execute(query).scalar_one())
+        return self._latest_block_hash
 
     def fact(self, name: str) -> Any:
         """One of the node's own remembered values, or None."""

@@ -1,8 +1,9 @@
 """Orders and cancellations in the database; implements `market.ports.OrderStore`."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from gridledger.market.model import Order, OrderState, Pricing, Product, Receipt, Side, SignedOrder
 from gridledger.market.ports import AcceptedOrder
@@ -12,83 +13,94 @@ __all__ = ["Orders"]
 
 _COMMITTED = (OrderState.OPEN, OrderState.MATCHED)
 
+# Statements of the intake's hot path, built once.
+_BY_UID = select(market_order).where(market_order.c.uid == bindparam("uid"))
+_COMMITTED_OF_OWNER = select(
+    market_order.c.zone,
+    market_order.c.first_mtu_start,
+    market_order.c.side,
+    market_order.c.state,
+    market_order.c.worst_case_microcents,
+).where(market_order.c.owner == bindparam("owner"), market_order.c.state.in_(_COMMITTED))
+_OPEN_WH = select(func.sum(market_order.c.quantity_wh)).where(
+    market_order.c.meter == bindparam("meter"),
+    market_order.c.first_mtu_start == bindparam("mtu_start"),
+    market_order.c.side == bindparam("side"),
+    market_order.c.state == OrderState.OPEN,
+)
+_INSERT = insert(market_order)
+
 
 class Orders:
     """Accepted orders of one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._last_number: int | None = None
+        self._committed: dict[str, Sequence[Row[Any]]] = {}  # by owner, as long as nothing changes
 
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
-        return self._one(select(market_order).where(market_order.c.uid == uid))
+        row = self._connection.execute(_BY_UID, {"uid": uid}).first()
+        return None if row is None else _accepted(row)
 
     def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
         """The owner's order with this client-made id."""
         query = select(market_order).where(market_order.c.owner == owner, market_order.c.client_id == client_id)
-        return self._one(query)
+        row = self._connection.execute(query).first()
+        return None if row is None else _accepted(row)
 
     def next_running_number(self) -> int:
         """The number after the last receipt's, from 1 on."""
-        last = self._connection.execute(select(func.max(market_order.c.running_number))).scalar()
-        return (last or 0) + 1
+        if self._last_number is None:
+            self._last_number = self._connection.execute(select(func.max(market_order.c.running_number))).scalar() or 0
+        return self._last_number + 1
 
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
-        query = select(market_order.c.worst_case_microcents).where(
-            market_order.c.owner == owner, market_order.c.state.in_(_COMMITTED)
-        )
-        return sum(self._connection.execute(query).scalars())
+        return sum(row.worst_case_microcents for row in self._committed_of(owner))
 
     def open_wh(self, meter: int, mtu_start: int, side: Side) -> int:
         """Energy of the meter's open orders for the MTU on that side."""
-        query = select(func.sum(market_order.c.quantity_wh)).where(
-            market_order.c.meter == meter,
-            market_order.c.first_mtu_start == mtu_start,
-            market_order.c.side == int(side),
-            market_order.c.state == OrderState.OPEN,
-        )
-        return self._connection.execute(query).scalar() or 0
+        values = {"meter": meter, "mtu_start": mtu_start, "side": int(side)}
+        return self._connection.execute(_OPEN_WH, values).scalar() or 0
 
     def has_open_order(self, owner: str, zone: int, mtu_start: int, side: Side) -> bool:
         """Whether the owner has an open order on that side of the zone and MTU."""
-        query = select(market_order.c.uid).where(
-            market_order.c.owner == owner,
-            market_order.c.state == OrderState.OPEN,
-            market_order.c.zone == zone,
-            market_order.c.first_mtu_start == mtu_start,
-            market_order.c.side == int(side),
-        )
-        return self._connection.execute(query.limit(1)).first() is not None
+        wanted = (zone, mtu_start, int(side), OrderState.OPEN)
+        return any((row.zone, row.first_mtu_start, row.side, row.state) == wanted for row in self._committed_of(owner))
 
     def add(self, order: AcceptedOrder) -> None:
         """Keep a newly accepted order."""
         signed, receipt = order.signed, order.receipt
+        self._committed.pop(signed.order.owner, None)
+        self._last_number = receipt.running_number
         self._connection.execute(
-            insert(market_order).values(
-                uid=signed.uid,
-                running_number=receipt.running_number,
-                owner=signed.order.owner,
-                client_id=order.client_id,
-                meter=signed.order.meter,
-                zone=order.zone,
-                side=int(signed.order.side),
-                product=int(signed.order.product),
-                pricing=int(signed.order.pricing),
-                first_mtu_start=signed.order.first_mtu_start,
-                last_mtu_start=signed.order.last_mtu_start,
-                quantity_wh=signed.order.quantity_wh,
-                limit_cents_per_mwh=signed.order.limit_cents_per_mwh,
-                expiry=signed.order.expiry,
-                salt=signed.order.salt,
-                signature="0x" + signed.signature.hex(),
-                worst_case_microcents=order.worst_case_microcents,
-                received_at=receipt.received_at,
-                receipt_block_hash=receipt.block_hash,
-                receipt_signature=receipt.signature,
-                state=order.state,
-                filled_wh=0,
-            )
+            _INSERT,
+            {
+                "uid": signed.uid,
+                "running_number": receipt.running_number,
+                "owner": signed.order.owner,
+                "client_id": order.client_id,
+                "meter": signed.order.meter,
+                "zone": order.zone,
+                "side": int(signed.order.side),
+                "product": int(signed.order.product),
+                "pricing": int(signed.order.pricing),
+                "first_mtu_start": signed.order.first_mtu_start,
+                "last_mtu_start": signed.order.last_mtu_start,
+                "quantity_wh": signed.order.quantity_wh,
+                "limit_cents_per_mwh": signed.order.limit_cents_per_mwh,
+                "expiry": signed.order.expiry,
+                "salt": signed.order.salt,
+                "signature": "0x" + signed.signature.hex(),
+                "worst_case_microcents": order.worst_case_microcents,
+                "received_at": receipt.received_at,
+                "receipt_block_hash": receipt.block_hash,
+                "receipt_signature": receipt.signature,
+                "state": order.state,
+                "filled_wh": 0,
+            },
         )
 
     def cancel(self, uid: str, signature: str, received_at: int) -> None:
@@ -128,6 +140,7 @@ class Orders:
 
     def close(self, uid: str, state: OrderState, reason: str | None, filled_wh: int) -> None:
         """Move an order out of the open state."""
+        self._committed.clear()
         self._connection.execute(
             update(market_order)
             .where(market_order.c.uid == uid)
@@ -136,6 +149,7 @@ class Orders:
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
+        self._committed.clear()
         listed = select(book_entry.c.order_uid).where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
         self._connection.execute(
             update(market_order)
@@ -145,6 +159,7 @@ class Orders:
 
     def move_meter(self, meter: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move a meter's orders for an MTU from one state to another."""
+        self._committed.clear()
         self._connection.execute(
             update(market_order)
             .where(
@@ -169,9 +184,10 @@ class Orders:
         rows = self._connection.execute(select(order_cancellation))
         return {row.uid: (row.signature, row.received_at) for row in rows}
 
-    def _one(self, query: Select[Any]) -> AcceptedOrder | None:
-        row = self._connection.execute(query).first()
-        return None if row is None else _accepted(row)
+    def _committed_of(self, owner: str) -> Sequence[Row[Any]]:
+        if owner not in self._committed:
+            self._committed[owner] = self._connection.execute(_COMMITTED_OF_OWNER, {"owner": owner}).all()
+        return self._committed[owner]
 
 
 def _accepted(row: Row[Any]) -> AcceptedOrder:

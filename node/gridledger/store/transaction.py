@@ -34,6 +34,7 @@ class Transaction:
         self.chain_log.add(block, events)
         for event in events:
             apply_event(self, event, block.time_s)
+        self.directory.forget_rules()
 
     def minted_ugco2(self) -> int:
         """All low-carbon rewards granted, ug."""

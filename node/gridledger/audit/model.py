@@ -1,0 +1,111 @@
+"""Words of the audit: rules, what they find, and the report."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from gridledger.units import format_utc
+
+__all__ = ["AuditReport", "Mismatch", "Rule", "Slot", "meter_name", "order_name", "slot_name"]
+
+
+class Rule(StrEnum):
+    """What is checked; the value is the rule's name in reports."""
+
+    MANIFEST = "manifest"
+    FORMAT = "format"
+    CHAIN = "chain"
+    BLOCK = "block"
+    MARKET = "market"
+    CODE = "code"
+    ROLE = "role"
+    METER = "meter"
+    ORDER_UID = "order-uid"
+    ORDER_SIGNATURE = "order-signature"
+    ORDER_OWNER = "order-owner"
+    ORDER_STATE = "order-state"
+    RECEIPT = "receipt"
+    RECEIPT_SEQUENCE = "receipt-sequence"
+    CANCELLATION = "cancellation"
+    BOOK = "book"
+    ELIGIBILITY = "eligibility"
+    REFERENCE_PRICE = "reference-price"
+    CLEARING = "clearing"
+    TRADE_LIMIT = "trade-limit"
+    TRADE = "trade"
+    LOCK = "lock"
+    POSITION = "position"
+    DISPATCH = "dispatch"
+    READING_SIGNATURE = "reading-signature"
+    READING_COLUMN = "reading-column"
+    ANCHOR = "anchor"
+    SETTLEMENT = "settlement"
+    COMPLETENESS = "completeness"
+    ENERGY = "energy"
+    CASH = "cash"
+    SETTLEMENT_TOKEN = "settlement-token"  # noqa: S105 - a rule's name
+    REWARD = "reward"
+    LOW_CARBON_TOKEN = "low-carbon-token"  # noqa: S105 - a rule's name
+
+
+class Slot(NamedTuple):
+    """One zone and MTU; the MTU by its start in Unix seconds."""
+
+    zone: int
+    mtu_start: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """One record that is not what the chain and the rules say; `hint` tells how to check it by hand."""
+
+    rule: Rule
+    record: str
+    expected: str
+    found: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Outcome of an audit: all mismatches, how many things each rule has checked, and totals.
+
+    Totals end in their unit; `cash_sum_microcents` is zero when no money was made or lost.
+    """
+
+    ok: bool
+    mismatches: tuple[Mismatch, ...]
+    checked: Mapping[str, int]
+    totals: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return {
+            "ok": self.ok,
+            "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
+            "checked": dict(self.checked),
+            "totals": dict(self.totals),
+        }
+
+
+def slot_name(slot: Slot) -> str:
+    """A zone and MTU for people."""
+    return f"zone {slot.zone}, MTU {_moment(slot.mtu_start)}"
+
+
+def meter_name(meter: int, mtu_start: int) -> str:
+    """A meter and MTU for people."""
+    return f"meter {meter}, MTU {_moment(mtu_start)}"
+
+
+def order_name(uid: str, running_number: int) -> str:
+    """An order for people."""
+    return f"order {uid} (receipt {running_number})"
+
+
+def _moment(moment: int) -> str:
+    try:
+        return format_utc(moment)
+    except (ValueError, OverflowError, OSError):
+        return str(moment)

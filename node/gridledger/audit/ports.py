@@ -1,0 +1,111 @@
+"""What the audit needs from outside: the exported files and a chain. Nothing else is asked for anything."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gridledger.errors import Unavailable
+
+__all__ = ["Chain", "ChainBlock", "Event", "ExportFiles", "FileUnreadable", "OnProgress", "StateUnavailable"]
+
+
+@dataclass(kw_only=True, eq=False)
+class FileUnreadable(Unavailable):
+    """An exported file cannot be read."""
+
+    name: str
+    reason: str
+
+
+@dataclass(kw_only=True, eq=False)
+class StateUnavailable(Unavailable):
+    """The chain does not answer a question about its state."""
+
+    question: str
+    reason: str
+
+
+class ExportFiles(Protocol):
+    """An export folder."""
+
+    def names(self) -> frozenset[str]:
+        """Names of all files in the folder."""
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The file line by line, line ends included. Raises FileUnreadable."""
+
+
+class Event(Protocol):
+    """A contract's event; arguments by the contract's names, bytes as 0x hex."""
+
+    @property
+    def block_number(self) -> int:
+        """Number of its block."""
+
+    @property
+    def log_index(self) -> int:
+        """Its place in the block."""
+
+    @property
+    def transaction_hash(self) -> str:
+        """The transaction that made it, 0x hex."""
+
+    @property
+    def contract(self) -> str:
+        """Name of the contract."""
+
+    @property
+    def name(self) -> str:
+        """Name of the event."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Values by the contract's names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainBlock:
+    """A block as the endpoint states it, with the market's events; time in Unix seconds.
+
+    `state_root` is None where it has been verified by executing the block.
+    """
+
+    number: int
+    block_hash: str
+    parent_hash: str
+    time_s: int
+    state_root: str | None
+    transaction_hashes: tuple[str, ...]
+    events: Sequence[Event]
+
+
+class Chain(Protocol):
+    """A chain endpoint. State is that of the block the audit ends with; methods raise StateUnavailable."""
+
+    def chain_id(self) -> int:
+        """The chain id."""
+
+    def blocks(self, last: int) -> Iterator[ChainBlock]:
+        """Blocks 0 to `last` in order."""
+
+    def account(self, address: str) -> tuple[int, int]:
+        """Free money and credit in the trading contract, microcents."""
+
+    def escrow_microcents(self) -> int:
+        """Money locked in the trading contract, microcents."""
+
+    def token_supply(self, token: str) -> int:
+        """Total supply of one of the market's tokens by contract name."""
+
+    def token_balance(self, token: str, address: str) -> int:
+        """Balance of an account in one of the market's tokens."""
+
+    def code(self, contract: str) -> bytes:
+        """Deployed code of one of the market's contracts."""
+
+
+class OnProgress(Protocol):
+    """Hears how far the audit is."""
+
+    def __call__(self, done: int, total: int, text: str, /) -> None:
+        """`done` of `total` records, and what is being checked."""
