@@ -47,9 +47,11 @@ abstract contract EnergyAccounts is IEnergyAccounts {
     /// @inheritdoc IEnergyAccounts
     function depositWithPermit(uint256 amountMicrocents, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
         // A permit somebody else has already submitted leaves the allowance in place, so its failure is no failure.
+        // solhint-disable no-empty-blocks
         try IERC20Permit(address(_settlementToken)).permit(
             msg.sender, address(this), amountMicrocents, deadline, v, r, s
         ) {} catch {}
+        // solhint-enable no-empty-blocks
         _deposit(amountMicrocents);
     }
 

@@ -307,6 +307,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
             first = next;
         }
         // Shortens the array to the positions used; the length word is the only thing written.
+        // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             mstore(positions, count)
         }
@@ -334,7 +335,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         uint256 locked = sells
             ? SettlementRules.sellerLock(energyWh, price, checked.prices.shortage)
             : SettlementRules.buyerLock(energyWh, price) + feeMicrocents;
-        // Capacity bounds the energy to 2^24 W x 1 h, prices are below 2^25: all of this is far inside int64 and uint128.
+        // Capacity bounds the energy to 2^24 W x 1 h, prices are below 2^25: far inside int64 and uint128.
         position.contractedWh = sells ? int64(uint64(energyWh)) : -int64(uint64(energyWh));
         position.lockedMicrocents = uint128(locked);
         position.feeMicrocents = uint128(feeMicrocents);
@@ -444,6 +445,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         }
         if (count == 0) return;
         // Shortens the array to the rewards used; the length word is the only thing written.
+        // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             mstore(rewards, count)
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Match, Position, Side, SignedOrder, Trade} from "../libraries/MarketTypes.sol";
+import {Match, Position, SignedOrder, Trade} from "../libraries/MarketTypes.sol";
 
 /// @title IEnergyTrading
 /// @notice Books, clearing, escrow and settlement. The market operator proposes; every signature, limit, quantity and
@@ -51,7 +51,9 @@ interface IEnergyTrading {
         int256 tradeMicrocents,
         int256 imbalanceMicrocents
     );
-    event PositionRefunded(uint32 indexed zone, uint64 indexed mtuStart, uint32 indexed meter, uint128 lockedMicrocents);
+    event PositionRefunded(
+        uint32 indexed zone, uint64 indexed mtuStart, uint32 indexed meter, uint128 lockedMicrocents
+    );
     event SettlementProgressed(uint32 indexed zone, uint64 indexed mtuStart, uint32 openPositions);
     event OrderCancelled(address indexed owner, bytes32 indexed orderUid);
 

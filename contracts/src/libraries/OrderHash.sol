@@ -7,7 +7,8 @@ import {SignedOrder} from "./MarketTypes.sol";
 /// @notice EIP-712 struct hash of an order.
 library OrderHash {
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
-        "Order(address owner,uint32 meter,uint8 side,uint8 product,uint8 pricing,uint64 firstMtuStart,uint64 lastMtuStart,uint64 quantityWh,int64 limitCentsPerMwh,uint64 expiry,uint64 salt)"
+        "Order(address owner,uint32 meter,uint8 side,uint8 product,uint8 pricing,uint64 firstMtuStart,"
+        "uint64 lastMtuStart,uint64 quantityWh,int64 limitCentsPerMwh,uint64 expiry,uint64 salt)"
     );
 
     /// @notice Struct hash of `order` as signed by `owner`.

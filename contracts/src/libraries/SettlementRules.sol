@@ -12,8 +12,8 @@ library SettlementRules {
         return energyWh * IntegerMath.positivePart(price);
     }
 
-    /// @notice What a seller must lock: (max(0, -price) + max(0, shortage - price)) x energy, so that neither a negative
-    /// price nor undelivered energy can be left unpaid.
+    /// @notice What a seller must lock: (max(0, -price) + max(0, shortage - price)) x energy, so that neither a
+    /// negative price nor undelivered energy can be left unpaid.
     function sellerLock(uint256 energyWh, int64 price, int64 shortage) internal pure returns (uint256 microcents) {
         uint256 perMwh = IntegerMath.positivePart(-int256(price))
             + IntegerMath.positivePart(int256(shortage) - int256(price));
@@ -34,8 +34,8 @@ library SettlementRules {
         return int256(contractedWh) * price;
     }
 
-    /// @notice Cash between a participant and its supplier for metered minus contracted energy: a surplus is sold at the
-    /// surplus price, a shortage bought at the shortage price. Positive = the participant receives.
+    /// @notice Cash between a participant and its supplier for metered minus contracted energy: a surplus is sold at
+    /// the surplus price, a shortage bought at the shortage price. Positive = the participant receives.
     function imbalanceCash(int64 meteredWh, int64 contractedWh, int64 surplus, int64 shortage)
         internal
         pure
@@ -58,8 +58,8 @@ library SettlementRules {
             );
     }
 
-    /// @notice Energy of each trade that was both delivered and consumed: fulfilled energy serves a position's trades in
-    /// their order, and a trade counts the smaller of its two sides. Wh, one entry per trade.
+    /// @notice Energy of each trade that was both delivered and consumed: fulfilled energy serves a position's trades
+    /// in their order, and a trade counts the smaller of its two sides. Wh, one entry per trade.
     function servedWh(Position[] memory positions, Trade[] memory trades)
         internal
         pure

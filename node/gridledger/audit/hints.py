@@ -8,7 +8,7 @@ __all__ = ["HINTS"]
 
 HINTS: Mapping[Rule, str] = {
     Rule.MANIFEST: "compare `sha256sum FILE` and the number of rows with manifest.json",
-    Rule.FORMAT: "open the file at that line; columns and kinds are listed in docs/export.md",
+    Rule.FORMAT: "open the file at that line: plain decimals, lower-case 0x hex, times as in the other rows",
     Rule.CHAIN: "ask two holders of order receipts for block hashes and compare them with blocks.jsonl",
     Rule.BLOCK: "compare eth_getBlockByNumber of that block with the line in blocks.jsonl",
     Rule.MARKET: "compare market.json and deployment.json with the events of the deployment block",

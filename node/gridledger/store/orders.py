@@ -37,7 +37,7 @@ class Orders:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._last_number: int | None = None
-        self._committed: dict[str, Sequence[Row[Any]]] = {}  # by owner, as long as nothing changes
+        self._committed: dict[str, Sequence[Any]] = {}  # by owner, as long as nothing changes
 
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
@@ -184,7 +184,7 @@ class Orders:
         rows = self._connection.execute(select(order_cancellation))
         return {row.uid: (row.signature, row.received_at) for row in rows}
 
-    def _committed_of(self, owner: str) -> Sequence[Row[Any]]:
+    def _committed_of(self, owner: str) -> Sequence[Any]:
         if owner not in self._committed:
             self._committed[owner] = self._connection.execute(_COMMITTED_OF_OWNER, {"owner": owner}).all()
         return self._committed[owner]

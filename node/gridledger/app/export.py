@@ -1,0 +1,281 @@
+"""Writes what the regulator may see of a run to open files, from a data folder whose node may be running or stopped.
+
+Everything is read only and from one moment: the database in one transaction, the block journal up to the newest block
+that transaction has indexed. The files appear all at once, or not at all.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import Connection, RowMapping, Select, create_engine, func, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from gridledger.app.node import NodeFolder
+from gridledger.audit import formats
+from gridledger.audit.formats import RowFile, csv_line
+from gridledger.audit.ports import OnProgress
+from gridledger.chain.journal import read_journal
+from gridledger.errors import Conflict, NotFound, Unavailable
+from gridledger.market.model import MtuPhase, Pricing, Product, Side
+from gridledger.store.schema import (
+    book_entry,
+    chain_block,
+    contract_position,
+    contract_trade,
+    market_mtu,
+    market_order,
+    meter,
+    meter_reading,
+    order_cancellation,
+    participant,
+)
+
+__all__ = ["ExportSummary", "ExportUnreadable", "NothingToExport", "TargetNotEmpty", "export_run"]
+
+_ROWS_PER_FETCH = 1000
+_CLEARED = (MtuPhase.CLEARED, MtuPhase.SETTLED)
+
+
+@dataclass(kw_only=True, eq=False)
+class TargetNotEmpty(Conflict):
+    """An export goes into a new or an empty folder."""
+
+    target: str
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingToExport(NotFound):
+    """The folder holds no market that has begun."""
+
+    folder: str
+    missing: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ExportUnreadable(Unavailable):
+    """The node's database cannot be read by this version."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """What was written: rows by file, and the block the export ends with."""
+
+    target: str
+    head_block: int
+    head_hash: str
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Written:
+    rows: int
+    sha256: str
+
+
+def export_run(folder: Path, target: Path, on_progress: OnProgress) -> ExportSummary:
+    """Export the data folder of a node to a new or empty folder; progress counts rows.
+
+    Secrets stay behind: no keys, no seed. Readings come with their salts: the export is for the regulator only.
+    Raises NothingToExport, TargetNotEmpty, ExportUnreadable, JournalCorrupt; the target is untouched then.
+    """
+    source = NodeFolder(folder)
+    for path in (source.market, source.deployment, source.database):
+        if not path.exists():
+            raise NothingToExport(folder=folder.name, missing=path.name)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise TargetNotEmpty(target=str(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        summary = _write_all(source, partial, target, on_progress)
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return summary
+
+
+def _write_all(source: NodeFolder, partial: Path, target: Path, on_progress: OnProgress) -> ExportSummary:
+    try:
+        with _read_transaction(source.database) as connection:
+            head = connection.execute(select(chain_block).order_by(chain_block.c.number.desc()).limit(1)).first()
+            if head is None:
+                raise NothingToExport(folder=source.path.name, missing="blocks")
+            counter = _Counter(_total(connection) + head.number, on_progress)
+            written = _write_tables(connection, partial, counter)
+    except DatabaseError as error:
+        raise ExportUnreadable(path=source.database.name, reason=str(error.orig)) from None
+    written[formats.BLOCKS] = _write_blocks(source, partial, head.number, counter)
+    written[formats.MARKET] = _write_document(partial / formats.MARKET, _market(source.market))
+    written[formats.DEPLOYMENT] = _write_document(partial / formats.DEPLOYMENT, source.deployment.read_bytes())
+    manifest = {
+        "format": formats.EXPORT_FORMAT,
+        "format_version": formats.FORMAT_VERSION,
+        "head": {"number": head.number, "block_hash": head.block_hash},
+        "files": {name: {"rows": entry.rows, "sha256": entry.sha256} for name, entry in sorted(written.items())},
+    }
+    _write_document(partial / formats.MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+    return ExportSummary(
+        target=str(target),
+        head_block=head.number,
+        head_hash=head.block_hash,
+        rows={name: entry.rows for name, entry in sorted(written.items())},
+    )
+
+
+@contextmanager
+def _read_transaction(path: Path) -> Iterator[Connection]:
+    """A consistent snapshot through a connection that cannot write."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=30)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _queries() -> dict[RowFile[Any], Select[Any]]:
+    cleared = (
+        select(market_mtu.c.zone)
+        .where(market_mtu.c.phase.in_(_CLEARED))
+        .where(market_mtu.c.zone == contract_position.c.zone, market_mtu.c.mtu_start == contract_position.c.mtu_start)
+    )
+    cleared_trades = (
+        select(market_mtu.c.zone)
+        .where(market_mtu.c.phase.in_(_CLEARED))
+        .where(market_mtu.c.zone == contract_trade.c.zone, market_mtu.c.mtu_start == contract_trade.c.mtu_start)
+    )
+    readings, books, trades, positions = meter_reading.c, book_entry.c, contract_trade.c, contract_position.c
+    return {
+        formats.ORDERS: select(market_order).order_by(market_order.c.running_number),
+        formats.CANCELLATIONS: select(order_cancellation).order_by(order_cancellation.c.uid),
+        formats.BOOKS: select(book_entry).order_by(books.zone, books.mtu_start, books.position),
+        formats.TRADES: select(contract_trade)
+        .where(cleared_trades.exists())
+        .order_by(trades.zone, trades.mtu_start, trades.position),
+        formats.POSITIONS: select(contract_position)
+        .where(cleared.exists())
+        .order_by(positions.zone, positions.mtu_start, positions.position),
+        formats.READINGS: select(meter_reading).order_by(readings.zone, readings.mtu_start, readings.meter),
+        formats.METERS: select(meter, participant.c.supplier)
+        .join(participant, participant.c.account == meter.c.owner)
+        .order_by(meter.c.meter),
+    }
+
+
+def _total(connection: Connection) -> int:
+    tables = (market_order, order_cancellation, book_entry, contract_trade, contract_position, meter_reading, meter)
+    return sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
+
+
+def _write_tables(connection: Connection, folder: Path, counter: "_Counter") -> dict[str, _Written]:
+    written: dict[str, _Written] = {}
+    for file, query in _queries().items():
+        rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query).mappings()
+        with (folder / file.name).open("wb") as stream:
+            writer = _Writer(stream)
+            writer.write(file.header.encode())
+            for row in rows:
+                writer.write(csv_line(_texts(file, row)).encode())
+                counter.step(file.name)
+            written[file.name] = writer.finish(writer.lines - 1)
+    return written
+
+
+def _texts(file: RowFile[Any], row: RowMapping) -> list[str]:
+    values = _values(row)
+    return [kind.write(values[column]) for column, kind in file.columns.items()]
+
+
+def _values(row: RowMapping) -> Mapping[str, Any]:
+    """A table's row in the words of the export."""
+    values = {str(name): value for name, value in row.items()}
+    for column, kind in (("side", Side), ("product", Product), ("pricing", Pricing)):
+        if column in values:
+            values[column] = kind(values[column])
+    for column in ("signature", "receipt_signature", "device_key_x", "device_key_y"):
+        if column in values:
+            values[column] = bytes.fromhex(values[column][2:])
+    if "interval_s" in values:
+        values["interval_start"], values["interval_seconds"] = values["mtu_start"], values["interval_s"]
+    return values
+
+
+def _write_blocks(source: NodeFolder, folder: Path, head: int, counter: "_Counter") -> _Written:
+    with (folder / formats.BLOCKS).open("wb") as stream:
+        writer = _Writer(stream)
+        for block in read_journal(source.chain):
+            if block.number > head:
+                break
+            values = {
+                "number": block.number,
+                "time_s": block.time_s,
+                "block_hash": block.block_hash,
+                "state_root": block.state_root,
+                "raw_transactions": block.raw_transactions,
+            }
+            writer.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
+            counter.step(formats.BLOCKS)
+        return writer.finish(writer.lines)
+
+
+def _market(path: Path) -> bytes:
+    """The market's file without the seed, from which a replay's keys follow."""
+    values: dict[str, Any] = json.loads(path.read_bytes())
+    return json.dumps({**values, "seed": None}, indent=1).encode() + b"\n"
+
+
+def _write_document(path: Path, content: bytes) -> _Written:
+    with path.open("wb") as stream:
+        writer = _Writer(stream)
+        writer.write(content)
+        return writer.finish(1)
+
+
+class _Writer:
+    """Writes lines, hashing them on the way."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.lines = 0
+
+    def write(self, line: bytes) -> None:
+        self._stream.write(line)
+        self._hash.update(line)
+        self.lines += 1
+
+    def finish(self, rows: int) -> _Written:
+        """Bring the file to disk."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        return _Written(rows, self._hash.hexdigest())
+
+
+class _Counter:
+    """Counts rows for the progress display, telling it once per thousand."""
+
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        self._done, self._total, self._on_progress = 0, total, on_progress
+
+    def step(self, text: str) -> None:
+        self._done += 1
+        if self._done % _ROWS_PER_FETCH == 0 or self._done == self._total:
+            self._on_progress(min(self._done, self._total), self._total, text)

@@ -1,0 +1,185 @@
+"""Everything an audit judges: the exported rows, what the market's files claim, and the chain's own history."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from gridledger.audit import formats
+from gridledger.audit.findings import Findings
+from gridledger.audit.formats import (
+    BlockRow,
+    BookRow,
+    CancellationRow,
+    MeterRow,
+    OrderRow,
+    PositionRow,
+    ReadingRow,
+    TradeRow,
+)
+from gridledger.audit.history import History
+from gridledger.audit.model import Slot
+from gridledger.audit.ports import Chain, ExportFiles
+from gridledger.audit.records import Head, Reader
+from gridledger.market.model import BookEntry
+from gridledger.market.order_hash import OrderDomain
+
+__all__ = ["ContractCode", "Evidence", "ExportedRun", "MarketFacts", "by_slot", "read_export"]
+
+T = TypeVar("T", BookRow, TradeRow, PositionRow)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedRun:
+    """All readable rows of an export. `head` is None where the manifest cannot be read."""
+
+    head: Head | None
+    market: Mapping[str, Any]
+    deployment: Mapping[str, Any]
+    blocks: Sequence[BlockRow]
+    orders: Sequence[OrderRow]
+    cancellations: Sequence[CancellationRow]
+    books: Sequence[BookRow]
+    trades: Sequence[TradeRow]
+    positions: Sequence[PositionRow]
+    readings: Sequence[ReadingRow]
+    meters: Sequence[MeterRow]
+
+    def row_count(self) -> int:
+        """Rows of all files but the blocks."""
+        lists: tuple[Sequence[object], ...] = (self.orders, self.cancellations, self.books, self.trades)
+        return sum(map(len, (*lists, self.positions, self.readings, self.meters)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractCode:
+    """A freshly compiled contract: deployed code with zeros where the constructor fills in (start, length)."""
+
+    deployed: bytes
+    filled_in: tuple[tuple[int, int], ...]
+
+    def without_constants(self, code: bytes) -> bytes:
+        """Code with zeros where the constructor filled in."""
+        blank = bytearray(code)
+        for start, length in self.filled_in:
+            blank[start : start + length] = bytes(len(blank[start : start + length]))
+        return bytes(blank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketFacts:
+    """What market.json and deployment.json claim, and what the contracts' sources compile to.
+
+    `roles` maps each role's number to its members and their delays in seconds, `function_roles` (contract address, 4-byte
+    selector as 0x hex) to the role that may call it; `policy` holds the values in the order of the contract's struct.
+    """
+
+    chain_id: int
+    genesis_time_s: int
+    genesis_hash: str
+    deployment_block: int
+    mtu_length_s: int
+    policy: tuple[object, ...]
+    grid_operators: Mapping[int, str]
+    suppliers: frozenset[str]
+    source_factors: Mapping[int, tuple[int, str]]
+    market_operator: str
+    addresses: Mapping[str, str]
+    recorded_code_hashes: Mapping[str, str]
+    code: Mapping[str, ContractCode]
+    roles: Mapping[int, Mapping[str, int]]
+    function_roles: Mapping[tuple[str, str], int]
+
+    @property
+    def order_domain(self) -> OrderDomain:
+        """Where orders of this market are valid."""
+        return OrderDomain(chain_id=self.chain_id, trading_contract=self.addresses["EnergyTrading"])
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """One audit's material; `sound_books` are the books whose orders and hash were found right."""
+
+    run: ExportedRun
+    facts: MarketFacts
+    chain: Chain
+    history: History
+    findings: Findings
+    sound_books: dict[Slot, tuple[BookEntry, ...]]
+    unsound_orders: set[str]
+
+    @cached_property
+    def orders(self) -> dict[str, OrderRow]:
+        """Orders by uid."""
+        return {row.uid: row for row in self.run.orders}
+
+    @cached_property
+    def cancelled(self) -> dict[str, CancellationRow]:
+        """Cancellations by order uid."""
+        return {row.uid: row for row in self.run.cancellations}
+
+    @cached_property
+    def orders_by_slot(self) -> dict[Slot, list[OrderRow]]:
+        """Orders by the zone their meter is registered in and their first MTU, in receipt order."""
+        slots: defaultdict[Slot, list[OrderRow]] = defaultdict(list)
+        for row in sorted(self.run.orders, key=lambda row: row.running_number):
+            zone = self.history.members.zone_of(row.meter)
+            slots[Slot(row.zone if zone is None else zone, row.first_mtu_start)].append(row)
+        return slots
+
+    @cached_property
+    def readings(self) -> dict[tuple[int, int], ReadingRow]:
+        """Readings by meter and MTU."""
+        return {(row.meter, row.interval_start): row for row in self.run.readings}
+
+    @cached_property
+    def books(self) -> dict[Slot, list[BookRow]]:
+        """Book lines by zone and MTU."""
+        return by_slot(self.run.books)
+
+    @cached_property
+    def trades(self) -> dict[Slot, list[TradeRow]]:
+        """Trades by zone and MTU."""
+        return by_slot(self.run.trades)
+
+    @cached_property
+    def positions(self) -> dict[Slot, list[PositionRow]]:
+        """Positions by zone and MTU."""
+        return by_slot(self.run.positions)
+
+    def is_late(self, moment: int) -> bool:
+        """Whether something that was due at a moment had time to happen before the export."""
+        return self.history.head.time_s > moment + GRACE_S
+
+
+GRACE_S = 600  # what is due may still be on its way to the chain when a running node is exported
+
+
+def by_slot(rows: Iterable[T]) -> dict[Slot, list[T]]:
+    """Rows by zone and MTU, ascending by position."""
+    slots: defaultdict[Slot, list[T]] = defaultdict(list)
+    for row in rows:
+        slots[Slot(row.zone, row.mtu_start)].append(row)
+    for entries in slots.values():
+        entries.sort(key=lambda row: row.position)
+    return dict(slots)
+
+
+def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
+    """Read every file of an export; what cannot be read becomes a mismatch."""
+    reader = Reader(files, findings)
+    head = reader.manifest()
+    return ExportedRun(
+        head=head,
+        market=reader.document(formats.MARKET),
+        deployment=reader.document(formats.DEPLOYMENT),
+        blocks=reader.blocks(),
+        orders=reader.rows(formats.ORDERS),
+        cancellations=reader.rows(formats.CANCELLATIONS),
+        books=reader.rows(formats.BOOKS),
+        trades=reader.rows(formats.TRADES),
+        positions=reader.rows(formats.POSITIONS),
+        readings=reader.rows(formats.READINGS),
+        meters=reader.rows(formats.METERS),
+    )

@@ -1,0 +1,180 @@
+"""Members, meters and rules as the chain's events state them, replayed from block 0."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from gridledger.audit.ports import Event
+from gridledger.market.model import MeterFacts, MtuPrices, Policy
+from gridledger.metering.model import DeviceKey
+
+__all__ = ["Members", "PolicyVersion", "Rules", "Timeline"]
+
+WHOLE_MARKET = 0
+
+
+class Timeline:
+    """A yes or no that changes with blocks; no before its first change."""
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[int, bool]] = []
+
+    def change(self, block_number: int, *, to: bool) -> None:
+        """Set the value from a block on; blocks come in order."""
+        self._changes.append((block_number, to))
+
+    def at(self, block_number: int) -> bool:
+        """The value after a block."""
+        value = False
+        for number, changed in self._changes:
+            if number > block_number:
+                break
+            value = changed
+        return value
+
+    def ever_between(self, first: int, last: int) -> bool:
+        """Whether the value was yes after any block from `first` to `last`."""
+        return self.at(first) or any(changed and first <= number <= last for number, changed in self._changes)
+
+
+@dataclass
+class Members:
+    """The participant registry, and who is suspended or halted when."""
+
+    grid_operators: dict[int, str] = field(default_factory=dict)
+    suppliers: set[str] = field(default_factory=set)
+    supplier_of: dict[str, str] = field(default_factory=dict)
+    meters: dict[int, MeterFacts] = field(default_factory=dict)
+    device_keys: dict[int, list[DeviceKey]] = field(default_factory=dict)
+    suspended: defaultdict[str, Timeline] = field(default_factory=lambda: defaultdict(Timeline))
+    halted: defaultdict[int, Timeline] = field(default_factory=lambda: defaultdict(Timeline))
+
+    def apply(self, event: Event) -> None:
+        """Apply one event of the registry, or a halt or suspension; others change nothing."""
+        values = event.arguments
+        match event.name:
+            case "ZoneRegistered":
+                self.grid_operators[values["zone"]] = values["gridOperator"]
+            case "SupplierRegistered":
+                self.suppliers.add(values["supplier"])
+            case "ParticipantAdmitted":
+                self.supplier_of[values["account"]] = values["supplier"]
+            case "MeterRegistered":
+                self._register(values)
+            case "DeviceKeyReplaced":
+                self.device_keys.setdefault(values["meter"], []).append(_key(values))
+            case "ParticipantSuspended":
+                self.suspended[values["account"]].change(event.block_number, to=values["suspended"])
+            case "MarketHalted":
+                self.halted[values["zone"]].change(event.block_number, to=values["halted"])
+
+    def zone_of(self, meter: int) -> int | None:
+        """The zone of a registered meter."""
+        facts = self.meters.get(meter)
+        return None if facts is None else facts.zone
+
+    def halted_between(self, zone: int, first: int, last: int) -> bool:
+        """Whether the zone or the whole market was halted after any of these blocks."""
+        return any(self.halted[number].ever_between(first, last) for number in (WHOLE_MARKET, zone))
+
+    def _register(self, values: Mapping[str, Any]) -> None:
+        meter, owner = values["meter"], values["owner"]
+        self.meters[meter] = MeterFacts(
+            meter=meter,
+            owner=owner,
+            supplier=self.supplier_of.get(owner, ""),
+            zone=values["zone"],
+            import_capacity_w=values["importCapacityW"],
+            export_capacity_w=values["exportCapacityW"],
+            source=values["source"],
+        )
+        self.device_keys.setdefault(meter, []).append(_key(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyVersion:
+    """One version of the regulator's rules; values by the contract's field names."""
+
+    version: int
+    effective_mtu_start: int
+    values: Mapping[str, Any]
+
+
+class Rules:
+    """The grid policy and the carbon factors."""
+
+    def __init__(self) -> None:
+        self.versions: list[PolicyVersion] = []
+        self.feed_in: dict[int, int] = {}
+        self.source_factors: dict[int, tuple[int, str]] = {}
+        self._grid_factors: dict[int, int] = {}
+        self._policy_at = lru_cache(maxsize=None)(self._find_policy)
+
+    def apply(self, event: Event) -> None:
+        """Apply one event of policy or carbon ledger; others change nothing."""
+        values = event.arguments
+        match event.name:
+            case "PolicyScheduled":
+                self.versions.append(
+                    PolicyVersion(
+                        version=values["version"],
+                        effective_mtu_start=values["effectiveMtuStart"],
+                        values=dict(values["policy"]),
+                    )
+                )
+                self._policy_at.cache_clear()
+            case "FeedInPosted":
+                self.feed_in[values["mtuStart"]] = values["feedInCentsPerMwh"]
+            case "SourceFactorSet":
+                self.source_factors[values["source"]] = (values["factorMgco2PerKwh"], values["citation"])
+            case "GridFactorPublished":
+                self._grid_factors[values["mtuStart"]] = values["factorMgco2PerKwh"]
+
+    def policy_at(self, mtu_start: int) -> Policy:
+        """The rules of an MTU."""
+        values = self._policy_at(mtu_start)
+        return Policy(
+            gate_closure_s=values["gateClosureS"],
+            answer_lead_s=values["answerLeadS"],
+            proceed_without_answer=values["proceedWithoutAnswer"],
+            seller_reward_share_bp=values["sellerRewardShareBp"],
+            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
+            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
+            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
+        )
+
+    def prices_at(self, mtu_start: int) -> MtuPrices:
+        """The prices of an MTU: the policy's tariffs, or the posted feed-in price and the policy's adder."""
+        values = self._policy_at(mtu_start)
+        feed_in, retail = values["feedInCentsPerMwh"], values["retailCentsPerMwh"]
+        if mtu_start in self.feed_in:
+            feed_in = self.feed_in[mtu_start]
+            retail = feed_in + values["retailAdderCentsPerMwh"]
+        return MtuPrices(
+            feed_in=feed_in,
+            retail=retail,
+            floor=feed_in + values["floorOffsetCentsPerMwh"],
+            cap=retail + values["capOffsetCentsPerMwh"],
+            surplus=feed_in + values["surplusOffsetCentsPerMwh"],
+            shortage=retail + values["shortageOffsetCentsPerMwh"],
+        )
+
+    def gate_closure(self, mtu_start: int) -> int:
+        """Last moment for orders of an MTU, Unix seconds."""
+        return mtu_start - self.policy_at(mtu_start).gate_closure_s
+
+    def grid_factor(self, mtu_start: int) -> int:
+        """The grid factor as it stands now: published, or the policy's default; mg CO2 per kWh."""
+        published = self._grid_factors.get(mtu_start)
+        return self.policy_at(mtu_start).default_grid_factor_mgco2_per_kwh if published is None else published
+
+    def _find_policy(self, mtu_start: int) -> Mapping[str, Any]:
+        """The last scheduled among the latest effective versions."""
+        started = [version for version in self.versions if version.effective_mtu_start <= mtu_start]
+        return max(started, key=lambda version: (version.effective_mtu_start, version.version)).values
+
+
+def _key(values: Mapping[str, Any]) -> DeviceKey:
+    return DeviceKey(x=bytes.fromhex(values["deviceKeyX"][2:]), y=bytes.fromhex(values["deviceKeyY"][2:]))

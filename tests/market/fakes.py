@@ -1,0 +1,329 @@
+"""A directory, stores and members for the market tests; small, and honest about their ports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from gridledger.clock import ManualClock
+from gridledger.market.locking import Proposal
+from gridledger.market.model import (
+    BookEntry,
+    CashAccount,
+    MeterFacts,
+    MtuPhase,
+    MtuPrices,
+    Order,
+    OrderState,
+    Policy,
+    Position,
+    Pricing,
+    Product,
+    Side,
+    SignedOrder,
+    Trade,
+    advance_phase,
+)
+from gridledger.market.order_hash import OrderDomain, cancel_typed_data, order_typed_data, order_uid
+from gridledger.market.ports import AcceptedOrder, LedgerCommand, MtuRecord
+from gridledger.market.service import MarketService, MarketSettings
+
+DOMAIN = OrderDomain(chain_id=31_337, trading_contract="0x" + "11" * 20)
+MTU_LENGTH_S = 900
+MTU_START = 1_465_776_000  # 2016-06-13T00:00:00Z
+GATE_CLOSURE_S = 300
+GATE = MTU_START - GATE_CLOSURE_S
+NOW = GATE - 1_000
+ZONE = 1
+SUPPLIER = "0x" + "22" * 20
+BLOCK_HASH = "0x" + "33" * 32
+EUR = 10**8
+
+POLICY = Policy(
+    gate_closure_s=GATE_CLOSURE_S,
+    answer_lead_s=60,
+    proceed_without_answer=True,
+    seller_reward_share_bp=5_000,
+    default_grid_factor_mgco2_per_kwh=363_000,
+    grid_fee_cents_per_mwh=2_000,
+    low_carbon_relief_cents_per_mwh=1_000,
+)
+PRICES = MtuPrices(feed_in=8_000, retail=32_000, floor=8_000, cap=32_000, surplus=7_500, shortage=32_500)
+
+
+class Member:
+    """Somebody with a secp256k1 key; the same number has the same key in every test."""
+
+    def __init__(self, number: int) -> None:
+        self._account: LocalAccount = Account.from_key(number.to_bytes(32))
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    def sign(self, order: Order, domain: OrderDomain = DOMAIN) -> bytes:
+        return self._signature(encode_typed_data(full_message=order_typed_data(domain, order)))
+
+    def sign_cancel(self, uid: str, domain: OrderDomain = DOMAIN) -> bytes:
+        return self._signature(encode_typed_data(full_message=cancel_typed_data(domain, uid)))
+
+    def _signature(self, document: object) -> bytes:
+        return bytes(self._account.sign_message(document).signature)  # type: ignore[arg-type]
+
+
+SELLER, BUYER, OUTSIDER = Member(1), Member(2), Member(3)
+SELL_METER, BUY_METER = 1, 2
+
+
+def an_order(side: Side = Side.BUY, **changes: object) -> Order:
+    """An unremarkable order of the buyer (meter 2) or the seller (meter 1) with some fields changed."""
+    sells = side is Side.SELL
+    order = Order(
+        owner=(SELLER if sells else BUYER).address,
+        meter=SELL_METER if sells else BUY_METER,
+        side=side,
+        product=Product.ANY,
+        pricing=Pricing.LIMIT,
+        first_mtu_start=MTU_START,
+        last_mtu_start=MTU_START,
+        quantity_wh=600,
+        limit_cents_per_mwh=10_000 if sells else 20_000,
+        expiry=MTU_START,
+        salt=1,
+    )
+    return replace(order, **changes)  # type: ignore[arg-type]
+
+
+def meter_facts(meter: int, owner: str, **changes: object) -> MeterFacts:
+    """A meter of 4 kW in and 8 kW out in zone 1, without generation."""
+    facts = MeterFacts(
+        meter=meter,
+        owner=owner,
+        supplier=SUPPLIER,
+        zone=ZONE,
+        import_capacity_w=4_000,
+        export_capacity_w=8_000,
+        source=0,
+    )
+    return replace(facts, **changes)  # type: ignore[arg-type]
+
+
+def signed(order: Order, signer: Member | None = None) -> SignedOrder:
+    """An order as the book keeps it; without a signer the signature is 65 bytes of nothing."""
+    signature = bytes(65) if signer is None else signer.sign(order)
+    return SignedOrder(order=order, uid=order_uid(DOMAIN, order), signature=signature)
+
+
+class FakeDirectory:
+    """What the chain says, in plain fields."""
+
+    def __init__(self) -> None:
+        self.meter_facts = {
+            SELL_METER: meter_facts(SELL_METER, SELLER.address, source=1),
+            BUY_METER: meter_facts(BUY_METER, BUYER.address),
+        }
+        self.admitted = {SELLER.address, BUYER.address}
+        self.suspended: set[str] = set()
+        self.halted: set[int] = set()
+        rich = CashAccount(free_microcents=10 * EUR, credit_microcents=0)
+        self.money = {SELLER.address: rich, BUYER.address: rich}
+        self.policy, self.prices = POLICY, PRICES
+
+    def meter(self, meter: int) -> MeterFacts | None:
+        return self.meter_facts.get(meter)
+
+    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+        return {meter: self.meter_facts[meter] for meter in meters if meter in self.meter_facts}
+
+    def is_admitted(self, account: str) -> bool:
+        return account in self.admitted
+
+    def is_suspended(self, account: str) -> bool:
+        return account in self.suspended
+
+    def is_halted(self, zone: int) -> bool:
+        return bool(self.halted & {0, zone})
+
+    def account(self, account: str) -> CashAccount:
+        return self.money.get(account, CashAccount(free_microcents=0, credit_microcents=0))
+
+    def policy_at(self, mtu_start: int) -> Policy:
+        return self.policy
+
+    def prices_at(self, mtu_start: int) -> MtuPrices:
+        return self.prices
+
+    def latest_block_hash(self) -> str:
+        return BLOCK_HASH
+
+
+class FakeOrders:
+    """Accepted orders by uid."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, AcceptedOrder] = {}
+        self.cancellations: dict[str, tuple[str, int]] = {}
+
+    def find(self, uid: str) -> AcceptedOrder | None:
+        return self.kept.get(uid)
+
+    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
+        return next((one for one in self._of(owner) if one.client_id == client_id), None)
+
+    def next_running_number(self) -> int:
+        return len(self.kept) + 1
+
+    def committed_microcents(self, owner: str) -> int:
+        states = (OrderState.OPEN, OrderState.MATCHED)
+        return sum(one.worst_case_microcents for one in self._of(owner) if one.state in states)
+
+    def open_wh(self, meter: int, mtu_start: int, side: Side) -> int:
+        orders = [one.signed.order for one in self.kept.values() if one.state is OrderState.OPEN]
+        return sum(
+            order.quantity_wh
+            for order in orders
+            if (order.meter, order.first_mtu_start, order.side) == (meter, mtu_start, side)
+        )
+
+    def has_open_order(self, owner: str, zone: int, mtu_start: int, side: Side) -> bool:
+        return any(
+            (one.zone, one.signed.order.first_mtu_start, one.signed.order.side) == (zone, mtu_start, side)
+            for one in self._of(owner)
+            if one.state is OrderState.OPEN
+        )
+
+    def add(self, order: AcceptedOrder) -> None:
+        assert order.signed.uid not in self.kept
+        self.kept[order.signed.uid] = order
+
+    def cancel(self, uid: str, signature: str, received_at: int) -> None:
+        assert uid not in self.cancellations
+        self.cancellations[uid] = (signature, received_at)
+        self.close(uid, OrderState.CANCELLED, None, 0)
+
+    def open_orders(self, zone: int, mtu_start: int) -> tuple[AcceptedOrder, ...]:
+        return tuple(
+            one
+            for one in self.kept.values()
+            if one.state is OrderState.OPEN and (one.zone, one.signed.order.first_mtu_start) == (zone, mtu_start)
+        )
+
+    def unlisted_mtus(self, latest_gate: int, gate_closure_s: int) -> tuple[tuple[int, int], ...]:
+        return tuple(
+            sorted(
+                {
+                    (one.zone, one.signed.order.first_mtu_start)
+                    for one in self.kept.values()
+                    if one.state is OrderState.OPEN and one.signed.order.first_mtu_start - gate_closure_s <= latest_gate
+                }
+            )
+        )
+
+    def close(self, uid: str, state: OrderState, reason: str | None, filled_wh: int) -> None:
+        self.kept[uid] = replace(self.kept[uid], state=state, state_reason=reason, filled_wh=filled_wh)
+
+    def _of(self, owner: str) -> list[AcceptedOrder]:
+        return [one for one in self.kept.values() if one.signed.order.owner == owner]
+
+
+class FakeMtus:
+    """Books, clearings and positions of zones and MTUs."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[int, int], MtuRecord] = {}
+        self.books: dict[tuple[int, int], tuple[BookEntry, ...]] = {}
+        self.proposals: dict[tuple[int, int], Proposal] = {}
+        self.settling: set[int] = set()
+
+    def find(self, zone: int, mtu_start: int) -> MtuRecord | None:
+        return self.records.get((zone, mtu_start))
+
+    def in_phase(self, phase: MtuPhase) -> tuple[MtuRecord, ...]:
+        return tuple(record for record in self.records.values() if record.phase is phase)
+
+    def add_book(self, record: MtuRecord, book: Sequence[BookEntry]) -> None:
+        key = (record.zone, record.mtu_start)
+        assert key not in self.records
+        self.records[key], self.books[key] = record, tuple(book)
+
+    def book(self, zone: int, mtu_start: int) -> tuple[BookEntry, ...]:
+        return self.books[zone, mtu_start]
+
+    def move(self, zone: int, mtu_start: int, event: str, failure: str | None = None) -> None:
+        record = self.records[zone, mtu_start]
+        self.records[zone, mtu_start] = replace(record, phase=advance_phase(record.phase, event), failure=failure)
+
+    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal) -> None:
+        self.proposals[zone, mtu_start] = proposal
+
+    def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
+        return self.proposals[zone, mtu_start].positions
+
+    def trades(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
+        return self.proposals[zone, mtu_start].trades
+
+    def unsettled(self, zone: int, mtu_start: int) -> dict[int, int]:
+        positions = enumerate(self.positions(zone, mtu_start))
+        return {index: one.meter for index, one in positions if index not in self.settling}
+
+    def mark_settling(self, zone: int, mtu_start: int, indexes: Sequence[int]) -> None:
+        self.settling |= set(indexes)
+
+
+class FakeLedger:
+    """Commands in the order they were submitted."""
+
+    def __init__(self) -> None:
+        self.submitted: list[LedgerCommand] = []
+
+    def submit(self, command: LedgerCommand) -> None:
+        self.submitted.append(command)
+
+
+class FakeReceipts:
+    """Signs by saying what it signs."""
+
+    def sign(self, order_uid: str, running_number: int, received_at: int, block_hash: str) -> str:
+        return f"{order_uid} {running_number} {received_at} {block_hash}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A market room over fakes."""
+
+    service: MarketService
+    clock: ManualClock
+    directory: FakeDirectory
+    orders: FakeOrders
+    mtus: FakeMtus
+    ledger: FakeLedger
+
+    def accept(self, order: Order, client_id: str | None = None) -> AcceptedOrder:
+        """Sign by the order's owner and accept."""
+        signers: Mapping[str, Member] = {member.address: member for member in (SELLER, BUYER, OUTSIDER)}
+        return self.service.accept(order, signers[order.owner].sign(order), client_id)
+
+    def listed(self) -> MtuRecord:
+        """Close the gate and let the chain commit the book."""
+        self.clock.move_to(GATE)
+        self.service.close_gate(ZONE, MTU_START)
+        self.mtus.move(ZONE, MTU_START, "book_committed")
+        return self.mtus.records[ZONE, MTU_START]
+
+
+def a_world(now: int = NOW) -> World:
+    """A fresh market: the seller with meter 1, the buyer with meter 2, 10 EUR each."""
+    clock, directory, orders = ManualClock(now), FakeDirectory(), FakeOrders()
+    mtus, ledger = FakeMtus(), FakeLedger()
+    service = MarketService(
+        settings=MarketSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
+        clock=clock,
+        directory=directory,
+        orders=orders,
+        mtus=mtus,
+        ledger=ledger,
+        receipts=FakeReceipts(),
+    )
+    return World(service=service, clock=clock, directory=directory, orders=orders, mtus=mtus, ledger=ledger)
