@@ -443,11 +443,12 @@ class TestMarketMachine(MarketMachine.TestCase):  # type: ignore[misc, valid-typ
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7_200)
 class TestMarketMachineLong(MarketMachine.TestCase):  # type: ignore[misc, valid-type]
     """Many more, other ones in every run."""
 
     settings = settings(
-        max_examples=2_000 if LONG else 200,
+        max_examples=1_000 if LONG else 200,
         stateful_step_count=100,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -239,7 +239,7 @@ def test_an_order_without_energy_changes_nothing() -> None:
 
 
 def test_a_book_of_ten_thousand_orders_balances() -> None:
-    random = Random(7)  # noqa: S311 - a repeatable book, no secret
+    random = Random(7)
     book = [
         order(f"{index}", random.choice((Side.BUY, Side.SELL)), random.randint(1, 10_000), random.randint(-5, 6))
         for index in range(10_000)

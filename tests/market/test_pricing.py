@@ -42,7 +42,7 @@ def test_more_supply_never_raises_the_price_and_more_demand_never_lowers_it(
     energies,
     energies,
 )
-def test_floor_and_cap_hold_for_any_tariffs_even_crossed_ones(  # noqa: PLR0917 - one drawn value each
+def test_floor_and_cap_hold_for_any_tariffs_even_crossed_ones(
     feed_in: int, retail: int, floor: int, width: int, supply: int, demand: int
 ) -> None:
     prices = replace(TARIFFS, feed_in=feed_in, retail=retail, floor=floor, cap=floor + width)

@@ -4,8 +4,10 @@ import contextlib
 import errno
 import json
 import logging
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +57,20 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             node.application, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="off"
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        _run_until_signalled(uvicorn.Server(config), listener)
+
+
+def _run_until_signalled(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run the server in a thread, so that a signal ends it and the node is closed in good order afterwards."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http")
+
+    def end(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    thread.start()
+    thread.join()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -103,10 +103,7 @@ def _entries(evidence: Evidence, slot: Slot, listed: Sequence[OrderRow], number:
     history = evidence.history
     owners = {row.owner for row in listed}
     return list_orders(
-        [
-            (row.running_number, SignedOrder(order=row.order(), uid=row.uid, signature=row.signature))
-            for row in listed
-        ],
+        [(row.running_number, SignedOrder(order=row.order(), uid=row.uid, signature=row.signature)) for row in listed],
         {owner: history.cash.available_at(owner, number) for owner in owners},
         frozenset(owner for owner in owners if history.members.suspended[owner].at(number)),
         history.rules.policy_at(slot.mtu_start),

@@ -18,7 +18,7 @@ from gridledger.audit.formats import (
     ReadingRow,
     TradeRow,
 )
-from gridledger.audit.history import History
+from gridledger.audit.history import BlockFacts, History
 from gridledger.audit.model import Slot
 from gridledger.audit.ports import Chain, ExportFiles
 from gridledger.audit.records import Head, Reader
@@ -71,8 +71,8 @@ class ContractCode:
 class MarketFacts:
     """What market.json and deployment.json claim, and what the contracts' sources compile to.
 
-    `roles` maps each role's number to its members and their delays in seconds, `function_roles` (contract address, 4-byte
-    selector as 0x hex) to the role that may call it; `policy` holds the values in the order of the contract's struct.
+    `roles` maps each role's number to its members and their delays in seconds, `function_roles` (contract address,
+    4-byte selector as 0x hex) to the role that may call it; `policy` holds the values in the contract's order.
     """
 
     chain_id: int
@@ -113,6 +113,11 @@ class Evidence:
     def orders(self) -> dict[str, OrderRow]:
         """Orders by uid."""
         return {row.uid: row for row in self.run.orders}
+
+    @cached_property
+    def block_by_hash(self) -> dict[str, BlockFacts]:
+        """The chain's blocks by hash."""
+        return {block.block_hash: block for block in self.history.blocks}
 
     @cached_property
     def cancelled(self) -> dict[str, CancellationRow]:

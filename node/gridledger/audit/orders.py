@@ -1,14 +1,20 @@
 """Checks orders, receipts and cancellations one by one: who signed what, and when the node promised to list it."""
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.formats import CancellationRow, OrderRow
 from gridledger.audit.findings import Findings
+from gridledger.audit.formats import CancellationRow, OrderRow
 from gridledger.audit.model import Rule, order_name
 from gridledger.audit.typed_hash import receipt_digest
 from gridledger.market.errors import SignatureMalformed
 from gridledger.market.order_hash import OrderDomain, cancel_digest, order_uid, recover_address
 
-__all__ = ["check_cancellations", "check_order_signature", "check_order_terms", "check_receipt", "check_receipt_sequence"]
+__all__ = [
+    "check_cancellations",
+    "check_order_signature",
+    "check_order_terms",
+    "check_receipt",
+    "check_receipt_sequence",
+]
 
 
 def check_order_signature(row: OrderRow, domain: OrderDomain, findings: Findings) -> bool:
@@ -49,12 +55,12 @@ def check_order_terms(evidence: Evidence, row: OrderRow) -> None:
 
 def check_receipt_sequence(evidence: Evidence) -> None:
     """Running numbers count from 1 without gap or repetition, and later receipts name no earlier block."""
-    findings, newest = evidence.findings, 0
+    findings, newest, last_number = evidence.findings, 0, 0
     rows = sorted(evidence.run.orders, key=lambda row: row.running_number)
-    for expected, row in enumerate(rows, 1):
+    for row in rows:
         record = order_name(row.uid, row.running_number)
-        if not findings.compare(Rule.RECEIPT_SEQUENCE, record, expected, row.running_number):
-            break  # every later number would be off as well; the others are checked by book and receipt
+        findings.compare(Rule.RECEIPT_SEQUENCE, record, last_number + 1, row.running_number)
+        last_number = row.running_number
         block = evidence.block_by_hash.get(row.receipt_block_hash)
         if block is not None and block.number < newest:
             findings.report(Rule.RECEIPT_SEQUENCE, record, f"block {newest} or later", f"block {block.number}")

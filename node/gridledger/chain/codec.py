@@ -58,6 +58,7 @@ class ContractCodec:
         self._functions = {entry["name"]: entry for entry in entries if entry["type"] == "function"}
         self._constructor: Any = next((entry for entry in entries if entry["type"] == "constructor"), {"inputs": []})
         self._events = {_topic(entry): entry for entry in entries if entry["type"] == "event"}
+        self._event_inputs = {topic: _split_indexed(entry["inputs"]) for topic, entry in self._events.items()}
         self.errors = {_selector(entry): entry for entry in entries if entry["type"] == "error"}
 
     def selector(self, function: str) -> bytes:
@@ -87,11 +88,10 @@ class ContractCodec:
         entry = self._events.get(topics[0]) if topics else None
         if entry is None:
             raise UndecodableLog(contract=self.name, topic=topics[0].hex() if topics else "")
-        plain = [item for item in entry["inputs"] if not item["indexed"]]
+        plain, indexed = self._event_inputs[topics[0]]
         values = dict(zip((item["name"] for item in plain), _decode(plain, data), strict=True))
-        indexed = [item for item in entry["inputs"] if item["indexed"]]
-        for item, topic in zip(indexed, topics[1:], strict=True):
-            values[item["name"]] = _decode([item], topic)[0]
+        # Indexed arguments here are all value types: each topic is one word.
+        values |= zip((item["name"] for item in indexed), _decode(indexed, b"".join(topics[1:])), strict=True)
         ordered = {item["name"]: values[item["name"]] for item in entry["inputs"]}
         return DecodedEvent(contract=self.name, name=entry["name"], arguments=ordered)
 
@@ -124,6 +124,10 @@ def _errors_of(artifacts: Artifacts) -> dict[bytes, Any]:
             table.update(ContractCodec(contract).errors)
         _error_tables[artifacts.input_sha256] = table
     return _error_tables[artifacts.input_sha256]
+
+
+def _split_indexed(inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    return [item for item in inputs if not item["indexed"]], [item for item in inputs if item["indexed"]]
 
 
 def _signature(entry: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
@@ -37,6 +38,16 @@ _HALTED = select(zone.c.zone).where(
     or_(zone.c.zone == _WHOLE_MARKET, zone.c.zone == bindparam("number")), zone.c.halted.is_(True)
 )
 _ACCOUNT = select(cash_account).where(cash_account.c.account == bindparam("account"))
+_UPDATE_ACCOUNT = (
+    update(cash_account)
+    .where(cash_account.c.account == bindparam("key"))
+    .values(free_microcents=bindparam("free_microcents"), credit_microcents=bindparam("credit_microcents"))
+)
+_INSERT_ACCOUNT = insert(cash_account).values(
+    account=bindparam("key"),
+    free_microcents=bindparam("free_microcents"),
+    credit_microcents=bindparam("credit_microcents"),
+)
 
 
 class Directory:
@@ -46,6 +57,7 @@ class Directory:
         self._connection = connection
         self._policy_values: dict[int, Mapping[str, Any]] = {}
         self._prices: dict[int, MtuPrices] = {}
+        self._zones: dict[int, str] | None = None
         self._latest_block_hash: str | None = None
 
     def meter(self, number: int) -> MeterFacts | None:
@@ -78,10 +90,16 @@ class Directory:
             query = query.where(meter.c.zone == zone_number)
         return self._connection.execute(query).scalar_one()
 
+    def grid_operator_of(self, zone_number: int) -> str:
+        """The account that answers for a zone and receives its grid fees."""
+        return self.zones()[zone_number]
+
     def zones(self) -> dict[int, str]:
         """Grid operator by zone."""
-        rows = self._connection.execute(select(zone.c.zone, zone.c.grid_operator).order_by(zone.c.zone))
-        return {row.zone: row.grid_operator for row in rows if row.grid_operator}
+        if self._zones is None:
+            rows = self._connection.execute(select(zone.c.zone, zone.c.grid_operator).order_by(zone.c.zone))
+            self._zones = {row.zone: row.grid_operator for row in rows if row.grid_operator}
+        return self._zones
 
     def is_admitted(self, account: str) -> bool:
         """Whether the account may trade."""
@@ -118,14 +136,27 @@ class Directory:
             for row in rows
         }
 
-    def set_account(self, account: str, money: CashAccount) -> None:
-        """Keep an account's money."""
-        values = {"free_microcents": money.free_microcents, "credit_microcents": money.credit_microcents}
-        changed = self._connection.execute(
-            update(cash_account).where(cash_account.c.account == account).values(**values)
-        )
-        if changed.rowcount == 0:
-            self._connection.execute(insert(cash_account).values(account=account, **values))
+    def set_credit(self, account: str, credit_microcents: int) -> int:
+        """Keep an account's credit limit; returns the one before."""
+        before = self.account(account)
+        self._keep_account(account, replace(before, credit_microcents=credit_microcents))
+        return before.credit_microcents
+
+    def change_free(self, changes_microcents: Mapping[str, int]) -> None:
+        """Add signed amounts to accounts' free money."""
+        for account, amount in changes_microcents.items():
+            if amount:
+                before = self.account(account)
+                self._keep_account(account, replace(before, free_microcents=before.free_microcents + amount))
+
+    def _keep_account(self, account: str, money: CashAccount) -> None:
+        values = {
+            "key": account,
+            "free_microcents": money.free_microcents,
+            "credit_microcents": money.credit_microcents,
+        }
+        if self._connection.execute(_UPDATE_ACCOUNT, values).rowcount == 0:
+            self._connection.execute(_INSERT_ACCOUNT, values)
 
     def add_debt(self, debtor: str, creditor: str, amount_microcents: int) -> None:
         """Raise (or with a negative amount lower) a recorded debt."""
@@ -190,6 +221,7 @@ class Directory:
         """A block was indexed: rules and prices read before may have changed."""
         self._policy_values.clear()
         self._prices.clear()
+        self._zones = None
         self._latest_block_hash = None
 
     def _read_policy_values(self, mtu_start: int) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from gridledger.market.locking import Proposal
 from gridledger.market.model import BookEntry, MtuPhase, Position, Trade, advance_phase
@@ -13,12 +13,41 @@ from gridledger.store.schema import book_entry, contract_position, contract_trad
 
 __all__ = ["Mtus"]
 
+# Statements that run once per position or trade, built once.
+_OF_POSITION = (
+    contract_position.c.zone == bindparam("key_zone"),
+    contract_position.c.mtu_start == bindparam("key_mtu_start"),
+    contract_position.c.position == bindparam("key_position"),
+)
+_SETTLE = (
+    update(contract_position)
+    .where(*_OF_POSITION)
+    .values(
+        settled=True,
+        settlement_pending=False,
+        metered_wh=bindparam("metered_wh"),
+        trade_microcents=bindparam("trade_microcents"),
+        imbalance_microcents=bindparam("imbalance_microcents"),
+    )
+)
+_REFUND = update(contract_position).where(*_OF_POSITION).values(settled=True, settlement_pending=False, refunded=True)
+_REWARD = (
+    update(contract_trade)
+    .where(
+        contract_trade.c.zone == bindparam("key_zone"),
+        contract_trade.c.mtu_start == bindparam("key_mtu_start"),
+        contract_trade.c.position == bindparam("key_position"),
+    )
+    .values(rewarded=bindparam("rewarded"), rewarded_wh=bindparam("rewarded_wh"))
+)
+
 
 class Mtus:
     """Zones and MTUs of one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._opened: dict[tuple[int, int], dict[int, Row[Any]]] = {}
 
     def find(self, zone: int, mtu_start: int) -> MtuRecord | None:
         """The record of a zone and MTU."""
@@ -204,31 +233,46 @@ class Mtus:
         """Remember that a settlement of these positions is under way."""
         self._update_positions(zone, mtu_start, indexes, settlement_pending=True)
 
-    def keep_settled(self, zone: int, mtu_start: int, index: int, **values: Any) -> None:
-        """Keep a position as the contract has settled or refunded it."""
-        self._update_positions(zone, mtu_start, [index], settled=True, settlement_pending=False, **values)
+    def opened_positions(self, zone: int, mtu_start: int) -> dict[int, Row[Any]]:
+        """What each meter of a clearing contracted and locked; read once per transaction, for it never changes."""
+        key = (zone, mtu_start)
+        if key not in self._opened:
+            query = select(contract_position).where(
+                contract_position.c.zone == zone, contract_position.c.mtu_start == mtu_start
+            )
+            self._opened[key] = {row.meter: row for row in self._connection.execute(query)}
+        return self._opened[key]
+
+    def keep_settled(
+        self,
+        zone: int,
+        mtu_start: int,
+        index: int,
+        *,
+        metered_wh: int,
+        trade_microcents: int,
+        imbalance_microcents: int,
+    ) -> None:
+        """Keep a position as the contract has settled it."""
+        values = {
+            "metered_wh": metered_wh,
+            "trade_microcents": trade_microcents,
+            "imbalance_microcents": imbalance_microcents,
+        }
+        self._connection.execute(_SETTLE, {**_key(zone, mtu_start, index), **values})
+
+    def keep_refunded(self, zone: int, mtu_start: int, index: int) -> None:
+        """Keep a position as the contract has refunded it."""
+        self._connection.execute(_REFUND, _key(zone, mtu_start, index))
 
     def keep_rewards(self, zone: int, mtu_start: int, trades: Sequence[Trade]) -> None:
         """Keep the trades' rewards as the contract keeps them."""
-        for index, trade in enumerate(trades):
-            self._connection.execute(
-                update(contract_trade)
-                .where(
-                    contract_trade.c.zone == zone,
-                    contract_trade.c.mtu_start == mtu_start,
-                    contract_trade.c.position == index,
-                )
-                .values(rewarded=trade.rewarded, rewarded_wh=trade.rewarded_wh)
-            )
-
-    def position_index(self, zone: int, mtu_start: int, meter: int) -> int:
-        """Index of a meter's position in a clearing."""
-        query = select(contract_position.c.position).where(
-            contract_position.c.zone == zone,
-            contract_position.c.mtu_start == mtu_start,
-            contract_position.c.meter == meter,
-        )
-        return int(self._connection.execute(query).scalar_one())
+        rows = [
+            {**_key(zone, mtu_start, index), "rewarded": trade.rewarded, "rewarded_wh": trade.rewarded_wh}
+            for index, trade in enumerate(trades)
+        ]
+        if rows:
+            self._connection.execute(_REWARD, rows)
 
     def trade_totals(self) -> tuple[int, int]:
         """Number of locked trades and their energy, Wh, over all cleared MTUs."""
@@ -255,6 +299,10 @@ class Mtus:
             )
             .values(**values)
         )
+
+
+def _key(zone: int, mtu_start: int, index: int) -> dict[str, int]:
+    return {"key_zone": zone, "key_mtu_start": mtu_start, "key_position": index}
 
 
 def _record(row: Row[Any]) -> MtuRecord:

@@ -29,6 +29,20 @@ _OPEN_WH = select(func.sum(market_order.c.quantity_wh)).where(
     market_order.c.state == OrderState.OPEN,
 )
 _INSERT = insert(market_order)
+_CLOSE = (
+    update(market_order)
+    .where(market_order.c.uid == bindparam("of_uid"))
+    .values(state=bindparam("to_state"), state_reason=bindparam("reason"), filled_wh=bindparam("filled"))
+)
+_MOVE_METER = (
+    update(market_order)
+    .where(
+        market_order.c.meter == bindparam("of_meter"),
+        market_order.c.first_mtu_start == bindparam("at_mtu_start"),
+        market_order.c.state == bindparam("from_state"),
+    )
+    .values(state=bindparam("to_state"))
+)
 
 
 class Orders:
@@ -141,11 +155,8 @@ class Orders:
     def close(self, uid: str, state: OrderState, reason: str | None, filled_wh: int) -> None:
         """Move an order out of the open state."""
         self._committed.clear()
-        self._connection.execute(
-            update(market_order)
-            .where(market_order.c.uid == uid)
-            .values(state=state, state_reason=reason, filled_wh=filled_wh)
-        )
+        values = {"of_uid": uid, "to_state": state, "reason": reason, "filled": filled_wh}
+        self._connection.execute(_CLOSE, values)
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
@@ -160,15 +171,8 @@ class Orders:
     def move_meter(self, meter: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move a meter's orders for an MTU from one state to another."""
         self._committed.clear()
-        self._connection.execute(
-            update(market_order)
-            .where(
-                market_order.c.meter == meter,
-                market_order.c.first_mtu_start == mtu_start,
-                market_order.c.state == from_state,
-            )
-            .values(state=to_state)
-        )
+        values = {"of_meter": meter, "at_mtu_start": mtu_start, "from_state": from_state, "to_state": to_state}
+        self._connection.execute(_MOVE_METER, values)
 
     def count(self) -> int:
         """How many orders were accepted."""

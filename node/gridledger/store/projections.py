@@ -1,7 +1,6 @@
 """What each contract event changes in the node's projections. Replaying all events rebuilds them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -121,9 +120,8 @@ def _withdrawn(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 
 def _credit_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     account, credit = event.arguments["account"], event.arguments["creditMicrocents"]
-    before = tx.directory.account(account)
-    tx.directory.set_account(account, replace(before, credit_microcents=credit))
-    _change(tx, event.arguments["supplier"], before.credit_microcents - credit)
+    before = tx.directory.set_credit(account, credit)
+    _change(tx, event.arguments["supplier"], before - credit)
 
 
 def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -214,19 +212,18 @@ def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None
 def _position_settled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
-    index = tx.mtus.position_index(*key, arguments["meter"])
-    position = _position_row(tx, *key, index)
+    position = tx.mtus.opened_positions(*key)[arguments["meter"]]
     trade, imbalance = arguments["tradeMicrocents"], arguments["imbalanceMicrocents"]
     tx.mtus.keep_settled(
         *key,
-        index,
+        position.position,
         metered_wh=arguments["meteredWh"],
         trade_microcents=trade,
         imbalance_microcents=imbalance,
     )
     fee = position.fee_microcents
     _change(tx, position.owner, position.locked_microcents + trade - fee + imbalance)
-    _change(tx, tx.dispatches.grid_operator_of(key[0]), fee)
+    _change(tx, tx.directory.grid_operator_of(key[0]), fee)
     _change(tx, position.supplier, -imbalance)
     tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
 
@@ -234,9 +231,8 @@ def _position_settled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 def _position_refunded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
-    index = tx.mtus.position_index(*key, arguments["meter"])
-    position = _position_row(tx, *key, index)
-    tx.mtus.keep_settled(*key, index, refunded=True)
+    position = tx.mtus.opened_positions(*key)[arguments["meter"]]
+    tx.mtus.keep_refunded(*key, position.position)
     _change(tx, position.owner, arguments["lockedMicrocents"])
     tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
 
@@ -272,18 +268,7 @@ def _reward_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 
 
 def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
-    if amount_microcents:
-        money = tx.directory.account(account)
-        tx.directory.set_account(account, replace(money, free_microcents=money.free_microcents + amount_microcents))
-
-
-def _position_row(tx: "Transaction", zone_number: int, mtu_start: int, index: int) -> Any:
-    query = select(contract_position).where(
-        contract_position.c.zone == zone_number,
-        contract_position.c.mtu_start == mtu_start,
-        contract_position.c.position == index,
-    )
-    return tx.connection.execute(query).one()
+    tx.free_changes[account] += amount_microcents
 
 
 _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {

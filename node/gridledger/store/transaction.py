@@ -1,5 +1,7 @@
 """One database transaction with its repositories."""
 
+from collections import Counter
+
 from sqlalchemy import Connection, select
 
 from gridledger.relay import ChainEvent, IndexedBlock
@@ -28,12 +30,15 @@ class Transaction:
         self.readings = Readings(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
+        self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed
 
     def index_block(self, block: IndexedBlock, events: tuple[ChainEvent, ...]) -> None:
         """Keep a block with its events and bring the projections up to it."""
         self.chain_log.add(block, events)
         for event in events:
             apply_event(self, event, block.time_s)
+        self.directory.change_free(self.free_changes)
+        self.free_changes.clear()
         self.directory.forget_rules()
 
     def minted_ugco2(self) -> int:

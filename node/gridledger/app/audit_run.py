@@ -1,0 +1,269 @@
+"""Audits an export against a chain: a given endpoint, or the embedded chain rebuilt from the exported blocks.
+
+Of the node it uses nothing: only the files, the chain and the contracts' sources.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from requests import RequestException
+from web3.exceptions import Web3Exception
+
+from gridledger.audit import formats
+from gridledger.audit.evidence import ContractCode, ExportedRun, MarketFacts, read_export
+from gridledger.audit.findings import Findings
+from gridledger.audit.model import AuditReport, Mismatch, Rule
+from gridledger.audit.ports import ChainBlock, FileUnreadable, OnProgress, StateUnavailable
+from gridledger.audit.service import audit_run, audit_without_chain
+from gridledger.chain.client import ChainClient
+from gridledger.chain.compiler import Artifacts, load_artifacts
+from gridledger.chain.deployment import load_deployment
+from gridledger.chain.embedded import rebuild
+from gridledger.chain.journal import JournalBlock
+from gridledger.chain.market_config import MarketConfig, load_market
+from gridledger.chain.plan import CONTRACTS, DeploymentParameters
+from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
+from gridledger.chain.rpc import RpcClient, RpcFailed
+from gridledger.chain.toolchain import find_anvil
+from gridledger.errors import GridLedgerError
+
+__all__ = ["AuditReport", "EndpointChain", "FolderFiles", "Mismatch", "audit", "market_facts"]
+
+T = TypeVar("T")
+_RPC_TIMEOUT_S = 60.0
+
+
+def audit(export: Path, rpc_url: str | None, on_progress: OnProgress) -> AuditReport:
+    """Recompute an export from its chain and list every mismatch; progress counts blocks and records.
+
+    Without `rpc_url` the embedded chain is rebuilt from the exported blocks. Damaged files are mismatches; only an
+    endpoint that does not answer (RpcUnreachable) and a missing toolchain raise.
+    """
+    findings = Findings()
+    run = read_export(FolderFiles(export), findings)
+    artifacts = load_artifacts()
+    facts = _claimed(export, artifacts, findings)
+    if facts is None:
+        return audit_without_chain(run, None, findings)
+    if rpc_url is not None:
+        with contextlib.closing(EndpointChain(rpc_url, artifacts, facts.addresses, with_state_roots=True)) as chain:
+            return audit_run(run, facts, chain.up_to(_last_block(run, chain, findings)), findings, on_progress)
+    return _audit_rebuilt(run, facts, artifacts, findings, on_progress)
+
+
+def _audit_rebuilt(
+    run: ExportedRun, facts: MarketFacts, artifacts: Artifacts, findings: Findings, on_progress: OnProgress
+) -> AuditReport:
+    on_progress(0, len(run.blocks), "rebuilding the chain")
+    blocks = [JournalBlock(**row._asdict()) for row in run.blocks]
+    with contextlib.ExitStack() as closing:
+        try:
+            embedded = closing.enter_context(
+                rebuild(blocks, anvil=find_anvil(), genesis_time_s=facts.genesis_time_s, chain_id=facts.chain_id)
+            )
+        except GridLedgerError as error:
+            number = error.values().get("block_number")
+            record = formats.BLOCKS if number is None else f"block {number} of {formats.BLOCKS}"
+            findings.report(Rule.CHAIN, record, "a chain that can be executed again to the same hashes", error)
+            return audit_without_chain(run, facts, findings)
+        chain = closing.enter_context(
+            contextlib.closing(EndpointChain(embedded.url, artifacts, facts.addresses, with_state_roots=False))
+        )
+        return audit_run(run, facts, chain.up_to(_last_block(run, chain, findings)), findings, on_progress)
+
+
+def _last_block(run: ExportedRun, chain: "EndpointChain", findings: Findings) -> int:
+    """The export's head, or the chain's where that is lower."""
+    newest = chain.head_number()
+    if run.head is not None and run.head.number > newest:
+        findings.report(Rule.CHAIN, "head in manifest.json", f"at most block {newest}", run.head.number)
+    return newest if run.head is None else min(run.head.number, newest)
+
+
+class FolderFiles:
+    """The files of an export folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> frozenset[str]:
+        """Names of everything in the folder; none where it cannot be listed."""
+        try:
+            return frozenset(path.name for path in self._folder.iterdir())
+        except OSError:
+            return frozenset()
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The file line by line. Raises FileUnreadable."""
+        try:
+            with (self._folder / name).open("rb") as stream:
+                yield from stream
+        except OSError as error:
+            raise FileUnreadable(name=name, reason=error.strerror or type(error).__name__) from None
+
+
+class EndpointChain:
+    """A chain's JSON-RPC endpoint as the audit sees it, up to one block."""
+
+    def __init__(self, url: str, artifacts: Artifacts, addresses: Mapping[str, str], *, with_state_roots: bool) -> None:
+        """Connect; state roots are left out where executing the blocks has verified them. Raises RpcUnreachable."""
+        self._rpc = RpcClient(url, _RPC_TIMEOUT_S)
+        self._rpc.call("eth_blockNumber")
+        self._client = ChainClient(url, artifacts, addresses)
+        self._addresses = addresses
+        self._with_state_roots = with_state_roots
+        self._last: str = "latest"
+
+    def up_to(self, number: int) -> "EndpointChain":
+        """Ask for the state of this block from now on; the newest needs no archive."""
+        self._last = "latest" if number == self.head_number() else hex(number)
+        self._head = number
+        return self
+
+    def head_number(self) -> int:
+        """The newest block."""
+        return self._client.head_number()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._rpc.close()
+
+    def chain_id(self) -> int:
+        """The chain id."""
+        return self._client.chain_id()
+
+    def blocks(self, last: int) -> Iterator[ChainBlock]:
+        """Blocks 0 to `last`, but never beyond the endpoint's head."""
+        for number in range(min(last, self._head) + 1):
+            contents = self._client.block(number)
+            yield ChainBlock(
+                number=number,
+                block_hash=contents.block.block_hash,
+                parent_hash=contents.block.parent_hash,
+                time_s=contents.block.time_s,
+                state_root=self._state_root(number),
+                transaction_hashes=tuple(outcome.transaction_hash for outcome in contents.outcomes),
+                events=contents.events,
+            )
+
+    def account(self, address: str) -> tuple[int, int]:
+        """Free money and credit, microcents."""
+        free, credit = self._view("EnergyTrading", "accountOf", address)
+        return int(free), int(credit)
+
+    def escrow_microcents(self) -> int:
+        """Money locked, microcents."""
+        return int(self._view("EnergyTrading", "escrowMicrocents")[0])
+
+    def token_supply(self, token: str) -> int:
+        """Total supply of a token."""
+        return int(self._view(token, "totalSupply")[0])
+
+    def token_balance(self, token: str, address: str) -> int:
+        """Balance of a token."""
+        return int(self._view(token, "balanceOf", address)[0])
+
+    def code(self, contract: str) -> bytes:
+        """Deployed code."""
+        return self._answered(
+            f"code of {contract}",
+            lambda: bytes.fromhex(str(self._rpc.call("eth_getCode", self._addresses[contract], self._last))[2:]),
+        )
+
+    def _view(self, contract: str, function: str, *arguments: object) -> tuple[Any, ...]:
+        codec = self._client.codecs[contract]
+        call = {"to": self._addresses[contract], "data": "0x" + codec.call_data(function, *arguments).hex()}
+
+        def ask() -> tuple[Any, ...]:
+            return codec.result(function, bytes.fromhex(str(self._rpc.call("eth_call", call, self._last))[2:]))
+
+        return self._answered(f"{contract}.{function}", ask)
+
+    def _state_root(self, number: int) -> str | None:
+        if not self._with_state_roots:
+            return None
+        header = self._rpc.call("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003 - JSON-RPC is positional
+        return str(header["stateRoot"]) if isinstance(header, dict) else None
+
+    def _answered(self, question: str, ask: Callable[[], T]) -> T:
+        """An answer, or StateUnavailable where the endpoint refuses or answers nonsense."""
+        try:
+            return ask()
+        except (RpcFailed, ValueError, OverflowError, RequestException, Web3Exception) as error:
+            raise StateUnavailable(question=f"{question} at block {self._last}", reason=str(error)) from None
+
+
+def _claimed(export: Path, artifacts: Artifacts, findings: Findings) -> MarketFacts | None:
+    """What the two market files claim; None, and a mismatch, where they cannot be read."""
+    try:
+        return market_facts(export, artifacts)
+    except (GridLedgerError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        record = f"{formats.MARKET} and {formats.DEPLOYMENT}"
+        findings.report(Rule.FORMAT, record, "a market and its deployment", f"unreadable: {error}")
+        return None
+
+
+def market_facts(export: Path, artifacts: Artifacts) -> MarketFacts:
+    """What market.json and deployment.json claim, and what the contracts' sources compile to.
+
+    Raises MarketMissing, ConfigUnreadable, and Python's own errors for impossible values.
+    """
+    config, deployment = load_market(export / formats.MARKET), load_deployment(export / formats.DEPLOYMENT)
+    if deployment is None:
+        raise FileUnreadable(name=formats.DEPLOYMENT, reason="missing")
+    parameters = config.deployment_parameters()
+    operator = config.account(Role.GRID_OPERATOR)
+    addresses = {name: str(deployment.addresses[name]) for name in CONTRACTS}
+    return MarketFacts(
+        chain_id=_whole(config.chain_id),
+        genesis_time_s=_whole(config.genesis_time_s),
+        genesis_hash=deployment.genesis_hash,
+        deployment_block=_whole(deployment.block_number),
+        mtu_length_s=_whole(config.mtu_length_s),
+        policy=tuple(asdict(config.policy).values()),
+        grid_operators=dict.fromkeys(config.zones, operator),
+        suppliers=frozenset(config.suppliers),
+        source_factors={entry.source: (entry.factor_mgco2_per_kwh, entry.citation) for entry in config.source_factors},
+        market_operator=config.account(Role.MARKET_OPERATOR),
+        addresses=addresses,
+        recorded_code_hashes=dict(deployment.code_hashes),
+        code={name: _code(artifacts, name) for name in CONTRACTS},
+        roles=_roles(config, parameters, addresses),
+        function_roles=_function_roles(artifacts, addresses),
+    )
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _code(artifacts: Artifacts, name: str) -> ContractCode:
+    contract = artifacts.contract(name)
+    ranges = (entry for entries in contract.immutable_references.values() for entry in entries)
+    return ContractCode(
+        deployed=contract.deployed_bytecode, filled_in=tuple((entry.start, entry.length) for entry in ranges)
+    )
+
+
+def _roles(
+    config: MarketConfig, parameters: DeploymentParameters, addresses: Mapping[str, str]
+) -> dict[int, dict[str, int]]:
+    roles = {int(role): {config.account(role): 0} for role in EXTERNAL_ROLES}
+    roles[int(Role.TRADING_CONTRACT)] = {addresses["EnergyTrading"]: 0}
+    roles[int(Role.CARBON_CONTRACT)] = {addresses["CarbonLedger"]: 0}
+    roles[int(Role.ADMIN)] = {config.account(Role.REGULATOR): parameters.admin_delay_s}
+    return roles
+
+
+def _function_roles(artifacts: Artifacts, addresses: Mapping[str, str]) -> dict[tuple[str, str], int]:
+    selectors: dict[tuple[str, str], int] = {}
+    for (contract, function), role in FUNCTION_ROLES.items():
+        for signature, selector in artifacts.contract(contract).selectors.items():
+            if signature.partition("(")[0] == function:
+                selectors[addresses[contract], "0x" + selector.hex()] = int(role)
+    return selectors

@@ -1,0 +1,123 @@
+"""Checks readings: signed by the registered device, exported as signed, and anchored on chain."""
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Sequence
+
+from gridledger.audit.evidence import Evidence
+from gridledger.audit.findings import Findings
+from gridledger.audit.formats import ReadingRow
+from gridledger.audit.history import Anchor
+from gridledger.audit.model import Rule, Slot, meter_name, slot_name
+from gridledger.errors import GridLedgerError
+from gridledger.metering.errors import SignatureInvalid
+from gridledger.metering.merkle import MerkleTree, leaf
+from gridledger.metering.model import DeviceKey, Reading
+from gridledger.metering.signed_reading import verify
+
+__all__ = ["check_anchors", "check_reading", "check_reading_intervals"]
+
+
+def check_reading(row: ReadingRow, keys: Sequence[DeviceKey], findings: Findings) -> None:
+    """One of the meter's device keys signed the text, and the columns say what the text says."""
+    record = meter_name(row.meter, row.interval_start)
+    try:
+        signed = _signed(row, keys)
+    except GridLedgerError as error:
+        findings.report(Rule.READING_SIGNATURE, record, f"signed by a device key of meter {row.meter}", error)
+        return
+    findings.compare(Rule.READING_SIGNATURE, record, "base64url without spare bits", _spare_bits(row.text))
+    stated = (
+        ("meter", row.meter, signed.meter),
+        ("meter_id", row.meter_id, signed.meter_id),
+        ("interval_start", row.interval_start, signed.mtu_start),
+        ("interval_seconds", row.interval_seconds, signed.interval_s),
+        ("import_wh", row.import_wh, signed.import_wh),
+        ("export_wh", row.export_wh, signed.export_wh),
+        ("counter", row.counter, signed.counter),
+    )
+    for column, found, expected in stated:
+        if found != expected:
+            findings.report(Rule.READING_COLUMN, f"{record}, {column}", expected, found)
+    findings.count(Rule.READING_COLUMN)
+
+
+def _signed(row: ReadingRow, keys: Sequence[DeviceKey]) -> Reading:
+    """The reading in the text under any of the keys, the newest first. Raises the errors of `verify`."""
+    error: GridLedgerError = SignatureInvalid(meter=row.meter)
+    for key in reversed(keys):
+        try:
+            return verify(row.text, key)
+        except SignatureInvalid as refused:
+            error = refused
+    raise error
+
+
+def _spare_bits(text: str) -> str:
+    """A base64url segment's last character can hold bits that mean nothing; a signer leaves them zero."""
+    for segment in text.split("."):
+        try:
+            content = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        except (binascii.Error, ValueError):
+            return "not base64url"
+        if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != segment:
+            return "spare bits set"
+    return "base64url without spare bits"
+
+
+def check_reading_intervals(evidence: Evidence) -> None:
+    """Readings cover exactly one MTU, and no meter and MTU has two."""
+    length_s, findings = evidence.facts.mtu_length_s, evidence.findings
+    findings.compare(
+        Rule.READING_COLUMN,
+        "meters and MTUs of readings.csv, each once",
+        len(evidence.run.readings),
+        len(evidence.readings),
+    )
+    seen: set[tuple[int, int]] = set()
+    for row in evidence.run.readings:
+        key, record = (row.meter, row.interval_start), meter_name(row.meter, row.interval_start)
+        if key in seen:
+            findings.report(Rule.READING_COLUMN, record, "one row", "another one")
+        seen.add(key)
+        if row.interval_seconds != length_s or row.interval_start % length_s:
+            findings.report(Rule.READING_COLUMN, record, f"one MTU of {length_s} s", f"{row.interval_seconds} s")
+
+
+def check_anchors(evidence: Evidence) -> None:
+    """The Merkle root of every batch, rebuilt from the rows, is the anchored one, with as many readings."""
+    batches: defaultdict[tuple[Slot, int], list[ReadingRow]] = defaultdict(list)
+    for row in evidence.run.readings:
+        zone = evidence.history.members.zone_of(row.meter)
+        if row.anchor_sequence is not None:
+            batches[Slot(zone or 0, row.interval_start), row.anchor_sequence].append(row)
+    anchors = {
+        (slot, anchor.sequence): anchor
+        for slot, market in evidence.history.markets.items()
+        for anchor in market.anchors
+    }
+    for slot, sequence in sorted(anchors.keys() | batches.keys()):
+        anchor, batch = anchors.get((slot, sequence)), batches.get((slot, sequence), [])
+        expected = None if anchor is None else (anchor.root, anchor.reading_count)
+        if anchor is None and not evidence.is_late(slot.mtu_start + evidence.facts.mtu_length_s):
+            continue  # on its way to the chain
+        found = (_root(batch), len(batch)) if batch else None
+        if not evidence.findings.compare(Rule.ANCHOR, f"{slot_name(slot)}, batch {sequence}", expected, found):
+            _name_readings(evidence, batch, anchor)
+
+
+def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], anchor: Anchor | None) -> None:
+    """A root cannot say which of its readings differs, so all of them are named."""
+    for row in batch:
+        record = meter_name(row.meter, row.interval_start)
+        expected = "part of the anchored batch" if anchor is not None else "no anchor"
+        evidence.findings.report(Rule.ANCHOR, record, expected, f"one of {len(batch)} that give another root")
+
+
+def _root(batch: Sequence[ReadingRow]) -> str:
+    try:
+        leaves = [leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt) for row in batch]
+        return "0x" + MerkleTree(leaves).root.hex()
+    except GridLedgerError as error:
+        return str(error)
