@@ -170,7 +170,7 @@ def test_a_signature_over_anything_else_is_not_the_operator_s_answer(signature: 
     assert type(World().refusal(signature)) is NotTheGridOperator
 
 
-@pytest.mark.parametrize("signature", [b"", bytes(64), bytes(65), bytes(66), b"\xff" * 65, signed()[:64]])
+@pytest.mark.parametrize("signature", [bytes(64), bytes(65), bytes(66), b"\xff" * 65, signed()[:64]])
 def test_bytes_that_are_no_signature_are_refused(signature: bytes) -> None:
     error = World().refusal(signature)
     assert (type(error), error.values()) == (AnswerUnknown, {"field": "signature"})

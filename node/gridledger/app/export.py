@@ -151,7 +151,7 @@ def _read_transaction(path: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _queries() -> dict[RowFile[Any], Select[Any]]:
+def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     cleared = (
         select(market_mtu.c.zone)
         .where(market_mtu.c.phase.in_(_CLEARED))
@@ -163,21 +163,17 @@ def _queries() -> dict[RowFile[Any], Select[Any]]:
         .where(market_mtu.c.zone == contract_trade.c.zone, market_mtu.c.mtu_start == contract_trade.c.mtu_start)
     )
     readings, books, trades, positions = meter_reading.c, book_entry.c, contract_trade.c, contract_position.c
-    return {
-        formats.ORDERS: select(market_order).order_by(market_order.c.running_number),
-        formats.CANCELLATIONS: select(order_cancellation).order_by(order_cancellation.c.uid),
-        formats.BOOKS: select(book_entry).order_by(books.zone, books.mtu_start, books.position),
-        formats.TRADES: select(contract_trade)
-        .where(cleared_trades.exists())
-        .order_by(trades.zone, trades.mtu_start, trades.position),
-        formats.POSITIONS: select(contract_position)
-        .where(cleared.exists())
-        .order_by(positions.zone, positions.mtu_start, positions.position),
-        formats.READINGS: select(meter_reading).order_by(readings.zone, readings.mtu_start, readings.meter),
-        formats.METERS: select(meter, participant.c.supplier)
-        .join(participant, participant.c.account == meter.c.owner)
-        .order_by(meter.c.meter),
-    }
+    by_mtu = select(meter_reading).order_by(readings.zone, readings.mtu_start, readings.meter)
+    with_supplier = select(meter, participant.c.supplier).join(participant, participant.c.account == meter.c.owner)
+    yield formats.ORDERS, select(market_order).order_by(market_order.c.running_number)
+    yield formats.CANCELLATIONS, select(order_cancellation).order_by(order_cancellation.c.uid)
+    yield formats.BOOKS, select(book_entry).order_by(books.zone, books.mtu_start, books.position)
+    locked_trades = select(contract_trade).where(cleared_trades.exists())
+    yield formats.TRADES, locked_trades.order_by(trades.zone, trades.mtu_start, trades.position)
+    opened = select(contract_position).where(cleared.exists())
+    yield formats.POSITIONS, opened.order_by(positions.zone, positions.mtu_start, positions.position)
+    yield formats.READINGS, by_mtu
+    yield formats.METERS, with_supplier.order_by(meter.c.meter)
 
 
 def _total(connection: Connection) -> int:
@@ -187,7 +183,7 @@ def _total(connection: Connection) -> int:
 
 def _write_tables(connection: Connection, folder: Path, counter: "_Counter") -> dict[str, _Written]:
     written: dict[str, _Written] = {}
-    for file, query in _queries().items():
+    for file, query in _queries():
         rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query).mappings()
         with (folder / file.name).open("wb") as stream:
             writer = _Writer(stream)

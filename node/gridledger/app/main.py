@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gridledger.app.audit_run import audit
+from gridledger.app.bench import run_bench
 from gridledger.app.export import export_run
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
@@ -43,6 +44,7 @@ def _operations() -> Operations:
         network_init=_network_init,
         network_up=_network_up,
         listen=_listen,
+        bench=run_bench,
     )
 
 

@@ -2,10 +2,10 @@
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.formats import BLOCKS, DEPLOYMENT, MARKET, MeterRow
+from gridledger.audit.hashing import keccak256
 from gridledger.audit.history import BlockFacts
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import StateUnavailable
-from gridledger.audit.typed_hash import keccak256
 
 __all__ = ["check_blocks", "check_code", "check_meters", "check_roles", "check_settings"]
 

@@ -4,9 +4,9 @@ from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
 from gridledger.audit.formats import CancellationRow, OrderRow
 from gridledger.audit.model import Rule, order_name
-from gridledger.audit.typed_hash import receipt_digest
 from gridledger.market.errors import SignatureMalformed
 from gridledger.market.order_hash import OrderDomain, cancel_digest, order_uid, recover_address
+from gridledger.market.receipts import receipt_digest
 
 __all__ = [
     "check_cancellations",

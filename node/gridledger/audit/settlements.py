@@ -5,10 +5,10 @@ from dataclasses import replace
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.history import Market, Reward, Settled, Step
 from gridledger.audit.model import Rule, Slot, meter_name, slot_name
+from gridledger.carbon.reward import split_reward
 from gridledger.market.locking import Proposal
 from gridledger.market.model import Position, Trade
 from gridledger.market.settlement import position_cash, reward_trades
-from gridledger.units import avoided_ugco2, share_rounded_down
 
 __all__ = ["check_settlements"]
 
@@ -121,17 +121,17 @@ class _Replay:
     def _reward(self, step: Step, positions: tuple[Position, ...], trade: Trade) -> list[Reward]:
         seller, buyer = positions[trade.sell], positions[trade.buy]
         source_factor, _ = self._evidence.history.rules.source_factors.get(seller.source, (0, ""))
-        amount = avoided_ugco2(trade.rewarded_wh, step.grid_factor_mgco2_per_kwh, source_factor)
-        if amount == 0:
-            return []
-        seller_ugco2 = share_rounded_down(amount, self._policy.seller_reward_share_bp)
+        grid_factor = step.grid_factor_mgco2_per_kwh
+        if grid_factor <= source_factor:
+            return []  # nothing avoided, nothing evented
+        reward = split_reward(trade.rewarded_wh, grid_factor, source_factor, self._policy.seller_reward_share_bp)
         return [
             Reward(
                 seller=seller.owner,
                 buyer=buyer.owner,
                 energy_wh=trade.rewarded_wh,
-                seller_ugco2=seller_ugco2,
-                buyer_ugco2=amount - seller_ugco2,
+                seller_ugco2=reward.seller_ugco2,
+                buyer_ugco2=reward.buyer_ugco2,
             )
         ]
 

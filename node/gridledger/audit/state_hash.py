@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gridledger.audit.typed_hash import keccak256
+from gridledger.audit.hashing import keccak256
 from gridledger.market.model import Position, Trade
 
 __all__ = ["state_hash"]

@@ -1,4 +1,4 @@
-"""The command `gridledger`."""
+"""Energy-trading and carbon-ledger node."""
 
 import os
 import sys
@@ -23,10 +23,11 @@ InputFile = typer.Option(exists=True, dir_okay=False, readable=True)
 
 def create_cli(operations: Operations) -> typer.Typer:
     """All commands over the application's functions."""
-    cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Energy-trading and carbon-ledger node.")
+    cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__)
     _add_node_commands(cli, operations)
     _add_run_commands(cli, operations)
     _add_regulator_commands(cli, operations)
+    _add_bench_command(cli, operations)
     network = typer.Typer(no_args_is_help=True, help="The market's network.")
     _add_network_commands(network, operations)
     cli.add_typer(network, name="network")
@@ -122,6 +123,19 @@ def _add_run_commands(cli: typer.Typer, operations: Operations) -> None:
             result = operations.replay(request, on_progress)
         write_json(json_path, result)
         _exit_unless(result["audit_ok"])
+
+
+def _add_bench_command(cli: typer.Typer, operations: Operations) -> None:
+    @cli.command()
+    def bench(
+        only: Annotated[str | None, typer.Option(help="One benchmark, or a group such as gas.")] = None,
+        json_path: JsonOption = None,
+    ) -> None:
+        """Measure, as ratios against a limit taken in the same run or set by the project."""
+        results = operations.bench(only)
+        write_json(json_path, results)
+        for name, entry in results.items():
+            say(f"{name}: {entry['value']:,} {entry['unit']}, limit {entry['limit']:,}, ratio {entry['ratio']}")
 
 
 def _add_regulator_commands(cli: typer.Typer, operations: Operations) -> None:

@@ -1,0 +1,48 @@
+"""Measurements as ratios against a limit: one flat object, name -> value, unit, limit, ratio."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gridledger.app.bench_gas import measure_gas
+from gridledger.errors import InvalidInput
+
+__all__ = ["BenchUnknown", "run_bench"]
+
+GAS_CLEARING_LIMIT, GAS_LIFECYCLE_LIMIT = 30_000, 60_000  # gas per trade at 100 trades
+
+
+@dataclass(kw_only=True, eq=False)
+class BenchUnknown(InvalidInput):
+    """There is no benchmark of that name."""
+
+    name: str
+    known: str
+
+
+def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
+    """Run all benchmarks, a group, or one by name. Raises BenchUnknown, BenchFailed."""
+    groups: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, dict[str, Any]]]]] = {
+        "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100"), _gas),
+    }
+    results: dict[str, dict[str, Any]] = {}
+    for group, (names, measure) in groups.items():
+        if only is None or only == group or only in names:
+            measured = measure()
+            results |= {name: measured[name] for name in names if only in (None, group, name)}
+    if not results:
+        known = sorted({*groups, *(name for names, _ in groups.values() for name in names)})
+        raise BenchUnknown(name=str(only), known=", ".join(known))
+    return results
+
+
+def _gas() -> dict[str, dict[str, Any]]:
+    gas = measure_gas()
+    return {
+        "gas_clearing_per_trade_100": _entry(gas.clearing, "gas per trade", GAS_CLEARING_LIMIT),
+        "gas_lifecycle_per_trade_100": _entry(gas.lifecycle, "gas per trade", GAS_LIFECYCLE_LIMIT),
+    }
+
+
+def _entry(value: int, unit: str, limit: int) -> dict[str, Any]:
+    return {"value": value, "unit": unit, "limit": limit, "ratio": round(value / limit, 3)}

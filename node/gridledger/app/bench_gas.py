@@ -1,0 +1,278 @@
+"""Gas of one full clearing and settlement on a real chain: 100 trades between 200 meters of 200 owners."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from gridledger.app.market_folder import create_market
+from gridledger.app.node import NodeFolder
+from gridledger.chain.client import ChainClient
+from gridledger.chain.commands import CommandEncoder, compact_signature
+from gridledger.chain.compiler import load_artifacts
+from gridledger.chain.deployment import signed_plan
+from gridledger.chain.embedded import EmbeddedChain
+from gridledger.chain.keys import Keystore, account_from_seed
+from gridledger.chain.market_config import SOURCE_SOLAR, MarketConfig
+from gridledger.chain.plan import contract_addresses
+from gridledger.chain.roles import Role
+from gridledger.chain.sender import SENDER_GAS
+from gridledger.chain.toolchain import find_anvil
+from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
+from gridledger.errors import Unavailable
+from gridledger.market.book import auction_orders, book_bytes, book_hash
+from gridledger.market.clearing import clear
+from gridledger.market.locking import Proposal, propose
+from gridledger.market.model import (
+    BookEntry,
+    MeterFacts,
+    MtuPrices,
+    Order,
+    Policy,
+    Pricing,
+    Product,
+    Side,
+    SignedOrder,
+)
+from gridledger.market.order_hash import OrderDomain, order_uid
+from gridledger.market.ports import CommitBook, SettlePositions, SubmitClearing
+from gridledger.metering.anchoring import AnchorReadings
+from gridledger.metering.signed_reading import key_from_seed, public_key
+
+__all__ = ["BenchFailed", "GasPerTrade", "measure_gas"]
+
+TRADES = 100
+ENERGY_WH = 500
+DEPOSIT_MICROCENTS = 10**11
+MTU_LENGTH_S, ZONE, SEED = 900, 1, 42
+GENESIS_S, MTU_START = 1_800_000_000, 1_800_009_000
+METERS_PER_CALL = 25
+
+
+@dataclass(kw_only=True, eq=False)
+class BenchFailed(Unavailable):
+    """A measured transaction did not succeed."""
+
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GasPerTrade:
+    """Gas per trade of the clearing alone, and of clearing, settlement and reward together."""
+
+    clearing: int
+    lifecycle: int
+
+
+def measure_gas() -> GasPerTrade:
+    """Run one MTU of 100 trades and divide what its clearing and its settlement used. Raises BenchFailed."""
+    with _bench_chain() as bench:
+        bench.join()
+        return bench.run_mtu()
+
+
+@contextlib.contextmanager
+def _bench_chain() -> Iterator["_Bench"]:
+    with tempfile.TemporaryDirectory(prefix="gridledger-") as folder:
+        path = Path(folder)
+        config = create_market(path, mtu_length_s=MTU_LENGTH_S, genesis_time_s=GENESIS_S, seed=SEED)
+        artifacts = load_artifacts()
+        keystore = Keystore(NodeFolder(path).keys)
+        deployer = keystore.load("deployer")
+        with EmbeddedChain(NodeFolder(path).chain, anvil=find_anvil(), genesis_time_s=GENESIS_S) as chain:
+            plan = signed_plan(artifacts, config.deployment_parameters(), deployer, config.chain_id)
+            chain.mine(GENESIS_S + 1, plan)
+            client = ChainClient(chain.url, artifacts, contract_addresses(deployer.address))
+            yield _Bench(chain, client, config, keystore)
+
+
+@dataclass
+class _Bench:
+    chain: EmbeddedChain
+    client: ChainClient
+    config: MarketConfig
+    keystore: Keystore
+    nonces: dict[str, int] = field(default_factory=dict)
+
+    def join(self) -> None:
+        """Admit, register and fund 200 owners with a meter each; balances are non-zero afterwards."""
+        owners = [account_from_seed(SEED, f"owner {number}") for number in range(2 * TRADES)]
+        self.owners = owners
+        grid_operator, bank = self.keystore.load("grid_operator"), self.keystore.load("bank")
+        supplier = self.keystore.load("supplier")
+        addresses = [owner.address for owner in owners]
+        device = public_key(key_from_seed(b"device of the gas benchmark"))
+        registrations = [(address, ZONE, 9_000, 9_000, SOURCE_SOLAR, device.x, device.y) for address in addresses]
+        calls = [(grid_operator, "ParticipantRegistry", "admitParticipants", (addresses, supplier.address))]
+        for begin in range(0, len(registrations), METERS_PER_CALL):
+            chunk = registrations[begin : begin + METERS_PER_CALL]
+            calls.append((grid_operator, "ParticipantRegistry", "registerMeters", (chunk,)))
+        holders = [*addresses, supplier.address]
+        calls.append((bank, "SettlementToken", "issue", (holders, [DEPOSIT_MICROCENTS] * len(holders))))
+        for member in (*owners, supplier):
+            trading = self.client.address("EnergyTrading")
+            calls.append((member, "SettlementToken", "approve", (trading, DEPOSIT_MICROCENTS)))
+            calls.append((member, "EnergyTrading", "deposit", (DEPOSIT_MICROCENTS,)))
+        for begin in range(0, len(calls), 50):
+            self.mine(GENESIS_S + 10 + begin, [self.signed_call(*call) for call in calls[begin : begin + 50]])
+
+    def run_mtu(self) -> GasPerTrade:
+        """Book, clearing, answer, anchor and settlement of one MTU."""
+        signers = {role: self.config.account(role) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
+        self.encoder = CommandEncoder(self.client, signers)
+        book = self.book()
+        proposal = self.proposal(book)
+        at = MTU_START - 300
+        commit = CommitBook(zone=ZONE, mtu_start=MTU_START, book_hash=book_hash(book), order_count=len(book))
+        self.submit(at, commit)
+        clearing = self.submit(
+            at + 1, SubmitClearing(zone=ZONE, mtu_start=MTU_START, book=book_bytes(book), proposal=proposal)
+        )
+        self.answer(at + 2)
+        anchor = AnchorReadings(
+            zone=ZONE, mtu_start=MTU_START, sequence=0, root="0x" + "11" * 32, reading_count=2 * TRADES
+        )
+        self.submit(MTU_START + MTU_LENGTH_S, anchor)
+        settlement = self.submit(MTU_START + MTU_LENGTH_S + 1, _settlement(proposal))
+        return GasPerTrade(clearing=clearing // TRADES, lifecycle=(clearing + settlement) // TRADES)
+
+    def book(self) -> tuple[BookEntry, ...]:
+        """One offer or bid per owner, offers first."""
+        domain = OrderDomain(chain_id=self.config.chain_id, trading_contract=self.client.address("EnergyTrading"))
+        entries: list[BookEntry] = []
+        for number, owner in enumerate(self.owners):
+            sells = number < TRADES
+            order = Order(
+                owner=owner.address,
+                meter=number + 1,
+                side=Side.SELL if sells else Side.BUY,
+                product=Product.ANY,
+                pricing=Pricing.LIMIT,
+                first_mtu_start=MTU_START,
+                last_mtu_start=MTU_START,
+                quantity_wh=ENERGY_WH,
+                limit_cents_per_mwh=9_000 + number if sells else 30_000 - number,
+                expiry=MTU_START,
+                salt=number,
+            )
+            uid = order_uid(domain, order)
+            signature = bytes(owner.unsafe_sign_hash(bytes.fromhex(uid[2:])).signature)
+            entries.append(
+                BookEntry(running_number=number + 1, signed=SignedOrder(order=order, uid=uid, signature=signature))
+            )
+        return tuple(entries)
+
+    def proposal(self, book: Sequence[BookEntry]) -> Proposal:
+        """The auction's result for the contract."""
+        policy, prices = self.rules()
+        clearing = clear(auction_orders(book), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
+        meters = {
+            number + 1: MeterFacts(
+                meter=number + 1,
+                owner=owner.address,
+                supplier=self.config.suppliers[0],
+                zone=ZONE,
+                import_capacity_w=9_000,
+                export_capacity_w=9_000,
+                source=SOURCE_SOLAR,
+            )
+            for number, owner in enumerate(self.owners)
+        }
+        return propose(clearing, book, meters, policy, prices)
+
+    def rules(self) -> tuple[Policy, MtuPrices]:
+        """The contract's own rules and prices for the MTU."""
+        values: dict[str, Any] = self.client.view("GridPolicy", "policyAt", MTU_START)[0]
+        prices: dict[str, int] = self.client.view("GridPolicy", "pricesAt", MTU_START)
+        policy = Policy(
+            gate_closure_s=values["gateClosureS"],
+            answer_lead_s=values["answerLeadS"],
+            proceed_without_answer=values["proceedWithoutAnswer"],
+            seller_reward_share_bp=values["sellerRewardShareBp"],
+            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
+            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
+            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
+        )
+        return policy, MtuPrices(
+            feed_in=prices["feedIn"],
+            retail=prices["retail"],
+            floor=prices["floor"],
+            cap=prices["cap"],
+            surplus=prices["surplus"],
+            shortage=prices["shortage"],
+        )
+
+    def answer(self, time_s: int) -> None:
+        """The grid operator acknowledges."""
+        contract = self.client.address("EnergyDispatching")
+        schedule = Schedule(
+            zone=ZONE,
+            mtu_start=MTU_START,
+            schedule_hash="0x" + self.client.view("EnergyDispatching", "scheduleHashOf", ZONE, MTU_START).hex(),
+            traded_wh=TRADES * ENERGY_WH,
+            answer_deadline=MTU_START,
+            state=ScheduleState.PENDING,
+            reason=0,
+        )
+        domain = DispatchDomain(chain_id=self.config.chain_id, dispatching_contract=contract)
+        document = encode_typed_data(full_message=answer_typed_data(domain, schedule, Answer.ACKNOWLEDGED, 0))
+        grid_operator, relayer = self.keystore.load("grid_operator"), self.keystore.load("relayer")
+        signature = bytes(Account.sign_message(document, grid_operator.key).signature)
+        arguments = (ZONE, MTU_START, int(Answer.ACKNOWLEDGED), 0, *compact_signature(signature))
+        self.mine(time_s, [self.signed_call(relayer, "EnergyDispatching", "answer", arguments)])
+
+    def submit(self, time_s: int, command: CommitBook | SubmitClearing | AnchorReadings | SettlePositions) -> int:
+        """Encode, sign and mine a command; its gas."""
+        call = self.encoder.encode(command)
+        name = "relayer" if call.signer == self.config.account(Role.RELAYER) else "market_operator"
+        return self.mine(time_s, [self.signed(self.keystore.load(name), call.to_address, call.data)])
+
+    def signed_call(self, account: LocalAccount, contract: str, function: str, arguments: tuple[object, ...]) -> str:
+        """A signed contract call, 0x hex."""
+        data = self.client.codecs[contract].call_data(function, *arguments)
+        return self.signed(account, self.client.address(contract), data)
+
+    def signed(self, account: LocalAccount, to_address: str, data: bytes) -> str:
+        """A signed zero-fee transaction with the account's next nonce, 0x hex."""
+        nonce = self.nonces.get(account.address, 0)
+        self.nonces[account.address] = nonce + 1
+        transaction = {
+            "chainId": self.config.chain_id,
+            "nonce": nonce,
+            "gas": SENDER_GAS,
+            "maxFeePerGas": 0,
+            "maxPriorityFeePerGas": 0,
+            "value": 0,
+            "to": to_address,
+            "data": "0x" + data.hex(),
+        }
+        return "0x" + bytes(account.sign_transaction(transaction).raw_transaction).hex()
+
+    def mine(self, time_s: int, raw_transactions: Sequence[str]) -> int:
+        """Mine transactions that must all succeed; their gas together."""
+        left, gas_used = list(raw_transactions), 0
+        while left:  # a block holds only so many transactions of this gas limit
+            mined = self.chain.mine(time_s, left[:8])
+            outcomes = self.client.block(mined.number).outcomes
+            if mined.refused or not all(outcome.succeeded for outcome in outcomes):
+                raise BenchFailed(step=f"block {mined.number}")
+            gas_used += sum(outcome.gas_used for outcome in outcomes)
+            left, time_s = left[8:], time_s + 1
+        return gas_used
+
+
+def _settlement(proposal: Proposal) -> SettlePositions:
+    return SettlePositions(
+        zone=ZONE,
+        mtu_start=MTU_START,
+        positions=proposal.positions,
+        trades=proposal.trades,
+        indexes=tuple(range(len(proposal.positions))),
+        metered_wh=tuple(position.contracted_wh for position in proposal.positions),
+    )
