@@ -21,7 +21,7 @@ from gridledger.market.order_hash import (
     order_uid,
     recover_address,
 )
-from gridledger.market.receipts import receipt_typed_data
+from gridledger.market.receipts import receipt_digest, receipt_typed_data
 from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX
 
 CASES = 400
@@ -68,6 +68,16 @@ def test_the_packed_cancellation_is_the_digest_every_wallet_signs(domain: OrderD
     text = "0x" + uid.hex()
     document = encode_typed_data(full_message=cancel_typed_data(domain, text))
     assert cancel_digest(domain, text) == digest_of(document)
+
+
+@settings(max_examples=100, deadline=None)
+@given(domains, st.binary(min_size=32, max_size=32), UINT64, UINT64, st.binary(min_size=32, max_size=32))
+def test_the_packed_receipt_is_the_digest_every_wallet_checks(
+    domain: OrderDomain, uid: bytes, number: int, received_at: int, block: bytes
+) -> None:
+    fields = ("0x" + uid.hex(), number, received_at, "0x" + block.hex())
+    document = encode_typed_data(full_message=receipt_typed_data(domain, *fields))
+    assert receipt_digest(domain, *fields) == digest_of(document)
 
 
 @settings(max_examples=100, deadline=None)

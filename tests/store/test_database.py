@@ -184,17 +184,19 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(free=st.integers(-(2**255), 2**256 - 1), credit=st.integers(0, 2**128))
 def test_money_of_any_size_comes_back_to_the_microcent(database: Database, free: int, credit: int) -> None:
-    money = CashAccount(free_microcents=free, credit_microcents=credit)
     with database.write() as tx:
-        tx.directory.set_account(ACCOUNT, money)
+        before = tx.directory.account(ACCOUNT)
+        tx.directory.change_free({ACCOUNT: free - before.free_microcents})
+        assert tx.directory.set_credit(ACCOUNT, credit) == before.credit_microcents
     with database.read() as tx:
-        assert tx.directory.account(ACCOUNT) == money
+        assert tx.directory.account(ACCOUNT) == CashAccount(free_microcents=free, credit_microcents=credit)
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 2**64 - 1, 2**256 - 1, -(2**255), 0])
 def test_wide_integers_are_kept_as_text_never_as_a_float(database: Database, value: int) -> None:
     with database.write() as tx:
-        tx.directory.set_account(ACCOUNT, CashAccount(free_microcents=value, credit_microcents=0))
+        tx.directory.set_credit(ACCOUNT, 0)
+        tx.directory.change_free({ACCOUNT: value})
         stored = tx.connection.exec_driver_sql(
             "SELECT free_microcents, typeof(free_microcents) FROM cash_account"
         ).one()

@@ -10,6 +10,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
@@ -22,7 +23,7 @@ from gridledger.chain.keys import Keystore, account_from_seed
 from gridledger.chain.market_config import SOURCE_SOLAR, MarketConfig
 from gridledger.chain.plan import contract_addresses
 from gridledger.chain.roles import Role
-from gridledger.chain.sender import SENDER_GAS
+from gridledger.chain.signing import sign_call
 from gridledger.chain.toolchain import find_anvil
 from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
 from gridledger.errors import Unavailable
@@ -109,7 +110,9 @@ class _Bench:
         addresses = [owner.address for owner in owners]
         device = public_key(key_from_seed(b"device of the gas benchmark"))
         registrations = [(address, ZONE, 9_000, 9_000, SOURCE_SOLAR, device.x, device.y) for address in addresses]
-        calls = [(grid_operator, "ParticipantRegistry", "admitParticipants", (addresses, supplier.address))]
+        calls: list[tuple[LocalAccount, str, str, tuple[object, ...]]] = [
+            (grid_operator, "ParticipantRegistry", "admitParticipants", (addresses, supplier.address))
+        ]
         for begin in range(0, len(registrations), METERS_PER_CALL):
             chunk = registrations[begin : begin + METERS_PER_CALL]
             calls.append((grid_operator, "ParticipantRegistry", "registerMeters", (chunk,)))
@@ -162,7 +165,7 @@ class _Bench:
                 salt=number,
             )
             uid = order_uid(domain, order)
-            signature = bytes(owner.unsafe_sign_hash(bytes.fromhex(uid[2:])).signature)
+            signature = bytes(owner.unsafe_sign_hash(Hash32(bytes.fromhex(uid[2:]))).signature)
             entries.append(
                 BookEntry(running_number=number + 1, signed=SignedOrder(order=order, uid=uid, signature=signature))
             )
@@ -242,17 +245,7 @@ class _Bench:
         """A signed zero-fee transaction with the account's next nonce, 0x hex."""
         nonce = self.nonces.get(account.address, 0)
         self.nonces[account.address] = nonce + 1
-        transaction = {
-            "chainId": self.config.chain_id,
-            "nonce": nonce,
-            "gas": SENDER_GAS,
-            "maxFeePerGas": 0,
-            "maxPriorityFeePerGas": 0,
-            "value": 0,
-            "to": to_address,
-            "data": "0x" + data.hex(),
-        }
-        return "0x" + bytes(account.sign_transaction(transaction).raw_transaction).hex()
+        return sign_call(account, chain_id=self.config.chain_id, nonce=nonce, to_address=to_address, data=data).raw_text
 
     def mine(self, time_s: int, raw_transactions: Sequence[str]) -> int:
         """Mine transactions that must all succeed; their gas together."""

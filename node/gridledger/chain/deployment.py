@@ -11,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 from gridledger.chain.client import ChainClient
 from gridledger.chain.compiler import Artifacts
 from gridledger.chain.plan import CONTRACTS, DeploymentParameters, contract_addresses, deployment_steps
+from gridledger.chain.signing import sign_call
 from gridledger.errors import Conflict, Unavailable
 
 __all__ = [
@@ -63,21 +64,17 @@ def signed_plan(
     artifacts: Artifacts, parameters: DeploymentParameters, deployer: LocalAccount, chain_id: int
 ) -> tuple[str, ...]:
     """The whole plan as signed transactions, 0x hex, in order, from the deployer's nonce 0."""
-    raw: list[str] = []
-    for nonce, step in enumerate(deployment_steps(artifacts, parameters, deployer.address)):
-        transaction: dict[str, Any] = {
-            "chainId": chain_id,
-            "nonce": nonce,
-            "gas": CREATION_GAS if step.to is None else CALL_GAS,
-            "maxFeePerGas": 0,
-            "maxPriorityFeePerGas": 0,
-            "value": 0,
-            "data": "0x" + step.data.hex(),
-        }
-        if step.to is not None:
-            transaction["to"] = step.to
-        raw.append("0x" + bytes(deployer.sign_transaction(transaction).raw_transaction).hex())
-    return tuple(raw)
+    return tuple(
+        sign_call(
+            deployer,
+            chain_id=chain_id,
+            nonce=nonce,
+            to_address=step.to,
+            data=step.data,
+            gas=CREATION_GAS if step.to is None else CALL_GAS,
+        ).raw_text
+        for nonce, step in enumerate(deployment_steps(artifacts, parameters, deployer.address))
+    )
 
 
 def record_deployment(client: ChainClient, artifacts: Artifacts, deployer: str, block_number: int) -> Deployment:

@@ -14,7 +14,7 @@ from hexbytes import HexBytes
 
 from gridledger.chain.client import ChainClient
 from gridledger.chain.codec import keccak256
-from gridledger.chain.sender import SENDER_GAS
+from gridledger.chain.signing import HIGHEST_GAS
 from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 __all__ = [
@@ -113,7 +113,7 @@ class RawRelay:
         for field in ("maxFeePerGas", "maxPriorityFeePerGas", "value"):
             if fields[field] != 0:
                 raise TransactionRefused(field=field, value=fields[field])
-        if fields["gas"] > SENDER_GAS:
+        if fields["gas"] > HIGHEST_GAS:
             raise TransactionRefused(field="gas", value=fields["gas"])
         to_address = "0x" + bytes(fields.get("to") or b"").hex()
         if to_address not in self._contracts:

@@ -5,7 +5,7 @@ Decisions come from receipts and account nonces, never from an error text.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic
 
 import structlog
 from eth_account.signers.local import LocalAccount
@@ -14,12 +14,12 @@ from gridledger.chain.client import ChainClient
 from gridledger.chain.indexer import Indexer
 from gridledger.chain.keys import KeyMissing
 from gridledger.chain.ports import AnyTransaction, BlockMaker, OnRefused, RelayDatabase
+from gridledger.chain.signing import sign_call
 from gridledger.clock import Clock
 from gridledger.relay import OutboxRow, OutboxState
 
-__all__ = ["SENDER_GAS", "Sender"]
+__all__ = ["Sender"]
 
-SENDER_GAS = 2**24
 _MOST_PER_BLOCK = 64
 _log = structlog.get_logger(__name__)
 
@@ -106,18 +106,10 @@ class Sender(Generic[AnyTransaction]):
     def _sign(self, row: OutboxRow, nonce: int) -> _Signed:
         if row.signer not in self._keys:
             raise KeyMissing(name=row.signer, folder="keys")
-        transaction: dict[str, Any] = {
-            "chainId": self._chain_id,
-            "nonce": nonce,
-            "gas": SENDER_GAS,
-            "maxFeePerGas": 0,
-            "maxPriorityFeePerGas": 0,
-            "value": 0,
-            "to": row.to_address,
-            "data": "0x" + row.data.hex(),
-        }
-        signed = self._keys[row.signer].sign_transaction(transaction)
-        return _Signed(row, nonce, bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex())
+        signed = sign_call(
+            self._keys[row.signer], chain_id=self._chain_id, nonce=nonce, to_address=row.to_address, data=row.data
+        )
+        return _Signed(row, nonce, signed.raw, signed.transaction_hash)
 
     def _give_up_overtaken(self, sent: tuple[OutboxRow, ...]) -> bool:
         """A sent row without outcome whose nonce is used was overtaken by a foreign transaction and never mined."""

@@ -7,12 +7,12 @@ continued makes the very same bytes again and the node knows them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
 from gridledger.chain.codec import ContractCodec
 from gridledger.chain.compiler import Artifacts
+from gridledger.chain.signing import HIGHEST_GAS, sign_call
 from gridledger.errors import Conflict, Unavailable
 from gridledger.simulation.node_client import NodeClient, TransactionStatus
 
@@ -26,7 +26,6 @@ __all__ = [
     "include",
 ]
 
-HIGHEST_GAS = 2**24  # EIP-7825
 MOST_ROUNDS = 50
 POSTS_PER_ROUND = 500
 
@@ -80,24 +79,17 @@ class ContractCaller:
 
     def call(self, gas: int, contract: str, function: str, *arguments: object) -> SignedTransaction:
         """Sign the account's next transaction; at most 2**24 gas."""
-        transaction: dict[str, Any] = {
-            "chainId": self._chain_id,
-            "nonce": self._nonce,
-            "gas": min(gas, HIGHEST_GAS),
-            "maxFeePerGas": 0,
-            "maxPriorityFeePerGas": 0,
-            "value": 0,
-            "to": self._calls.addresses[contract],
-            "data": "0x" + self._calls.data(contract, function, *arguments).hex(),
-        }
-        signed = self._account.sign_transaction(transaction)
+        signed = sign_call(
+            self._account,
+            chain_id=self._chain_id,
+            nonce=self._nonce,
+            to_address=self._calls.addresses[contract],
+            data=self._calls.data(contract, function, *arguments),
+            gas=gas,
+        )
         title = f"{contract}.{function} by {self._account.address}, nonce {self._nonce}"
         self._nonce += 1
-        return SignedTransaction(
-            title=title,
-            raw="0x" + bytes(signed.raw_transaction).hex(),
-            transaction_hash="0x" + bytes(signed.hash).hex(),
-        )
+        return SignedTransaction(title=title, raw=signed.raw_text, transaction_hash=signed.transaction_hash)
 
 
 def include(node: NodeClient, transactions: Sequence[SignedTransaction], moment: int) -> None:

@@ -1,0 +1,305 @@
+"""A small but complete market run through the node's HTTP API, with everything an audit can meet.
+
+Six quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
+unanswered, one with a late reading and an order that can no longer be funded. Along the way: a cancelled order, a debt
+that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a replaced device key, a retired
+token. Zone 2 has one meter and is halted once.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+from coincurve import PrivateKey
+from eth_account.signers.local import LocalAccount
+
+from gridledger.app.market_folder import create_market
+from gridledger.app.node import Node, NodeFolder
+from gridledger.chain.compiler import load_artifacts
+from gridledger.chain.keys import account_from_seed
+from gridledger.dispatch.model import Answer, Schedule, ScheduleState
+from gridledger.market.model import Order, Pricing, Product, Side, SignedOrder
+from gridledger.market.order_hash import cancel_digest, order_uid
+from gridledger.simulation.agents import order_body
+from gridledger.simulation.community import Community, Member, form_community
+from gridledger.simulation.devices import MeterDevice
+from gridledger.simulation.input_meters import MeterSpec
+from gridledger.simulation.input_readings import MeterReading
+from gridledger.simulation.node_client import MarketFacts, NodeClient
+from gridledger.simulation.onboarding import Parties, join
+from gridledger.simulation.operator import sign_answer
+from gridledger.simulation.transactions import ContractCaller, ContractCalls, include
+from gridledger.units import MICROCENTS_PER_EUR, format_utc
+
+__all__ = ["FIRST", "LENGTH_S", "play"]
+
+SEED = 11
+LENGTH_S = 900
+FIRST = 1465776000  # 2016-06-13T00:00:00Z
+GENESIS = FIRST - 3600
+GATE_S = 300
+FULL, UNMATCHED, CURTAILED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
+PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP = 1, 2, 3, 4
+GAS = 2_000_000
+FUNDS_LEFT_MICROCENTS = 8_000_000  # enough for the bakery's two next orders
+SECRET_OF_NEW_DEVICE = b"the household's meter was exchanged"
+
+
+@dataclass
+class Day:
+    """The node, and everybody who uses it."""
+
+    node: Node
+    client: NodeClient
+    http: httpx.Client
+    facts: MarketFacts
+    calls: ContractCalls
+    community: Community
+    keys: Mapping[str, LocalAccount]
+    callers: dict[str, ContractCaller] = field(default_factory=dict)
+    salt: int = 0
+
+    def member(self, meter: int) -> Member:
+        return next(member for member in self.community.members if member.meters[0].number == meter)
+
+    def transact(self, account: LocalAccount, nonce: int, contract: str, function: str, *arguments: object) -> None:
+        """One call by whoever signs it; `nonce` is the account's first after joining."""
+        caller = self.callers.setdefault(
+            account.address, ContractCaller(account, self.calls, self.facts.chain_id, first_nonce=nonce)
+        )
+        include(self.client, [caller.call(GAS, contract, function, *arguments)], self.node.now)
+
+    def order(self, meter: int, side: Side, quantity_wh: int, limit: int, mtu_start: int) -> SignedOrder:
+        """Sign and post an order; it must be accepted."""
+        member = self.member(meter)
+        self.salt += 1
+        order = Order(
+            owner=str(member.account.address),
+            meter=meter,
+            side=side,
+            product=Product.ANY,
+            pricing=Pricing.LIMIT,
+            first_mtu_start=mtu_start,
+            last_mtu_start=mtu_start,
+            quantity_wh=quantity_wh,
+            limit_cents_per_mwh=limit,
+            expiry=mtu_start,
+            salt=self.salt,
+        )
+        uid = order_uid(self.facts.order_domain, order)
+        signed = SignedOrder(order=order, uid=uid, signature=_sign(member.account, bytes.fromhex(uid[2:])))
+        assert self.client.post_orders([order_body(signed)]) == (None,)
+        return signed
+
+    def cancel(self, meter: int, signed: SignedOrder) -> None:
+        signature = _sign(self.member(meter).account, cancel_digest(self.facts.order_domain, signed.uid))
+        headers = {"gridledger-signature": "0x" + signature.hex()}
+        self.http.delete(f"/v1/orders/{signed.uid}", headers=headers).raise_for_status()
+
+    def answer(self, mtu_start: int, answer: Answer, reason: int) -> None:
+        """The grid operator's answer to zone 1's schedule."""
+        listed = self.http.get("/v1/dispatch/schedules").raise_for_status().json()["schedules"]
+        found = next(entry for entry in listed if entry["mtu_start"] == mtu_start)
+        schedule = Schedule(**{**found, "state": ScheduleState.PENDING})
+        body: dict[str, Any] = {
+            "zone": schedule.zone,
+            "mtu_start": format_utc(mtu_start),
+            "answer": answer.name.lower(),
+            "reason": reason,
+            "signature": "0x" + sign_answer(self.keys["grid_operator"], self.facts, schedule, answer, reason).hex(),
+        }
+        self.http.post("/v1/dispatch/answers", json=body).raise_for_status()
+
+    def read(self, mtu_start: int, net_wh: Mapping[int, int], *, exchanged: bool = False) -> None:
+        """Sign and post readings; positive energy is exported, negative imported."""
+        texts = []
+        for meter, energy_wh in net_wh.items():
+            reading = MeterReading(
+                meter_id=self.member(meter).meters[0].spec.meter_id,
+                mtu_start=mtu_start,
+                import_wh=max(0, -energy_wh),
+                export_wh=max(0, energy_wh),
+                consumption_wh=None,
+                generation_wh=None,
+            )
+            texts.append(self.device(meter, exchanged=exchanged and meter == HOUSEHOLD).sign(reading))
+        assert set(self.client.post_readings(texts)) == {None}
+
+    def device(self, meter: int, *, exchanged: bool = False) -> MeterDevice:
+        numbered = self.member(meter).meters[0]
+        secret = SECRET_OF_NEW_DEVICE if exchanged else numbered.device_secret
+        return MeterDevice(replace(numbered, device_secret=secret), LENGTH_S)
+
+    def advance(self, moment: int) -> None:
+        self.client.advance(moment)
+
+
+def play(folder: Path) -> None:
+    """Play the day in a new data folder; the node is stopped afterwards."""
+    create_market(folder, mtu_length_s=LENGTH_S, zones=(1, 2), genesis_time_s=GENESIS, seed=SEED)
+    with _running(folder) as day:
+        for part in (_first_hour, _curtailed, _indebted, _unanswered, _late, _afterwards):
+            part(day)
+
+
+def _first_hour(day: Day) -> None:
+    """One MTU fully matched, with a cancelled order; one without a match."""
+    day.advance(FULL - 1800)
+    day.transact(day.keys["oracle"], 0, "CarbonLedger", "publishGridFactors", FULL, [412_000], b"\x07" * 32)
+    day.order(PRODUCER, Side.SELL, 500, 10_000, FULL)
+    day.order(PRODUCER, Side.SELL, 200, 12_000, FULL)
+    day.order(HOUSEHOLD, Side.BUY, 300, 25_000, FULL)
+    withdrawn = day.order(HOUSEHOLD, Side.BUY, 100, 22_000, FULL)
+    day.order(BAKERY, Side.BUY, 350, 20_000, FULL)
+    day.order(WORKSHOP, Side.SELL, 90, 30_000, FULL)
+    day.cancel(HOUSEHOLD, withdrawn)
+    day.advance(FULL - GATE_S)
+    day.answer(FULL, Answer.ACKNOWLEDGED, 0)
+    day.order(PRODUCER, Side.SELL, 400, 30_000, UNMATCHED)
+    day.order(HOUSEHOLD, Side.BUY, 400, 9_000, UNMATCHED)
+    day.advance(UNMATCHED - GATE_S)
+    day.order(PRODUCER, Side.SELL, 250, 9_999, CURTAILED)
+    day.order(BAKERY, Side.BUY, 240, 31_000, CURTAILED)
+    day.advance(FULL + LENGTH_S)
+    day.read(FULL, {PRODUCER: 640, HOUSEHOLD: -310, BAKERY: -200, WORKSHOP: 5})
+
+
+def _curtailed(day: Day) -> None:
+    """The grid operator voids a schedule; meanwhile the household's meter is exchanged and the bakery takes money out."""
+    new_key = day.device(HOUSEHOLD, exchanged=True).public_key
+    day.transact(
+        day.keys["grid_operator"], 2, "ParticipantRegistry", "replaceDeviceKey", HOUSEHOLD, new_key.x, new_key.y
+    )
+    day.advance(CURTAILED - GATE_S)
+    day.answer(CURTAILED, Answer.CURTAILED, 3)
+    day.advance(CURTAILED)
+    day.read(UNMATCHED, {PRODUCER: 380, HOUSEHOLD: -90, BAKERY: -100, WORKSHOP: 0}, exchanged=True)
+    bakery = day.member(BAKERY).account
+    free = int(day.http.get(f"/v1/participants/{bakery.address}").raise_for_status().json()["free_microcents"])
+    day.transact(bakery, 1, "EnergyTrading", "withdraw", free - FUNDS_LEFT_MICROCENTS)
+    day.transact(day.keys["supplier"], 3, "EnergyTrading", "setCredit", [bakery.address], [0])
+    day.transact(day.keys["oracle"], 1, "GridPolicy", "postFeedIn", INDEBTED, [6_000])
+
+
+def _indebted(day: Day) -> None:
+    """The bakery draws far more than it bought and cannot pay; its next order is accepted before that shows."""
+    day.order(BAKERY, Side.BUY, 150, 20_000, INDEBTED)
+    day.order(PRODUCER, Side.SELL, 170, 7_000, INDEBTED)
+    day.order(BAKERY, Side.BUY, 200, 20_000, LATE)
+    day.advance(INDEBTED - GATE_S)
+    day.answer(INDEBTED, Answer.ACKNOWLEDGED, 0)
+    day.advance(INDEBTED)
+    day.read(CURTAILED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
+    day.order(PRODUCER, Side.SELL, 300, 11_000, UNANSWERED)
+    day.order(HOUSEHOLD, Side.BUY, 280, 26_000, UNANSWERED)
+    day.order(WORKSHOP, Side.SELL, 60, 20_000, UNANSWERED)
+    day.transact(day.keys["regulator"], 0, "GridPolicy", "setHalted", 2, True)
+    day.advance(UNANSWERED - GATE_S)
+    day.transact(day.keys["regulator"], 0, "GridPolicy", "setHalted", 2, False)
+
+
+def _unanswered(day: Day) -> None:
+    """Nobody answers a schedule, so it proceeds by the regulator's default."""
+    day.advance(UNANSWERED)
+    day.read(INDEBTED, {PRODUCER: 165, HOUSEHOLD: -75, BAKERY: -20_000, WORKSHOP: 0}, exchanged=True)
+    day.advance(UNANSWERED + 1)
+    day.order(PRODUCER, Side.SELL, 320, 10_500, LATE)
+    day.order(HOUSEHOLD, Side.BUY, 310, 24_000, LATE)
+    day.advance(LATE - GATE_S)
+    day.answer(LATE, Answer.ACKNOWLEDGED, 0)
+    day.advance(LATE)
+    day.read(UNANSWERED, {PRODUCER: 290, HOUSEHOLD: -281, BAKERY: -10, WORKSHOP: 12}, exchanged=True)
+
+
+def _late(day: Day) -> None:
+    """One reading comes after the others have been anchored and settled."""
+    day.advance(LATE + LENGTH_S)
+    day.read(LATE, {PRODUCER: 333, BAKERY: -15, WORKSHOP: 1})
+    day.advance(LATE + LENGTH_S + 300)
+    day.read(LATE, {HOUSEHOLD: -317}, exchanged=True)
+    day.advance(LATE + LENGTH_S + 301)
+
+
+def _afterwards(day: Day) -> None:
+    """Part of the debt is paid, a token is retired, and nothing is left to do."""
+    bakery, trading = day.member(BAKERY).account, day.calls.addresses["EnergyTrading"]
+    day.transact(day.keys["bank"], 1, "SettlementToken", "issue", [bakery.address], [MICROCENTS_PER_EUR])
+    day.transact(bakery, 2, "SettlementToken", "approve", trading, MICROCENTS_PER_EUR)
+    day.transact(bakery, 3, "EnergyTrading", "deposit", MICROCENTS_PER_EUR)
+    day.transact(bakery, 4, "EnergyTrading", "payDebt", day.keys["supplier"].address, MICROCENTS_PER_EUR // 2)
+    producer = day.member(PRODUCER).account
+    day.transact(producer, 1, "LowCarbonToken", "retire", 1_000, "the producer", "2016 report")
+    day.advance(LATE + 3 * LENGTH_S)
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[Day]:
+    """A node behind HTTP with its members joined."""
+    with ExitStack() as stack:
+        node = Node(NodeFolder(folder), simulated=True)
+        node.start()
+        stack.callback(node.close)
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        handle = _Handle(node, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        config = uvicorn.Config(node.application, log_level="warning", lifespan="off", ws="none", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="http")
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(setattr, server, "should_exit", True)
+        client = stack.enter_context(closing(NodeClient(handle)))
+        http = stack.enter_context(httpx.Client(base_url=handle.base_url, timeout=60, trust_env=False))
+        yield _joined(node, client, http)
+
+
+def _joined(node: Node, client: NodeClient, http: httpx.Client) -> Day:
+    facts = client.market()
+    calls = ContractCalls(load_artifacts(), facts.contracts)
+    keys = {name: account_from_seed(SEED, name) for name in facts.accounts}
+    community = form_community(_METERS, SEED)
+    parties = Parties(grid_operator=keys["grid_operator"], bank=keys["bank"], supplier=keys["supplier"])
+    join(client, community, parties, calls, facts, deadline_s=LATE)
+    return Day(node=node, client=client, http=http, facts=facts, calls=calls, community=community, keys=keys)
+
+
+@dataclass(frozen=True)
+class _Handle:
+    node: Node
+    base_url: str
+
+    def advance(self, moment: int) -> int:
+        return self.node.advance(moment)
+
+    def ensure_running(self) -> None:
+        """The node lives in this process."""
+
+
+def _meter(meter_id: str, owner: str, zone: int, source: Literal["solar", "none"]) -> MeterSpec:
+    return MeterSpec(
+        meter_id=meter_id,
+        zone=zone,
+        owner=owner,
+        supplier="supplier",
+        source=source,
+        import_capacity_w=100_000,
+        export_capacity_w=10_000,
+    )
+
+
+_METERS = (
+    _meter("1 solar roof", "producer", 1, "solar"),
+    _meter("2 flat", "household", 1, "none"),
+    _meter("3 oven, big", "bakery", 1, "none"),
+    _meter("4 lathe", "workshop", 2, "solar"),
+)
+
+
+def _sign(account: LocalAccount, digest: bytes) -> bytes:
+    recoverable = PrivateKey(bytes(account.key)).sign_recoverable(digest, hasher=None)
+    return recoverable[:64] + bytes((recoverable[64] + 27,))
