@@ -115,6 +115,7 @@ class Day:
             "signature": "0x" + sign_answer(self.keys["grid_operator"], self.facts, schedule, answer, reason).hex(),
         }
         self.http.post("/v1/dispatch/answers", json=body).raise_for_status()
+        self.advance(self.node.now)
 
     def read(self, mtu_start: int, net_wh: Mapping[int, int], *, exchanged: bool = False) -> None:
         """Sign and post readings; positive energy is exported, negative imported."""
@@ -171,7 +172,7 @@ def _first_hour(day: Day) -> None:
 
 
 def _curtailed(day: Day) -> None:
-    """The grid operator voids a schedule; meanwhile the household's meter is exchanged and the bakery takes money out."""
+    """A voided schedule; meanwhile the household's meter is exchanged and the bakery takes money out."""
     new_key = day.device(HOUSEHOLD, exchanged=True).public_key
     day.transact(
         day.keys["grid_operator"], 2, "ParticipantRegistry", "replaceDeviceKey", HOUSEHOLD, new_key.x, new_key.y

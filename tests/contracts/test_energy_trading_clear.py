@@ -438,6 +438,8 @@ BAD_ORDERS: dict[str, tuple[dict[str, Any], str]] = {
     "pegged": ({"pricing": 1}, "OrderUnsupported"),
     "for later MTUs": ({"firstMtuStart": FIRST_MTU + 900, "lastMtuStart": FIRST_MTU + 900}, "OrderOutsideMtu"),
     "for earlier MTUs": ({"firstMtuStart": 0, "lastMtuStart": FIRST_MTU - 900}, "OrderOutsideMtu"),
+    "until a second before the MTU": ({"firstMtuStart": 0, "lastMtuStart": FIRST_MTU - 1}, "OrderOutsideMtu"),
+    "from a second into the MTU": ({"firstMtuStart": FIRST_MTU + 1}, "OrderOutsideMtu"),
     "expired a second before the gate": ({"expiry": FIRST_MTU - 301}, "OrderExpired"),
     "above the cap": ({"limitCentsPerMwh": 32_001}, "LimitOutsideBounds"),
     "below the floor": ({"limitCentsPerMwh": 7_999}, "LimitOutsideBounds"),

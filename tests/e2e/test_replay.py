@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from gridledger.chain.journal import JournalCorrupt, read_journal
 from tests.e2e.conftest import COMMAND_TIMEOUT_S, GAS, WHOLE_RUN, gridledger, read_result, without
 
 PROMISED = {
@@ -62,8 +65,8 @@ def test_a_node_killed_in_the_middle_continues_to_the_same_result(
     command = [sys.executable, "-m", "gridledger.app.main", "replay", "--readings", str(readings)]
     command += ["--meters", str(meters), "--seed", "3", "--data", str(tmp_path / "data")]
     with subprocess.Popen([*command, "--json", str(tmp_path / "out.json")], stderr=subprocess.PIPE, text=True) as run:
-        for _ in range(3):
-            _kill_node_of(run.pid)
+        for number in (14, 24, 33):
+            _kill_node_at_block(run, tmp_path / "data", number)
         _, errors = run.communicate(timeout=COMMAND_TIMEOUT_S)
     assert run.returncode == 0, errors
     disturbed, undisturbed = read_result(tmp_path / "out.json"), read_result(finished_run / "out.json")
@@ -78,7 +81,7 @@ def test_a_run_interrupted_by_ctrl_c_continues_with_the_same_command(
     command = [sys.executable, "-m", "gridledger.app.main", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
         node = _node_of(run.pid)
-        _wait_for_growth(tmp_path / "data" / "chain" / "journal.db-wal")
+        _wait_for_block(tmp_path / "data", 20)
         os.kill(run.pid, signal.SIGINT)
         run.communicate(timeout=60)
     assert run.returncode != 0
@@ -136,28 +139,46 @@ def test_one_flipped_digit_in_the_export_is_named_by_the_audit(
 
 def _node_of(pid: int) -> psutil.Process:
     """The node process that a replay has started, waiting for it within bounds."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for child in psutil.Process(pid).children():
-            if "serve" in child.cmdline():
-                return child
-    raise AssertionError("the replay started no node")
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        found[:] = [child for child in psutil.Process(pid).children() if _serves(child)]
+        return bool(found)
+
+    _wait_until(look)
+    return found[0]
 
 
-def _kill_node_of(pid: int) -> None:
-    """Let the node make some blocks, then kill it."""
-    node = _node_of(pid)
-    data = Path(node.cmdline()[node.cmdline().index("--data") + 1])
-    _wait_for_growth(data / "chain" / "journal.db-wal")
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "serve" in process.cmdline()
+    except psutil.NoSuchProcess:  # it ended between being listed and being asked
+        return False
+
+
+def _kill_node_at_block(run: "subprocess.Popen[str]", data: Path, number: int) -> None:
+    """Kill the node once its chain has that many blocks; the run must still be going on."""
+    _wait_for_block(data, number)
+    node = _node_of(run.pid)
     node.kill()
     psutil.wait_procs([node], timeout=30)
+    assert run.poll() is None
 
 
-def _wait_for_growth(path: Path) -> None:
-    """Wait until a file has grown by some blocks, within bounds."""
-    deadline = time.monotonic() + 90
-    while not path.exists() and time.monotonic() < deadline:
-        pass
-    start = path.stat().st_size
-    while path.stat().st_size < start + 400_000 and time.monotonic() < deadline:
-        pass
+def _wait_for_block(data: Path, number: int) -> None:
+    _wait_until(lambda: (data / "chain" / "journal.db").exists() and _block_count(data) >= number)
+
+
+def _block_count(data: Path) -> int:
+    try:
+        return sum(1 for _ in read_journal(data / "chain"))
+    except JournalCorrupt:  # being created at this very moment
+        return 0
+
+
+def _wait_until(happened: Callable[[], bool]) -> None:
+    """Poll within bounds."""
+    deadline, pause = time.monotonic() + 90, threading.Event()
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        pause.wait(0.02)

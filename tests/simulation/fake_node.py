@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -58,9 +58,9 @@ def a_spec(meter_id: str, **changes: Any) -> MeterSpec:
 
 
 def a_plan(folder: Path, mtu_count: int = 6, **changes: Any) -> ReplayPlan:
-    """Two consumers and a producer, the same every quarter-hour but for one missing reading."""
+    """Two consumers and a producer, consumption rising by 1 Wh per MTU; one reading is missing."""
     rows = [
-        f"{meter},{format_utc(FIRST_MTU + place * MTU_LENGTH_S)},900,{import_wh + place},{export_wh + place}"
+        f"{meter},{format_utc(FIRST_MTU + place * MTU_LENGTH_S)},900,{import_wh and import_wh + place},{export_wh}"
         for place in range(mtu_count)
         for meter, import_wh, export_wh in (("c1", 300, 0), ("c2", 200, 0), ("p1", 0, 700))
         if (meter, place) != ("c2", 2)
@@ -174,28 +174,26 @@ class FakeNode:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.removeprefix("/v1")
         body = json.loads(request.content) if request.content else {}
-        match request.method, path.split("/")[1:]:
-            case "GET", ["market"]:
-                return httpx.Response(200, json=self._market())
-            case "GET", ["market", "summary"]:
-                return httpx.Response(200, json={"orders": len(self.orders)})
-            case "GET", ["market", "prices", _]:
-                return httpx.Response(200, json={"floor_cents_per_mwh": 8_000, "cap_cents_per_mwh": 32_000})
-            case "GET", ["dispatch", "schedules"]:
-                return httpx.Response(200, json={"schedules": list(self._pending())})
-            case "GET", ["dispatch", "events"]:
-                return self._stream(int(request.headers["last-event-id"]))
-            case "POST", ["dispatch", "answers"]:
-                return self._take_answer(body)
-            case "POST", ["orders", "batch"]:
-                return httpx.Response(200, json={"results": [self._take_order(item) for item in body["orders"]]})
-            case "POST", ["readings"]:
-                return httpx.Response(200, json={"results": [self._take_reading(text) for text in body["readings"]]})
-            case "POST", ["transactions"]:
-                return self._take_transaction(body["raw_transaction"])
-            case "GET", ["transactions", transaction_hash]:
-                return self._transaction(transaction_hash)
-        return httpx.Response(404, json={"type": "about:blank"})
+        if request.method == "POST":
+            takers: dict[str, Callable[[], httpx.Response]] = {
+                "/dispatch/answers": lambda: self._take_answer(body),
+                "/orders/batch": lambda: _results(self._take_order(item) for item in body["orders"]),
+                "/readings": lambda: _results(self._take_reading(text) for text in body["readings"]),
+                "/transactions": lambda: self._take_transaction(body["raw_transaction"]),
+            }
+            return takers[path]()
+        if path == "/dispatch/events":
+            return self._stream(int(request.headers["last-event-id"]))
+        if path.startswith("/transactions/"):
+            return self._transaction(path.rpartition("/")[2])
+        if path.startswith("/market/prices/"):
+            return httpx.Response(200, json={"floor_cents_per_mwh": 8_000, "cap_cents_per_mwh": 32_000})
+        documents: dict[str, Callable[[], dict[str, Any]]] = {
+            "/market": self._market,
+            "/market/summary": lambda: {"orders": len(self.orders)},
+            "/dispatch/schedules": lambda: {"schedules": list(self._pending())},
+        }
+        return httpx.Response(200, json=documents[path]())
 
     def _market(self) -> dict[str, Any]:
         keys = role_keys()
@@ -249,6 +247,8 @@ class FakeNode:
         return {"status": "accepted"}
 
     def _take_transaction(self, raw: str) -> httpx.Response:
+        if len(raw) < 100:
+            return httpx.Response(422, json={"type": "urn:gridledger:problem:transaction-unreadable"})
         transaction_hash = "0x" + keccak256(bytes.fromhex(raw[2:])).hex()
         if transaction_hash not in self.transactions:
             sender = str(Account.recover_transaction(raw))
@@ -265,3 +265,7 @@ class FakeNode:
             return httpx.Response(404, json={"type": "urn:gridledger:problem:transaction-unknown"})
         document = {"transaction_hash": transaction_hash, "state": entry["state"], "error": entry.get("error")}
         return httpx.Response(status, json=document)
+
+
+def _results(results: Iterable[dict[str, Any]]) -> httpx.Response:
+    return httpx.Response(200, json={"results": list(results)})

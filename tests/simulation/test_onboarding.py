@@ -13,6 +13,7 @@ from tests.contracts.words import EUR, FIRST_MTU, MTU_LENGTH_S
 from tests.simulation.fake_node import CHAIN_ID, SEED, a_spec, artifacts
 
 from gridledger.chain.codec import keccak256
+from gridledger.chain.plan import contract_addresses
 from gridledger.simulation.community import Community, form_community
 from gridledger.simulation.devices import MeterDevice
 from gridledger.simulation.inputs import load_carbon, load_prices
@@ -38,13 +39,17 @@ def market() -> DeployedMarket:
     return DeployedMarket()
 
 
+def addresses_of(market: DeployedMarket) -> dict[str, str]:
+    return contract_addresses(market.deployer.account.address)
+
+
 def facts_of(market: DeployedMarket) -> MarketFacts:
     return MarketFacts(
         chain_id=CHAIN_ID,
         mtu_length_s=MTU_LENGTH_S,
         now=market.now,
         accounts={},
-        contracts=market.at,
+        contracts=addresses_of(market),
         grid_operators={1: market.grid_operator.address},
     )
 
@@ -53,7 +58,7 @@ def stages_of(market: DeployedMarket, community: Community) -> tuple[tuple[Signe
     parties = Parties(
         grid_operator=market.grid_operator.account, bank=market.bank.account, supplier=market.supplier.account
     )
-    calls = ContractCalls(artifacts(), market.at)
+    calls = ContractCalls(artifacts(), addresses_of(market))
     return joining_stages(community, parties, calls, facts_of(market), FIRST_MTU)
 
 
@@ -128,7 +133,8 @@ def test_the_permit_digest_is_the_one_eip_2612_prescribes() -> None:
     names = keccak256(b"gridledger settlement token") + keccak256(b"1")
     separator = keccak256(keccak256(domain_type) + names + word(CHAIN_ID) + word(token))
     permit_type = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-    struct = keccak256(keccak256(permit_type) + b"".join(map(word, (owner, spender, 5, 0, 9))))
+    fields = word(owner) + word(spender) + word(5) + word(0) + word(9)
+    struct = keccak256(keccak256(permit_type) + fields)
     assert (encoded.version, encoded.header, encoded.body) == (b"\x01", separator, struct)
 
 
@@ -147,7 +153,7 @@ def test_the_oracle_posts_prices_and_factors_as_the_files_say(market: DeployedMa
         carbon=carbon,
         mtu_length_s=MTU_LENGTH_S,
         account=market.oracle.account,
-        calls=ContractCalls(artifacts(), market.at),
+        calls=ContractCalls(artifacts(), addresses_of(market)),
         chain_id=CHAIN_ID,
         steps=steps,
     )
@@ -178,7 +184,7 @@ def test_a_full_days_post_of_the_oracle_fits_into_its_gas(market: DeployedMarket
         carbon=load_carbon(carbon_path),
         mtu_length_s=MTU_LENGTH_S,
         account=market.oracle.account,
-        calls=ContractCalls(artifacts(), market.at),
+        calls=ContractCalls(artifacts(), addresses_of(market)),
         chain_id=CHAIN_ID,
         steps=steps,
     )

@@ -435,8 +435,8 @@ def test_no_sequence_of_events_makes_or_loses_a_microcent(
             chain.index(tx, money_event(name, account, amount))
             expected += {"Deposited": amount, "Withdrawn": -amount}.get(name, 0)
             assert total(tx) == expected
-        for open_positions, one in enumerate(reversed(tx.mtus.positions(ZONE, MTU_START))):
-            chain.index(tx, closing(one, {SELL_METER: seller_wh, BUY_METER: buyer_wh}), progressed(1 - open_positions))
+        for closed, one in enumerate(reversed(tx.mtus.positions(ZONE, MTU_START))):
+            chain.index(tx, closing(one, {SELL_METER: seller_wh, BUY_METER: buyer_wh}), progressed(1 - closed))
             assert total(tx) == expected
         raise Undone
 

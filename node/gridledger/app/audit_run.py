@@ -20,7 +20,7 @@ from gridledger.audit.ports import ChainBlock, FileUnreadable, OnProgress, State
 from gridledger.audit.service import audit_run, audit_without_chain
 from gridledger.chain.client import ChainClient
 from gridledger.chain.compiler import Artifacts, load_artifacts
-from gridledger.chain.deployment import load_deployment
+from gridledger.chain.deployment import Deployment, load_deployment
 from gridledger.chain.embedded import rebuild
 from gridledger.chain.journal import JournalBlock
 from gridledger.chain.market_config import MarketConfig, load_market
@@ -135,6 +135,10 @@ class EndpointChain:
         """The chain id."""
         return self._client.chain_id()
 
+    def mtu_length_s(self) -> int:
+        """MTU length in the grid policy, seconds."""
+        return int(self._view("GridPolicy", "mtuLengthS")[0])
+
     def blocks(self, last: int) -> Iterator[ChainBlock]:
         """Blocks 0 to `last`, but never beyond the endpoint's head."""
         for number in range(min(last, self._head) + 1):
@@ -221,6 +225,7 @@ def market_facts(export: Path, artifacts: Artifacts) -> MarketFacts:
         chain_id=_whole(config.chain_id),
         genesis_time_s=_whole(config.genesis_time_s),
         genesis_hash=deployment.genesis_hash,
+        deployer=deployment.deployer,
         deployment_block=_whole(deployment.block_number),
         mtu_length_s=_whole(config.mtu_length_s),
         policy=tuple(asdict(config.policy).values()),
@@ -233,7 +238,23 @@ def market_facts(export: Path, artifacts: Artifacts) -> MarketFacts:
         code={name: _code(artifacts, name) for name in CONTRACTS},
         roles=_roles(config, parameters, addresses),
         function_roles=_function_roles(artifacts, addresses),
+        claims=_claims(config, deployment, artifacts),
     )
+
+
+def _claims(config: MarketConfig, deployment: Deployment, artifacts: Artifacts) -> dict[str, tuple[object, object]]:
+    """What the files should say beyond what the chain knows; an export never holds a seed."""
+    return {
+        "chain id of the deployment": (config.chain_id, deployment.chain_id),
+        "deployer among the accounts": (deployment.deployer, config.accounts.get("deployer")),
+        "supplier among the accounts": (True, config.accounts.get("supplier", "") in config.suppliers),
+        "seed": (None, config.seed),
+        "contracts": (sorted(CONTRACTS), sorted(deployment.addresses)),
+        "contracts with code hashes": (sorted(CONTRACTS), sorted(deployment.code_hashes)),
+        "compiler version": (artifacts.compiler_version, deployment.compiler_version),
+        "compiler settings": (dict(artifacts.settings), dict(deployment.compiler_settings)),
+        "sha256 of the sources": (artifacts.input_sha256, deployment.source_sha256),
+    }
 
 
 def _whole(value: object) -> int:

@@ -77,6 +77,7 @@ def check_settlement_tokens(evidence: Evidence) -> None:
     if balance < paid_in:  # anybody may send it tokens, so it may hold more
         findings.report(Rule.SETTLEMENT_TOKEN, "balance of the trading contract", f"{paid_in} or more", balance)
     findings.count(Rule.SETTLEMENT_TOKEN)
+    findings.compare(Rule.SETTLEMENT_TOKEN, "redeemed tokens = burned tokens", book.burned, book.used_up)
 
 
 def check_low_carbon_tokens(evidence: Evidence) -> None:
@@ -90,6 +91,7 @@ def check_low_carbon_tokens(evidence: Evidence) -> None:
     for address in sorted(earned.keys() | book.minted_to.keys()):
         expected, found = earned.get(address, 0), book.minted_to.get(address, 0)
         findings.compare(Rule.LOW_CARBON_TOKEN, f"minted to {address}", expected, found)
+    findings.compare(Rule.LOW_CARBON_TOKEN, "retired and invalidated = burned tokens", book.burned, book.used_up)
     try:
         findings.compare(Rule.LOW_CARBON_TOKEN, "total supply", book.supply, evidence.chain.token_supply(name))
         for address in sorted(book.balances):

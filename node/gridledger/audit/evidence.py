@@ -73,11 +73,13 @@ class MarketFacts:
 
     `roles` maps each role's number to its members and their delays in seconds, `function_roles` (contract address,
     4-byte selector as 0x hex) to the role that may call it; `policy` holds the values in the contract's order.
+    `claims` are further pairs of what a file should say and what it says, by field.
     """
 
     chain_id: int
     genesis_time_s: int
     genesis_hash: str
+    deployer: str
     deployment_block: int
     mtu_length_s: int
     policy: tuple[object, ...]
@@ -90,6 +92,7 @@ class MarketFacts:
     code: Mapping[str, ContractCode]
     roles: Mapping[int, Mapping[str, int]]
     function_roles: Mapping[tuple[str, str], int]
+    claims: Mapping[str, tuple[object, object]]
 
     @property
     def order_domain(self) -> OrderDomain:

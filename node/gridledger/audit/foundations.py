@@ -69,6 +69,10 @@ def check_roles(evidence: Evidence) -> None:
         key = (target, selector)
         record = f"function {selector} of {target}"
         findings.compare(Rule.ROLE, record, facts.function_roles.get(key), history.function_roles.get(key))
+    findings.compare(Rule.ROLE, "other changes in the access manager", [], history.access_changes)
+    for contract in sorted(history.authorities):
+        manager = facts.addresses["MarketAccessManager"]
+        findings.compare(Rule.ROLE, f"authority of {contract}", manager, history.authorities[contract])
 
 
 def check_settings(evidence: Evidence) -> None:
@@ -79,6 +83,8 @@ def check_settings(evidence: Evidence) -> None:
         ("chain id", evidence.chain.chain_id(), facts.chain_id),
         ("genesis hash", genesis.block_hash, facts.genesis_hash),
         ("genesis time", genesis.time_s, facts.genesis_time_s),
+        ("deployer and block", history.first_admin, (facts.deployer, facts.deployment_block)),
+        ("MTU length", _mtu_length_s(evidence), facts.mtu_length_s),
         ("first policy", _first_policy(evidence), facts.policy),
         ("zones and grid operators", history.members.grid_operators, dict(facts.grid_operators)),
         ("suppliers", sorted(history.members.suppliers), sorted(facts.suppliers)),
@@ -86,8 +92,17 @@ def check_settings(evidence: Evidence) -> None:
     ]
     for field, expected, found in pairs:
         findings.compare(Rule.MARKET, f"{MARKET} or {DEPLOYMENT}, {field}", expected, found)
+    for field, (claim_expected, claim_found) in facts.claims.items():
+        findings.compare(Rule.MARKET, f"{MARKET} or {DEPLOYMENT}, {field}", claim_expected, claim_found)
     for record, what in history.odd:
         findings.report(Rule.CHAIN, record, "an event that fits the state before it", what)
+
+
+def _mtu_length_s(evidence: Evidence) -> object:
+    try:
+        return evidence.chain.mtu_length_s()
+    except StateUnavailable as error:
+        return error
 
 
 def _first_policy(evidence: Evidence) -> tuple[object, ...] | None:

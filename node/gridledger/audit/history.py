@@ -12,6 +12,7 @@ from gridledger.audit.ports import ChainBlock, Event
 
 __all__ = ["Anchor", "BlockFacts", "Cleared", "Committed", "History", "Market", "Opened", "Reward", "Settled", "Step"]
 
+ADMIN_ROLE = 0  # the access manager's own
 CURTAILED = 2  # IEnergyDispatching.Answer
 
 
@@ -139,6 +140,9 @@ class History:
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self.function_roles: dict[tuple[str, str], int] = {}
+        self.first_admin: tuple[str, int] | None = None
+        self.access_changes: list[str] = []
+        self.authorities: dict[str, str] = {}
         self.odd: list[tuple[str, str]] = []
         self._step: tuple[str, Step] = ("", Step(block_number=0, time_s=0))
 
@@ -165,6 +169,9 @@ class History:
             self._apply(event, block.time_s)
 
     def _apply(self, event: Event, time_s: int) -> None:
+        if event.name == "AuthorityUpdated":
+            self.authorities[event.contract] = event.arguments["authority"]
+            return
         match event.contract:
             case "ParticipantRegistry":
                 self.members.apply(event)
@@ -186,12 +193,17 @@ class History:
 
     def _role(self, event: Event) -> None:
         values = event.arguments
-        if event.name == "RoleGranted":
-            self.role_members[values["roleId"]][values["account"]] = values["delay"]
-        elif event.name == "RoleRevoked":
-            self.role_members[values["roleId"]].pop(values["account"], None)
-        elif event.name == "TargetFunctionRoleUpdated":
-            self.function_roles[values["target"], values["selector"]] = values["roleId"]
+        match event.name:
+            case "RoleGranted":
+                self.role_members[values["roleId"]][values["account"]] = values["delay"]
+                if self.first_admin is None and values["roleId"] == ADMIN_ROLE:
+                    self.first_admin = (values["account"], event.block_number)
+            case "RoleRevoked":
+                self.role_members[values["roleId"]].pop(values["account"], None)
+            case "TargetFunctionRoleUpdated":
+                self.function_roles[values["target"], values["selector"]] = values["roleId"]
+            case _:
+                self.access_changes.append(f"{event.name} in block {event.block_number}")
 
     def _carbon(self, event: Event, time_s: int) -> None:
         if event.name == "RewardGranted":

@@ -82,17 +82,24 @@ class Cash:
 
 @dataclass
 class TokenBook:
-    """Balances of one ERC-20 token from its Transfer events."""
+    """Balances of one ERC-20 token from its Transfer events; `used_up` is what its other events say was burned."""
 
     balances: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     minted_to: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     minted: int = 0
     burned: int = 0
+    used_up: int = 0
 
     def apply(self, event: Event) -> None:
-        """Apply one event of the token; only transfers count."""
-        if event.name != "Transfer":
-            return
+        """Apply one event of the token."""
+        if event.name in ("Retired", "Invalidated"):
+            self.used_up += event.arguments["amountUgco2"]
+        elif event.name == "Redeemed":
+            self.used_up += event.arguments["amountMicrocents"]
+        elif event.name == "Transfer":
+            self._transfer(event)
+
+    def _transfer(self, event: Event) -> None:
         sender, receiver, value = (event.arguments[name] for name in ("from", "to", "value"))
         if sender == ZERO_ADDRESS:
             self.minted += value

@@ -85,6 +85,9 @@ class Chain(Protocol):
     def chain_id(self) -> int:
         """The chain id."""
 
+    def mtu_length_s(self) -> int:
+        """Length of a market time unit in the grid policy, seconds."""
+
     def blocks(self, last: int) -> Iterator[ChainBlock]:
         """Blocks 0 to `last` in order."""
 
