@@ -133,8 +133,12 @@ def test_one_flipped_digit_in_the_export_is_named_by_the_audit(
     assert refused.returncode == 1
     report = read_result(tmp_path / "bad.json")
     assert report["ok"] is False
-    record = row[header.index("meter")] if name == "readings.csv" else row[header.index("uid" if name == "orders.csv" else "sell_uid")]
-    assert any(record in mismatch["record"] for mismatch in report["mismatches"]), report["mismatches"]
+    named = {
+        "readings.csv": f"meter {row[header.index('meter')]}",
+        "orders.csv": row[header.index("uid")] if name == "orders.csv" else "",
+        "trades.csv": f"trade {row[header.index('position')]}" if name == "trades.csv" else "",
+    }[name]
+    assert any(named in mismatch["record"] for mismatch in report["mismatches"]), report["mismatches"]
 
 
 def _node_of(pid: int) -> psutil.Process:

@@ -184,6 +184,20 @@ def test_a_node_that_cannot_be_revived_ends_the_run_with_its_own_error() -> None
     assert caught.value.problem == "port-in-use"
 
 
+def test_a_node_killed_while_it_starts_is_started_again() -> None:
+    class Sickly(FakeNode):
+        failed_starts = 0
+
+        def ensure_running(self) -> None:
+            if self.failed_starts < 2:
+                self.failed_starts += 1
+                raise NodeFailing(request="start", status=503, problem="killed")
+            super().ensure_running()
+
+    node = Sickly(now=GENESIS_S, alive=False)
+    assert NodeClient(node, transport=node.transport).market().now == GENESIS_S
+
+
 def test_a_refusal_carries_the_problem_of_the_node() -> None:
     node = a_node()
     client = NodeClient(node, transport=node.transport)

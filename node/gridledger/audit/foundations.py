@@ -70,9 +70,9 @@ def check_roles(evidence: Evidence) -> None:
         record = f"function {selector} of {target}"
         findings.compare(Rule.ROLE, record, facts.function_roles.get(key), history.function_roles.get(key))
     findings.compare(Rule.ROLE, "other changes in the access manager", [], history.access_changes)
-    for contract in sorted(history.authorities):
-        manager = facts.addresses["MarketAccessManager"]
-        findings.compare(Rule.ROLE, f"authority of {contract}", manager, history.authorities[contract])
+    manager = facts.addresses["MarketAccessManager"]
+    for contract in sorted(facts.addresses.keys() - {"MarketAccessManager"}):
+        findings.compare(Rule.ROLE, f"authority of {contract}", manager, history.authorities.get(contract))
 
 
 def check_settings(evidence: Evidence) -> None:
@@ -85,7 +85,7 @@ def check_settings(evidence: Evidence) -> None:
         ("genesis time", genesis.time_s, facts.genesis_time_s),
         ("deployer and block", history.first_admin, (facts.deployer, facts.deployment_block)),
         ("MTU length", _mtu_length_s(evidence), facts.mtu_length_s),
-        ("first policy", _first_policy(evidence), facts.policy),
+        ("first policy", _first_policy(evidence), (0, facts.policy)),
         ("zones and grid operators", history.members.grid_operators, dict(facts.grid_operators)),
         ("suppliers", sorted(history.members.suppliers), sorted(facts.suppliers)),
         ("source factors", history.rules.source_factors, dict(facts.source_factors)),
@@ -105,9 +105,10 @@ def _mtu_length_s(evidence: Evidence) -> object:
         return error
 
 
-def _first_policy(evidence: Evidence) -> tuple[object, ...] | None:
+def _first_policy(evidence: Evidence) -> tuple[int, tuple[object, ...]] | None:
+    """First MTU and values of version 0."""
     first = next((version for version in evidence.history.rules.versions if version.version == 0), None)
-    return None if first is None else tuple(first.values.values())
+    return None if first is None else (first.effective_mtu_start, tuple(first.values.values()))
 
 
 def check_meters(evidence: Evidence) -> None:

@@ -87,6 +87,7 @@ class Settled:
 class Reward:
     """A granted reward; Wh and micrograms."""
 
+    mtu_start: int
     seller: str
     buyer: str
     energy_wh: int
@@ -210,6 +211,7 @@ class History:
             values = event.arguments
             self._step_of(event, time_s).rewards.append(
                 Reward(
+                    mtu_start=values["mtuStart"],
                     seller=values["seller"],
                     buyer=values["buyer"],
                     energy_wh=values["energyWh"],

@@ -74,21 +74,37 @@ def _opened(position: Position) -> Opened:
 
 def check_dispatch(evidence: Evidence, proposals: dict[Slot, Proposal]) -> None:
     """The schedule is the hash of the recomputed positions and trades; only the zone's grid operator has answered."""
-    history, findings = evidence.history, evidence.findings
-    for slot, proposal in proposals.items():
-        market, name = history.markets[slot], slot_name(slot)
-        deadline = slot.mtu_start - history.rules.policy_at(slot.mtu_start).answer_lead_s
-        traded_wh = sum(trade.energy_wh for trade in proposal.trades)
-        expected = (state_hash(proposal.positions, proposal.trades), traded_wh, deadline) if proposal.trades else None
-        findings.compare(Rule.DISPATCH, f"{name}, schedule hash, Wh, deadline", expected, market.schedule)
+    for slot, market in sorted(evidence.history.markets.items()):
+        proposal = proposals.get(slot)
+        if proposal is None and market.cleared is not None:
+            continue  # named by the lock rule
+        record = f"{slot_name(slot)}, schedule hash, Wh, deadline"
+        evidence.findings.compare(Rule.DISPATCH, record, _schedule(evidence, slot, proposal), market.schedule)
         if market.answer is not None:
-            _, signer, answered_at = market.answer
-            operator = history.members.grid_operators.get(slot.zone)
-            findings.compare(Rule.DISPATCH, f"{name}, answer signed by", operator, signer)
-            in_time = answered_at <= deadline
-            findings.compare(
-                Rule.DISPATCH, f"{name}, answered by {deadline}", "in time", "in time" if in_time else answered_at
-            )
+            _check_answer(evidence, slot, market, market.answer)
+
+
+def _schedule(evidence: Evidence, slot: Slot, proposal: Proposal | None) -> tuple[str, int, int] | None:
+    """What must be scheduled: nothing without trades."""
+    if proposal is None or not proposal.trades:
+        return None
+    traded_wh = sum(trade.energy_wh for trade in proposal.trades)
+    return state_hash(proposal.positions, proposal.trades), traded_wh, _deadline(evidence, slot)
+
+
+def _check_answer(evidence: Evidence, slot: Slot, market: Market, answer: tuple[int, str, int]) -> None:
+    findings, name, deadline = evidence.findings, slot_name(slot), _deadline(evidence, slot)
+    _, signer, answered_at = answer
+    operator = evidence.history.members.grid_operators.get(slot.zone)
+    findings.compare(Rule.DISPATCH, f"{name}, answer signed by", operator, signer)
+    scheduled = "a schedule" if market.schedule is not None else "no schedule"
+    findings.compare(Rule.DISPATCH, f"{name}, answer to", "a schedule", scheduled)
+    moment = "in time" if answered_at <= deadline else answered_at
+    findings.compare(Rule.DISPATCH, f"{name}, answered by {deadline}", "in time", moment)
+
+
+def _deadline(evidence: Evidence, slot: Slot) -> int:
+    return slot.mtu_start - evidence.history.rules.policy_at(slot.mtu_start).answer_lead_s
 
 
 def check_positions(evidence: Evidence, proposals: dict[Slot, Proposal]) -> None:

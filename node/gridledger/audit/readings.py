@@ -28,6 +28,7 @@ def check_reading(row: ReadingRow, keys: Sequence[DeviceKey], findings: Findings
         findings.report(Rule.READING_SIGNATURE, record, f"signed by a device key of meter {row.meter}", error)
         return
     findings.compare(Rule.READING_SIGNATURE, record, "base64url without spare bits", _spare_bits(row.text))
+    record = meter_name(signed.meter, signed.mtu_start)
     stated = (
         ("meter", row.meter, signed.meter),
         ("meter_id", row.meter_id, signed.meter_id),
@@ -92,6 +93,10 @@ def check_anchors(evidence: Evidence) -> None:
         zone = evidence.history.members.zone_of(row.meter)
         if row.anchor_sequence is not None:
             batches[Slot(zone or 0, row.interval_start), row.anchor_sequence].append(row)
+    for slot, market in sorted(evidence.history.markets.items()):
+        sequences = [anchor.sequence for anchor in market.anchors]
+        record = f"{slot_name(slot)}, numbers of batches"
+        evidence.findings.compare(Rule.ANCHOR, record, list(range(len(sequences))), sequences)
     anchors = {
         (slot, anchor.sequence): anchor
         for slot, market in evidence.history.markets.items()

@@ -35,15 +35,9 @@ def audit_run(
     """Judge an export by a chain; progress counts blocks and exported rows."""
     last = run.head.number if run.head is not None else max((row.number for row in run.blocks), default=0)
     progress = _Progress(last + 1 + len(run.orders) + len(run.readings), on_progress)
-    history = History()
-    for block in chain.blocks(last):
-        history.add(block)
-        progress.step("replaying blocks")
-    if not history.rules.versions:
-        findings.report(
-            Rule.CHAIN, "the chain", "the market's contracts at the recorded addresses", "none of their events"
-        )
-        return findings.conclude(_file_totals(run))
+    history = _replay(chain, last, findings, progress)
+    if history is None:
+        return audit_without_chain(run, facts, findings)
     evidence = Evidence(
         run=run, facts=facts, chain=chain, history=history, findings=findings, sound_books={}, unsound_orders=set()
     )
@@ -57,6 +51,23 @@ def audit_run(
     check_low_carbon_tokens(evidence)
     progress.finish("done")
     return findings.conclude({**_file_totals(run), **_chain_totals(history), "cash_sum_microcents": cash_sum})
+
+
+def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") -> History | None:
+    """The chain's history; None, and a mismatch, where it is not that of a market."""
+    history = History()
+    for block in chain.blocks(last):
+        try:
+            history.add(block)
+        except (LookupError, ValueError, TypeError) as error:
+            record = f"events of block {block.number}"
+            findings.report(Rule.CHAIN, record, "events that fit the state before them", repr(error))
+            return None
+        progress.step("replaying blocks")
+    if history.blocks and history.rules.versions:
+        return history
+    findings.report(Rule.CHAIN, "the chain", "the market's contracts at the recorded addresses", "none of their events")
+    return None
 
 
 def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: Findings) -> AuditReport:

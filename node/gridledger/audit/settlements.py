@@ -127,6 +127,7 @@ class _Replay:
         reward = split_reward(trade.rewarded_wh, grid_factor, source_factor, self._policy.seller_reward_share_bp)
         return [
             Reward(
+                mtu_start=self._slot.mtu_start,
                 seller=seller.owner,
                 buyer=buyer.owner,
                 energy_wh=trade.rewarded_wh,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import Conflict, Unavailable
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 LONGEST_ANSWER_S = 120.0
+MOST_STARTS = 5
 PROBLEM_PREFIX = "urn:gridledger:problem:"
 Answer = TypeVar("Answer")
 
@@ -175,10 +176,17 @@ class NodeClient:
             retry=retry_if_exception_type((httpx.TransportError, Unavailable)),
             stop=stop_after_delay(self._patience_s),
             wait=wait_exponential(multiplier=0.05, max=2),
-            before_sleep=lambda _: self._node.ensure_running(),
+            before_sleep=lambda _: self._revive(),
             reraise=True,
         )
         return retrying(action)
+
+    def _revive(self) -> None:
+        """Start the node if it died; it may be killed while it starts, too."""
+        starts = Retrying(
+            retry=retry_if_exception_type(Unavailable), stop=stop_after_attempt(MOST_STARTS), reraise=True
+        )
+        starts(self._node.ensure_running)
 
 
 def require_success(response: httpx.Response) -> httpx.Response:

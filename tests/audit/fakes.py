@@ -1,0 +1,159 @@
+"""Fakes of the audit's ports: an export in memory that can be tampered with, and a chain recorded once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gridledger.audit.evidence import MarketFacts, read_export
+from gridledger.audit.findings import Findings
+from gridledger.audit.formats import MANIFEST, csv_line, csv_values
+from gridledger.audit.model import AuditReport
+from gridledger.audit.ports import Chain, ChainBlock, FileUnreadable, StateUnavailable
+from gridledger.audit.service import audit_run
+from gridledger.relay import ChainEvent
+
+__all__ = ["MemoryFiles", "RecordedChain", "judge", "record"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class MemoryFiles:
+    """Files by name."""
+
+    content: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> "MemoryFiles":
+        return cls({path.name: path.read_bytes() for path in folder.iterdir()})
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.content)
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        if name not in self.content:
+            raise FileUnreadable(name=name, reason="No such file or directory")
+        yield from self.content[name].splitlines(keepends=True)
+
+    def copy(self) -> "MemoryFiles":
+        return MemoryFiles(dict(self.content))
+
+    def write_to(self, folder: Path) -> Path:
+        folder.mkdir()
+        for name, content in self.content.items():
+            (folder / name).write_bytes(content)
+        return folder
+
+    def table(self, name: str) -> list[list[str]]:
+        """Rows of a CSV file as texts, the header first."""
+        return [csv_values(line) for line in self.content[name].decode().splitlines()]
+
+    def put_table(self, name: str, rows: list[list[str]]) -> None:
+        self.content[name] = "".join(csv_line(row) for row in rows).encode()
+
+    def document(self, name: str) -> Any:
+        return json.loads(self.content[name])
+
+    def put_document(self, name: str, document: object) -> None:
+        self.content[name] = json.dumps(document, indent=1).encode() + b"\n"
+
+    def seal(self) -> "MemoryFiles":
+        """Make the manifest agree with the tampered files, as a careful forger would."""
+        manifest = self.document(MANIFEST)
+        for name, entry in manifest["files"].items():
+            content = self.content.get(name, b"")
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+            if name.endswith(".csv"):
+                entry["rows"] = len(content.splitlines()) - 1
+            elif name.endswith(".jsonl"):
+                entry["rows"] = len(content.splitlines())
+        self.put_document(MANIFEST, manifest)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedChain:
+    """A chain's answers, kept; tests change copies of them."""
+
+    recorded_chain_id: int
+    recorded_mtu_length_s: int
+    recorded_blocks: tuple[ChainBlock, ...]
+    accounts: Mapping[str, tuple[int, int]]
+    escrow: int
+    supplies: Mapping[str, int]
+    balances: Mapping[tuple[str, str], int]
+    codes: Mapping[str, bytes]
+    unanswered: frozenset[str] = field(default=frozenset())
+
+    def chain_id(self) -> int:
+        return self.recorded_chain_id
+
+    def mtu_length_s(self) -> int:
+        return self._answer("mtu_length_s", lambda: self.recorded_mtu_length_s)
+
+    def blocks(self, last: int) -> Iterator[ChainBlock]:
+        yield from self.recorded_blocks[: last + 1]
+
+    def account(self, address: str) -> tuple[int, int]:
+        return self._answer("account", lambda: self.accounts.get(address, (0, 0)))
+
+    def escrow_microcents(self) -> int:
+        return self._answer("escrow", lambda: self.escrow)
+
+    def token_supply(self, token: str) -> int:
+        return self._answer(f"supply of {token}", lambda: self.supplies[token])
+
+    def token_balance(self, token: str, address: str) -> int:
+        return self._answer(f"balance of {token}", lambda: self.balances.get((token, address), 0))
+
+    def code(self, contract: str) -> bytes:
+        return self._answer("code", lambda: self.codes[contract])
+
+    def with_events(self, change: Callable[[ChainEvent], list[ChainEvent]]) -> "RecordedChain":
+        """The same chain with each event replaced by what `change` makes of it."""
+        blocks = tuple(
+            replace(block, events=tuple(changed for event in block.events for changed in change(_of_chain(event))))
+            for block in self.recorded_blocks
+        )
+        return replace(self, recorded_blocks=blocks)
+
+    def events(self) -> list[ChainEvent]:
+        return [_of_chain(event) for block in self.recorded_blocks for event in block.events]
+
+    def _answer(self, question: str, answer: Callable[[], T]) -> T:
+        if question in self.unanswered:
+            raise StateUnavailable(question=question, reason="the test says so")
+        return answer()
+
+
+def record(chain: Chain, last: int, facts: MarketFacts) -> RecordedChain:
+    """Ask a chain everything an audit can ask."""
+    blocks = tuple(chain.blocks(last))
+    text = json.dumps([[event.arguments for event in block.events] for block in blocks], default=str)
+    addresses = sorted({word for word in text.split('"') if word.startswith("0x") and len(word) == 42})
+    tokens = ("SettlementToken", "LowCarbonToken")
+    return RecordedChain(
+        recorded_chain_id=chain.chain_id(),
+        recorded_mtu_length_s=chain.mtu_length_s(),
+        recorded_blocks=blocks,
+        accounts={address: chain.account(address) for address in addresses},
+        escrow=chain.escrow_microcents(),
+        supplies={token: chain.token_supply(token) for token in tokens},
+        balances={(token, address): chain.token_balance(token, address) for token in tokens for address in addresses},
+        codes={contract: chain.code(contract) for contract in facts.addresses},
+    )
+
+
+def judge(files: MemoryFiles, facts: MarketFacts, chain: Chain) -> AuditReport:
+    """Audit files in memory by a chain."""
+    findings = Findings()
+    run = read_export(files, findings)
+    return audit_run(run, facts, chain, findings, lambda *_: None)
+
+
+def _of_chain(event: object) -> ChainEvent:
+    assert isinstance(event, ChainEvent)
+    return event

@@ -1,0 +1,117 @@
+"""Small changes to exported files, one record at a time."""
+
+from dataclasses import dataclass
+
+from tests.audit.fakes import MemoryFiles
+
+from gridledger.audit.formats import ROW_FILES
+from gridledger.units import format_utc
+
+__all__ = ["CELLS", "EVERY_CELL", "Cell", "change_cell", "names_of", "undetectable"]
+
+_OTHER_WORDS = {
+    "true": "false",
+    "false": "true",
+    "buy": "sell",
+    "sell": "buy",
+    "any": "low_carbon",
+    "limit": "pegged",
+    "settled": "refunded",
+    "refunded": "settled",
+    "cancelled": "open",
+    "unmatched": "matched",
+    "ineligible": "unmatched",
+    "not funded": "suspended",
+}
+_FILLED_IN = {"ineligible": "not funded", "state_reason": "not funded"}
+_COLUMNS = {file.name: list(file.columns) for file in ROW_FILES}
+_ROWS = {
+    "orders.csv": 18,
+    "cancellations.csv": 1,
+    "books.csv": 17,
+    "trades.csv": 7,
+    "positions.csv": 11,
+    "readings.csv": 24,
+    "meters.csv": 4,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of one file; rows count from 1."""
+
+    file: str
+    row: int
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.file}-{self.row}-{self.column}"
+
+
+def undetectable(cell: Cell) -> bool:
+    """Nobody signs the moment of a cancellation; only the bounds between receipt and gate hold it."""
+    return cell.file == "cancellations.csv" and cell.column == "received_at"
+
+
+EVERY_CELL = [
+    cell
+    for file, rows in _ROWS.items()
+    for row in range(1, rows + 1)
+    for column in _COLUMNS[file]
+    if not undetectable(cell := Cell(file, row, column))
+]
+# one row per column, another one for each column, so that most rows have their turn
+CELLS = [cell for cell in EVERY_CELL if cell.row == 1 + 5 * _COLUMNS[cell.file].index(cell.column) % _ROWS[cell.file]]
+
+
+def change_cell(files: MemoryFiles, cell: Cell) -> None:
+    """Flip one digit or letter of a value, or replace a word by another one of its kind."""
+    rows = files.table(cell.file)
+    index = rows[0].index(cell.column)
+    before = rows[cell.row][index]
+    rows[cell.row][index] = _changed(cell.column, before)
+    assert rows[cell.row][index] != before
+    files.put_table(cell.file, rows)
+
+
+def _changed(column: str, text: str) -> str:
+    if text == "":
+        return _FILLED_IN.get(column, "0")
+    if text in _OTHER_WORDS:
+        return _OTHER_WORDS[text]
+    if column == "interval_start":
+        return text.replace("00Z", "01Z")
+    if column == "text":  # inside the payload
+        middle = len(text) // 3
+        return _with(text, middle, "A" if text[middle] != "A" else "B")
+    place = len(text) - 1
+    if column in ("owner", "supplier"):
+        place = next(at for at in reversed(range(len(text))) if text[at].isdigit())
+    return _with(text, place, _other_character(text[place]))
+
+
+def _other_character(character: str) -> str:
+    if character.isdigit():
+        return str((int(character) + 1) % 10) if character != "9" else "8"
+    return "b" if character != "b" else "c"
+
+
+def _with(text: str, place: int, character: str) -> str:
+    return text[:place] + character + text[place + 1 :]
+
+
+def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
+    """How a mismatch may name a row: by its record, or where it cannot be read by its line."""
+    header, values = files.table(file)[0], files.table(file)[row]
+    cell = dict(zip(header, values, strict=True))
+    line = f"{file} line {row + 1}"
+    if file in ("orders.csv", "cancellations.csv", "books.csv"):
+        uid = cell["order_uid"] if file == "books.csv" else cell["uid"]
+        return uid, f"(receipt {cell.get('running_number')})", line
+    if file == "trades.csv":
+        return f"zone {cell['zone']}, MTU {format_utc(int(cell['mtu_start']))}, trade {cell['position']}", line
+    if file == "positions.csv":
+        return f"meter {cell['meter']}, MTU {format_utc(int(cell['mtu_start']))}", line
+    if file == "readings.csv":
+        return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
+    return f"meter {cell['meter']}", line
