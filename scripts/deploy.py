@@ -1,7 +1,7 @@
 """`ape run deploy`: executes the node's own deployment plan, with the node's own compilation, on ape's network.
 
-Every role is held by an account of ape's test mnemonic, said so: for development networks only. Writes the record of the
-deployment to `.build/deployment-<chain id>.json`.
+Every role is held by an account of ape's test mnemonic: for development networks only. The record of the deployment
+goes to `.build/deployment-<chain id>.json`.
 """
 
 import json
@@ -41,9 +41,9 @@ def main() -> None:
     provider = networks.provider
     last_receipt = None
     for step in deployment_steps(artifacts, parameters, deployer.address, first_nonce):
-        transaction = provider.network.ecosystem.create_transaction(
-            data=step.data, gas=CREATION_GAS if step.to is None else CALL_GAS, **({} if step.to is None else {"receiver": step.to})
-        )
+        receiver = {} if step.to is None else {"receiver": step.to}
+        gas = CREATION_GAS if step.to is None else CALL_GAS
+        transaction = provider.network.ecosystem.create_transaction(data=step.data, gas=gas, **receiver)
         last_receipt = deployer.call(transaction)
         print(f"{step.title}: {last_receipt.txn_hash}")
     addresses = contract_addresses(deployer.address, first_nonce)

@@ -59,7 +59,7 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         restricted
         returns (uint256 totalUgco2)
     {
-        uint256 gridFactor = gridFactorAt(mtuStart);
+        uint256 gridFactor = _pinGridFactor(mtuStart);
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
         for (uint256 i = 0; i < rewards.length; ++i) {
             totalUgco2 += _grant(mtuStart, rewards[i], gridFactor, policy.sellerRewardShareBp);
@@ -81,12 +81,22 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         return factor.mgco2PerKwh;
     }
 
+    /// @dev The first reward of an MTU decides its factor, so that all its rewards use the same.
+    function _pinGridFactor(uint64 mtuStart) private returns (uint32 factorMgco2PerKwh) {
+        factorMgco2PerKwh = gridFactorAt(mtuStart);
+        if (_gridFactors[mtuStart].known) return factorMgco2PerKwh;
+        _gridFactors[mtuStart] = _factor(factorMgco2PerKwh);
+        emit GridFactorPublished(mtuStart, factorMgco2PerKwh, 0);
+    }
+
     function _grant(uint64 mtuStart, Reward calldata reward, uint256 gridFactor, uint256 sellerShareBp)
         private
         returns (uint256 amountUgco2)
     {
-        uint256 sourceFactor = sourceFactorOf(reward.source);
-        if (gridFactor <= sourceFactor) return 0;
+        // A source without a factor earns nothing, and must not stop the settlement of everybody else.
+        Factor memory source = _sourceFactors[reward.source];
+        uint256 sourceFactor = source.mgco2PerKwh;
+        if (!source.known || gridFactor <= sourceFactor) return 0;
         // Wh x mg/kWh = ug exactly; at most 2^64 x 5e6, far inside uint128.
         amountUgco2 = uint256(reward.energyWh) * (gridFactor - sourceFactor);
         uint256 sellerUgco2 = (amountUgco2 * sellerShareBp) / BASIS_POINTS;

@@ -53,6 +53,8 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         uint256[] feesMicrocents;
         uint16[] positionOf;
         uint256 tradedWh;
+        int64 lowerEnd;
+        int64 upperEnd;
     }
 
     /// @notice Stands for "no order names this end" in a clearing.
@@ -61,7 +63,6 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     uint256 private constant UID_OFFSET_BYTES = 8;
     uint256 private constant MOST_ENDS = 2;
     uint256 private constant SECONDS_PER_HOUR = 3600;
-    int64 private constant LARGEST_METERED_WH = 2 ** 40;
 
     IGridPolicy private immutable _policy;
     IEnergyDispatching private immutable _dispatching;
@@ -70,7 +71,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     uint32 private immutable _mtuLengthS;
 
     mapping(uint256 slotKey => ClearingState) private _clearings;
-    mapping(address owner => mapping(bytes32 orderUid => bool)) private _cancelled;
+    mapping(address owner => mapping(bytes32 orderUid => uint64)) private _cancelledAt;
 
     constructor(address accessManager, IERC20 settlementToken, Neighbours memory neighbours)
         EnergyAccounts(settlementToken, neighbours.registry)
@@ -87,6 +88,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     /// @inheritdoc IEnergyTrading
     function commitBook(uint32 zone, uint64 mtuStart, bytes32 bookHash, uint32 orderCount) external restricted {
         _policy.requireGateClosed(mtuStart);
+        if (bookHash == 0) revert BookMissing(zone, mtuStart);
         ClearingState storage state = _clearings[SlotKey.pack(zone, mtuStart)];
         if (state.bookHash != 0) revert BookAlreadyCommitted(zone, mtuStart);
         state.bookHash = bookHash;
@@ -98,8 +100,10 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         ClearingState storage state = _clearings[SlotKey.pack(clearing.zone, clearing.mtuStart)];
         _requireClearable(clearing, state);
         Checked memory checked = _checkOrders(clearing);
+        _requireInTime(clearing.mtuStart, checked);
         _checkPrice(clearing, checked);
         _applyMatches(clearing, checked);
+        _checkEnds(clearing, checked);
         int256 movedBefore = _movedMicrocents;
         (Position[] memory positions, Trade[] memory trades) = _openPositions(clearing, checked);
         _requireConserved(movedBefore);
@@ -131,11 +135,9 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     ) external restricted {
         if (indexes.length != meteredWh.length) revert ListsDiffer(indexes.length, meteredWh.length);
         ClearingState storage state = _clearings[SlotKey.pack(zone, mtuStart)];
-        if (!state.cleared) revert NotCleared(zone, mtuStart);
         Position[] memory kept = positions;
         Trade[] memory keptTrades = trades;
-        bytes32 presented = _stateHash(kept, keptTrades);
-        if (presented != state.stateHash) revert StateMismatch(state.stateHash, presented);
+        _requireKept(zone, mtuStart, state, kept, keptTrades);
         bool proceeds = _requireAnswered(zone, mtuStart);
         int256 movedBefore = _movedMicrocents;
         if (proceeds) {
@@ -152,8 +154,30 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     }
 
     /// @inheritdoc IEnergyTrading
+    function refund(
+        uint32 zone,
+        uint64 mtuStart,
+        Position[] calldata positions,
+        Trade[] calldata trades,
+        uint16[] calldata indexes
+    ) external {
+        ClearingState storage state = _clearings[SlotKey.pack(zone, mtuStart)];
+        Position[] memory kept = positions;
+        Trade[] memory keptTrades = trades;
+        _requireKept(zone, mtuStart, state, kept, keptTrades);
+        if (_requireAnswered(zone, mtuStart)) revert DispatchProceeds(zone, mtuStart);
+        int256 movedBefore = _movedMicrocents;
+        _refundPositions(zone, mtuStart, kept, indexes);
+        _requireConserved(movedBefore);
+        state.openPositions -= uint32(indexes.length);
+        state.stateHash = _stateHash(kept, keptTrades);
+        emit SettlementProgressed(zone, mtuStart, state.openPositions);
+    }
+
+    /// @inheritdoc IEnergyTrading
     function cancel(bytes32 uid) external {
-        _cancelled[msg.sender][uid] = true;
+        // The first moment counts: repeating a cancellation cannot postpone it.
+        if (_cancelledAt[msg.sender][uid] == 0) _cancelledAt[msg.sender][uid] = uint64(block.timestamp);
         emit OrderCancelled(msg.sender, uid);
     }
 
@@ -164,7 +188,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
 
     /// @inheritdoc IEnergyTrading
     function isCancelled(address owner, bytes32 uid) external view returns (bool) {
-        return _cancelled[owner][uid];
+        return _cancelledAt[owner][uid] != 0;
     }
 
     /// @inheritdoc IEnergyTrading
@@ -181,11 +205,27 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         _policy.requireOpen(clearing.zone);
         if (state.bookHash == 0) revert BookMissing(clearing.zone, clearing.mtuStart);
         if (state.cleared) revert AlreadyCleared(clearing.zone, clearing.mtuStart);
-        if (block.timestamp >= clearing.mtuStart) {
-            revert ClearingTooLate(clearing.mtuStart, clearing.mtuStart, uint64(block.timestamp));
-        }
         bytes32 presented = keccak256(clearing.book);
         if (presented != state.bookHash) revert BookMismatch(state.bookHash, presented);
+    }
+
+    function _requireKept(
+        uint32 zone,
+        uint64 mtuStart,
+        ClearingState storage state,
+        Position[] memory positions,
+        Trade[] memory trades
+    ) private view {
+        if (!state.cleared) revert NotCleared(zone, mtuStart);
+        bytes32 presented = _stateHash(positions, trades);
+        if (presented != state.stateHash) revert StateMismatch(state.stateHash, presented);
+    }
+
+    /// @dev The first half of the time between gate closure and answer deadline is the market operator's, the second
+    /// half the grid operator's; else a late clearing would leave it no answer.
+    function _requireInTime(uint64 mtuStart, Checked memory checked) private view {
+        uint64 deadline = mtuStart - (checked.policy.gateClosureS + checked.policy.answerLeadS) / 2;
+        if (block.timestamp > deadline) revert ClearingTooLate(mtuStart, deadline, uint64(block.timestamp));
     }
 
     function _checkOrders(Clearing calldata clearing) private view returns (Checked memory checked) {
@@ -201,6 +241,17 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
             SignedOrder calldata order = _orderAt(clearing, i);
             if (i > 0 && i < filled) _requireAscending(clearing.orders[i - 1], order, i);
             checked.uids[i] = _checkOrder(clearing, order, checked.meters[i], checked);
+            _requirePresentedOnce(clearing, checked.uids, i);
+        }
+    }
+
+    /// @dev An order listed twice has two places in the book but is one order.
+    function _requirePresentedOnce(Clearing calldata clearing, bytes32[] memory uids, uint256 index) private pure {
+        bool filled = index < clearing.orders.length;
+        for (uint256 i = index; i > 0; --i) {
+            // Filled orders are by meter, so a twin stands among the neighbours of the same meter.
+            if (filled && clearing.orders[i - 1].meter != clearing.orders[index].meter) return;
+            if (uids[i - 1] == uids[index]) revert OrderPresentedTwice(uids[index]);
         }
     }
 
@@ -220,9 +271,20 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         if (order.firstMtuStart > clearing.mtuStart || clearing.mtuStart > order.lastMtuStart) {
             revert OrderOutsideMtu(uid, clearing.mtuStart);
         }
+        _checkStanding(order, uid, meter.owner, checked);
+    }
+
+    /// @dev Whether the order still stands: energy, expiry, cancellation, suspension, bounds.
+    function _checkStanding(SignedOrder calldata order, bytes32 uid, address owner, Checked memory checked)
+        private
+        view
+    {
         if (order.expiry < checked.gateClosure) revert OrderExpired(uid, order.expiry, checked.gateClosure);
-        if (_cancelled[meter.owner][uid]) revert OrderIsCancelled(uid);
-        if (_policy.isSuspended(meter.owner)) revert IGridPolicy.AccountSuspended(meter.owner);
+        if (order.quantityWh == 0) revert OrderWithoutEnergy(uid);
+        uint64 cancelledAt = _cancelledAt[owner][uid];
+        // After the gate a cancellation counts for later MTUs only: the committed book stands.
+        if (cancelledAt != 0 && cancelledAt < checked.gateClosure) revert OrderIsCancelled(uid);
+        if (_policy.isSuspended(owner)) revert IGridPolicy.AccountSuspended(owner);
         int64 limit = order.limitCentsPerMwh;
         (int64 floor, int64 cap) = (checked.prices.floor, checked.prices.cap);
         if (limit < floor || limit > cap) revert LimitOutsideBounds(uid, limit, floor, cap);
@@ -235,6 +297,29 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         if (lower > upper) revert EndsCrossed(lower, upper);
         int64 price = clearing.priceCentsPerMwh;
         if (price != IntegerMath.floorMidpoint(lower, upper)) revert PriceNotMidpoint(price, lower, upper);
+        (checked.lowerEnd, checked.upperEnd) = (lower, upper);
+    }
+
+    /// @dev The ends bound the prices at which exactly these fills are right: the lower end is a filled offer or a bid
+    /// with energy left, the upper end a filled bid or an offer with energy left. Floor and cap stand in only where
+    /// nothing is traded.
+    function _checkEnds(Clearing calldata clearing, Checked memory checked) private pure {
+        _checkEnd(clearing, checked, clearing.lowerEnd, Side.Sell);
+        _checkEnd(clearing, checked, clearing.upperEnd, Side.Buy);
+    }
+
+    function _checkEnd(Clearing calldata clearing, Checked memory checked, uint16 index, Side filledSide)
+        private
+        pure
+    {
+        if (index == NO_ORDER) {
+            if (clearing.matches.length > 0) revert EndInvalid(index);
+            return;
+        }
+        SignedOrder calldata order = _orderAt(clearing, index);
+        uint256 fillWh = index < clearing.orders.length ? checked.fillsWh[index] : 0;
+        bool valid = order.side == filledSide ? fillWh > 0 : fillWh < order.quantityWh;
+        if (!valid) revert EndInvalid(index);
     }
 
     /// @dev Adds up fills and fees from the matches and checks each order's limit and quantity against them.
@@ -259,7 +344,7 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
             );
         }
         for (uint256 i = 0; i < filled; ++i) {
-            _checkFill(clearing.orders[i], checked.uids[i], checked.fillsWh[i], clearing.priceCentsPerMwh);
+            _checkFill(clearing.orders[i], checked.uids[i], checked.fillsWh[i], checked);
         }
     }
 
@@ -276,12 +361,14 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         if (seller == checked.meters[pair.buy].owner) revert SelfMatch(seller);
     }
 
-    function _checkFill(SignedOrder calldata order, bytes32 uid, uint256 fillWh, int64 price) private pure {
+    /// @dev Filled offers lie at or below the lower end, filled bids at or above the upper end, and the price between.
+    function _checkFill(SignedOrder calldata order, bytes32 uid, uint256 fillWh, Checked memory checked) private pure {
         if (fillWh == 0) revert OrderWithoutEnergy(uid);
         if (fillWh > order.quantityWh) revert OrderOverfilled(uid, order.quantityWh, fillWh);
         int64 limit = order.limitCentsPerMwh;
-        bool kept = order.side == Side.Buy ? limit >= price : limit <= price;
-        if (!kept) revert LimitViolated(uid, limit, price);
+        bool buys = order.side == Side.Buy;
+        int64 end = buys ? checked.upperEnd : checked.lowerEnd;
+        if (buys ? limit < end : limit > end) revert LimitViolated(uid, limit, end);
     }
 
     /// @dev One position per meter: consecutive orders of a meter are added up, its money is locked.
@@ -375,12 +462,11 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
     ) private {
         IGridPolicy.Prices memory prices = _policy.pricesAt(mtuStart);
         address gridOperator = _registry.gridOperatorOf(zone);
+        IParticipantRegistry.MeterView[] memory meters = _registry.lookup(_settledMeters(positions, indexes));
         for (uint256 i = 0; i < indexes.length; ++i) {
             Position memory position = _takeOpen(positions, indexes[i]);
             int64 metered = meteredWh[i];
-            if (metered > LARGEST_METERED_WH || metered < -LARGEST_METERED_WH) {
-                revert MeteredOutOfRange(position.meter, metered);
-            }
+            _requireMeterable(meters[i], position.meter, metered);
             position.meteredWh = metered;
             int256 tradeMicrocents = SettlementRules.tradeCash(position.contractedWh, price);
             int256 imbalanceMicrocents =
@@ -463,8 +549,38 @@ contract EnergyTrading is IEnergyTrading, EnergyAccounts, AccessManaged, EIP712 
         return outcome == IEnergyDispatching.Outcome.Proceeds;
     }
 
+    function _settledMeters(Position[] memory positions, uint16[] calldata indexes)
+        private
+        pure
+        returns (uint32[] memory meters)
+    {
+        meters = new uint32[](indexes.length);
+        for (uint256 i = 0; i < indexes.length; ++i) {
+            if (indexes[i] >= positions.length) revert PositionUnknown(indexes[i]);
+            meters[i] = positions[indexes[i]].meter;
+        }
+    }
+
+    /// @dev A meter cannot have measured more than its connection carries, so no stated reading can take more.
+    function _requireMeterable(IParticipantRegistry.MeterView memory meter, uint32 number, int64 metered)
+        private
+        view
+    {
+        int256 most = int256(_capacityRoundedUpWh(meter.exportCapacityW));
+        int256 least = -int256(_capacityRoundedUpWh(meter.importCapacityW));
+        if (metered > most || metered < least) revert MeteredOutOfRange(number, metered);
+    }
+
+    function _capacityRoundedUpWh(uint256 capacityW) private view returns (uint256) {
+        return (capacityW * _mtuLengthS + SECONDS_PER_HOUR - 1) / SECONDS_PER_HOUR;
+    }
+
+    function _capacityWh(uint256 capacityW) private view returns (uint256) {
+        return (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
+    }
+
     function _requireCapacity(uint32 meter, uint256 energyWh, uint256 capacityW) private view {
-        uint256 capacityWh = (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
+        uint256 capacityWh = _capacityWh(capacityW);
         if (energyWh > capacityWh) revert CapacityExceeded(meter, energyWh, capacityWh);
     }
 

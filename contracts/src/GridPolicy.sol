@@ -149,7 +149,7 @@ contract GridPolicy is IGridPolicy, AccessManaged {
         _requirePrice(policy.shortageOffsetCentsPerMwh);
         if (policy.gridFeeCentsPerMwh > uint64(PRICE_LIMIT_CENTS_PER_MWH)) revert PolicyRefused("grid fee too high");
         if (policy.gateClosureS > LONGEST_GATE_CLOSURE_S) revert PolicyRefused("gate closure too early");
-        if (policy.answerLeadS > policy.gateClosureS) revert PolicyRefused("answer deadline before gate closure");
+        if (policy.answerLeadS >= policy.gateClosureS) revert PolicyRefused("no time to answer");
         if (policy.sellerRewardShareBp > BASIS_POINTS) revert PolicyRefused("reward share above one");
         if (policy.defaultGridFactorMgco2PerKwh > HIGHEST_FACTOR_MGCO2_PER_KWH) revert PolicyRefused("grid factor");
         if (policy.lowCarbonReliefCentsPerMwh > policy.gridFeeCentsPerMwh) revert PolicyRefused("relief above fee");

@@ -22,7 +22,9 @@ contract MeterLedger is IMeterLedger, AccessManaged {
         external
         restricted
     {
-        uint64 mtuEnd = mtuStart + _policy.mtuLengthS();
+        uint32 mtuLengthS = _policy.mtuLengthS();
+        if (mtuStart % mtuLengthS != 0) revert IGridPolicy.MtuUnaligned(mtuStart, mtuLengthS);
+        uint64 mtuEnd = mtuStart + mtuLengthS;
         if (block.timestamp < mtuEnd) revert MtuNotOver(mtuStart, mtuEnd, uint64(block.timestamp));
         if (readingCount == 0 || root == 0) revert AnchorEmpty(zone, mtuStart);
         bytes32[] storage roots = _roots[SlotKey.pack(zone, mtuStart)];

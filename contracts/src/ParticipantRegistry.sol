@@ -35,6 +35,8 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     /// @inheritdoc IParticipantRegistry
     function registerZone(uint32 zone, address gridOperator) external restricted {
         if (gridOperator == address(0)) revert AccountIsZero();
+        // Zone 0 stands for the whole market when halting.
+        if (zone == 0) revert ZoneUnknown(zone);
         if (_gridOperators[zone] != address(0)) revert ZoneAlreadyRegistered(zone);
         _gridOperators[zone] = gridOperator;
         emit ZoneRegistered(zone, gridOperator);

@@ -1,6 +1,7 @@
 """Only zero-fee calls of this market's contracts, for this chain, with the account's next nonce, are carried."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import rlp
@@ -106,7 +107,15 @@ def test_creating_a_contract_is_refused(relay: RawRelay) -> None:
 
 
 def test_older_kinds_of_transactions_are_refused(relay: RawRelay) -> None:
-    legacy = {"chainId": CHAIN_ID, "nonce": 0, "gas": 50_000, "gasPrice": 0, "value": 0, "to": POLICY, "data": "0x"}
+    legacy: dict[str, Any] = {
+        "chainId": CHAIN_ID,
+        "nonce": 0,
+        "gas": 50_000,
+        "gasPrice": 0,
+        "value": 0,
+        "to": POLICY,
+        "data": "0x",
+    }
     raw = "0x" + bytes(key("bank").sign_transaction(legacy).raw_transaction).hex()
     assert type(refusal(relay, raw)) is TransactionUnreadable
     typed = key("bank").sign_transaction({**legacy, "accessList": [], "type": 1})

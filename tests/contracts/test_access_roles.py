@@ -27,6 +27,7 @@ OPEN_FUNCTIONS: dict[str, set[str]] = {
     "LowCarbonToken": ERC20_FUNCTIONS | {"retire", "setAuthority"},
     "CarbonLedger": {"setAuthority"},
     "EnergyTrading": {
+        "refund",
         "deposit",
         "depositWithPermit",
         "withdraw",

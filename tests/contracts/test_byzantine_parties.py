@@ -6,7 +6,6 @@ then the mark goes.
 
 from dataclasses import replace
 
-import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     BUY,
@@ -22,7 +21,6 @@ from tests.contracts.harness import (
 )
 
 
-@pytest.mark.xfail(reason="book lines may repeat a uid, so an order is filled once per line")
 def test_an_order_listed_twice_is_not_filled_twice(market: Market) -> None:
     pair = Pair.of(market)
     seller = market.producer("accomplice")
@@ -46,7 +44,6 @@ def test_an_order_listed_twice_is_not_filled_twice(market: Market) -> None:
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="a clearing after the answer deadline leaves the grid operator no answer")
 def test_a_clearing_never_comes_too_late_for_the_grid_operator_to_answer(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -62,7 +59,6 @@ def test_a_clearing_never_comes_too_late_for_the_grid_operator_to_answer(market:
     market.answer(CURTAILED)
 
 
-@pytest.mark.xfail(reason="a filled bid may be named as both ends, which gives the seller the whole gain")
 def test_a_wholly_filled_bid_is_no_lower_end(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -72,7 +68,6 @@ def test_a_wholly_filled_bid_is_no_lower_end(market: Market) -> None:
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="a filled offer may be named as both ends, which gives the buyer the whole gain")
 def test_a_wholly_filled_offer_is_no_upper_end(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -82,7 +77,6 @@ def test_a_wholly_filled_offer_is_no_upper_end(market: Market) -> None:
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="floor and cap may stand in for ends although orders are filled")
 def test_floor_and_cap_are_no_ends_while_energy_is_traded(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -93,7 +87,6 @@ def test_floor_and_cap_are_no_ends_while_energy_is_traded(market: Market) -> Non
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="an order can be presented once as filled and once more as an unfilled end")
 def test_a_filled_order_is_not_presented_a_second_time_as_an_open_end(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -105,7 +98,6 @@ def test_a_filled_order_is_not_presented_a_second_time_as_an_open_end(market: Ma
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="the ends need not enclose the limits of the filled orders")
 def test_the_interval_lies_between_the_filled_offers_and_the_filled_bids(market: Market) -> None:
     pair = Pair.of(market, offer_limit=10_000, bid_limit=30_000)
     low_bid = market.order(market.consumer("low bidder"), BUY, 100, 9_000)
@@ -118,7 +110,6 @@ def test_the_interval_lies_between_the_filled_offers_and_the_filled_bids(market:
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="an order for nothing can be named as an end")
 def test_an_order_for_no_energy_sets_no_price(market: Market) -> None:
     pair = Pair.of(market)
     empty = market.order(market.consumer("shill"), BUY, 0, 19_999)
@@ -130,7 +121,6 @@ def test_an_order_for_no_energy_sets_no_price(market: Market) -> None:
         market.clear(clearing)
 
 
-@pytest.mark.xfail(reason="a cancellation after the gate stops a clearing already matched")
 def test_a_cancellation_after_the_gate_does_not_undo_the_book(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
@@ -139,7 +129,6 @@ def test_a_cancellation_after_the_gate_does_not_undo_the_book(market: Market) ->
     market.clear(pair.clearing(market))
 
 
-@pytest.mark.xfail(reason="the operator states readings of any size, up to taking all of a member's money")
 def test_no_reading_beyond_the_meter_s_capacity_is_settled(market: Market) -> None:
     pair = Pair.of(market)
     kept = pair.delivered(market)
@@ -151,7 +140,6 @@ def test_no_reading_beyond_the_meter_s_capacity_is_settled(market: Market) -> No
     market.settle(kept, {0: 10_000, 1: -10_000})
 
 
-@pytest.mark.xfail(reason="one source without a factor stops the settlement of everybody in the MTU")
 def test_a_source_without_a_factor_earns_nothing_and_stops_nobody(market: Market) -> None:
     pair = Pair.of(market, source=9)
     market.settle(pair.delivered(market), {0: 600, 1: -600})
@@ -159,7 +147,6 @@ def test_a_source_without_a_factor_earns_nothing_and_stops_nobody(market: Market
     assert market.free(pair.seller.owner) == 10 * EUR + 9_000_000
 
 
-@pytest.mark.xfail(reason="the factor of an MTU can change between the rewards of its parts")
 def test_all_rewards_of_an_mtu_use_the_same_grid_factor(market: Market) -> None:
     pair = Pair.of(market)
     market.settle(pair.delivered(market), {0: 600, 1: -600})
@@ -167,7 +154,6 @@ def test_all_rewards_of_an_mtu_use_the_same_grid_factor(market: Market) -> None:
         market.send(market.oracle, "CarbonLedger", "publishGridFactors", FIRST_MTU, [5_000_000], b"\1" * 32)
 
 
-@pytest.mark.xfail(reason="a void schedule is refunded only if the market operator cares to")
 def test_anybody_can_release_the_locks_of_a_void_schedule(market: Market) -> None:
     pair = Pair.of(market)
     kept = pair.cleared(market)
@@ -176,27 +162,23 @@ def test_anybody_can_release_the_locks_of_a_void_schedule(market: Market) -> Non
     assert market.free(pair.buyer.owner) == 10 * EUR
 
 
-@pytest.mark.xfail(reason="a book hash of zero is accepted as an event without effect, as often as wanted")
 def test_a_book_hash_of_zero_commits_nothing(market: Market) -> None:
     market.close_gate()
     with market.refuses("BookMissing", ZONE, FIRST_MTU):
         market.send(market.market_operator, "EnergyTrading", "commitBook", ZONE, FIRST_MTU, bytes(32), 2)
 
 
-@pytest.mark.xfail(reason="an anchor for no MTU at all is accepted")
 def test_an_anchor_belongs_to_an_mtu(market: Market) -> None:
     market.pass_mtu()
     with market.refuses("MtuUnaligned"):
         market.anchor(FIRST_MTU - 1)
 
 
-@pytest.mark.xfail(reason="zone 0 means the whole market when halting")
 def test_no_zone_has_the_number_that_means_the_whole_market(market: Market) -> None:
     with market.refuses("ZoneUnknown", 0):
         market.send(market.regulator, "ParticipantRegistry", "registerZone", 0, market.grid_operator.address)
 
 
-@pytest.mark.xfail(reason="a policy under which nothing can ever be cleared is accepted")
 def test_a_policy_leaves_time_between_gate_and_answer_deadline(market: Market) -> None:
     policy = replace(market.policy, gate_closure_s=0, answer_lead_s=0)
     with market.refuses("PolicyRefused"):

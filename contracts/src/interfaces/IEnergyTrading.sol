@@ -90,7 +90,8 @@ interface IEnergyTrading {
     error MeteredOutOfRange(uint32 meter, int64 meteredWh);
     error ListsDiffer(uint256 indexes, uint256 values);
     error CashNotConserved(int256 sumMicrocents);
-    error UidOfAnotherOwner(bytes32 orderUid);
+    error OrderPresentedTwice(bytes32 orderUid);
+    error DispatchProceeds(uint32 zone, uint64 mtuStart);
 
     /// @notice Commits the closed book of a zone and MTU. Only listed orders can be filled.
     /// @param bookHash keccak256 of the list as presented in `Clearing.book`
@@ -113,7 +114,19 @@ interface IEnergyTrading {
         int64[] calldata meteredWh
     ) external;
 
-    /// @notice Cancels one of the caller's orders; it can no longer be filled in any later clearing.
+    /// @notice Releases the locks of positions whose dispatch is void. Anybody may, so nobody can hold money back.
+    /// @param positions all positions of the clearing as last kept
+    /// @param trades all trades of the clearing as last kept
+    /// @param indexes positions to refund now
+    function refund(
+        uint32 zone,
+        uint64 mtuStart,
+        Position[] calldata positions,
+        Trade[] calldata trades,
+        uint16[] calldata indexes
+    ) external;
+
+    /// @notice Cancels one of the caller's orders: it is not filled in any MTU whose gate has not closed yet.
     function cancel(bytes32 orderUid) external;
 
     /// @notice Uid of an order: its EIP-712 digest.

@@ -6,9 +6,11 @@ Of the node it uses nothing: only the files, the chain and the contracts' source
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eth_abi.exceptions import DecodingError
 from requests import RequestException
 from web3.exceptions import Web3Exception
 
@@ -19,6 +21,7 @@ from gridledger.audit.model import AuditReport, Mismatch, Rule
 from gridledger.audit.ports import ChainBlock, FileUnreadable, OnProgress, StateUnavailable
 from gridledger.audit.service import audit_run, audit_without_chain
 from gridledger.chain.client import ChainClient
+from gridledger.chain.codec import UndecodableLog
 from gridledger.chain.compiler import Artifacts, load_artifacts
 from gridledger.chain.deployment import Deployment, load_deployment
 from gridledger.chain.embedded import rebuild
@@ -26,7 +29,7 @@ from gridledger.chain.journal import JournalBlock
 from gridledger.chain.market_config import MarketConfig, load_market
 from gridledger.chain.plan import CONTRACTS, DeploymentParameters
 from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
-from gridledger.chain.rpc import RpcClient, RpcFailed
+from gridledger.chain.rpc import RpcClient, RpcFailed, RpcUnreachable
 from gridledger.chain.toolchain import find_anvil
 from gridledger.errors import GridLedgerError
 
@@ -142,16 +145,19 @@ class EndpointChain:
     def blocks(self, last: int) -> Iterator[ChainBlock]:
         """Blocks 0 to `last`, but never beyond the endpoint's head."""
         for number in range(min(last, self._head) + 1):
-            contents = self._client.block(number)
-            yield ChainBlock(
-                number=number,
-                block_hash=contents.block.block_hash,
-                parent_hash=contents.block.parent_hash,
-                time_s=contents.block.time_s,
-                state_root=self._state_root(number),
-                transaction_hashes=tuple(outcome.transaction_hash for outcome in contents.outcomes),
-                events=contents.events,
-            )
+            yield self._answered(f"events of block {number}", partial(self._block, number))
+
+    def _block(self, number: int) -> ChainBlock:
+        contents = self._client.block(number)
+        return ChainBlock(
+            number=number,
+            block_hash=contents.block.block_hash,
+            parent_hash=contents.block.parent_hash,
+            time_s=contents.block.time_s,
+            state_root=self._state_root(number),
+            transaction_hashes=tuple(outcome.transaction_hash for outcome in contents.outcomes),
+            events=contents.events,
+        )
 
     def account(self, address: str) -> tuple[int, int]:
         """Free money and credit, microcents."""
@@ -193,18 +199,20 @@ class EndpointChain:
         return str(header["stateRoot"]) if isinstance(header, dict) else None
 
     def _answered(self, question: str, ask: Callable[[], T]) -> T:
-        """An answer, or StateUnavailable where the endpoint refuses or answers nonsense."""
+        """An answer. Raises StateUnavailable where the endpoint refuses or answers nonsense, RpcUnreachable."""
         try:
             return ask()
-        except (RpcFailed, ValueError, OverflowError, RequestException, Web3Exception) as error:
+        except (RpcFailed, UndecodableLog, DecodingError, LookupError, ValueError, OverflowError) as error:
             raise StateUnavailable(question=f"{question} at block {self._last}", reason=str(error)) from None
+        except (RequestException, Web3Exception) as error:
+            raise RpcUnreachable(url=self._rpc.url, reason=f"{type(error).__name__}: {error}") from None
 
 
 def _claimed(export: Path, artifacts: Artifacts, findings: Findings) -> MarketFacts | None:
     """What the two market files claim; None, and a mismatch, where they cannot be read."""
     try:
         return market_facts(export, artifacts)
-    except (GridLedgerError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (GridLedgerError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         record = f"{formats.MARKET} and {formats.DEPLOYMENT}"
         findings.report(Rule.FORMAT, record, "a market and its deployment", f"unreadable: {error}")
         return None

@@ -11,13 +11,12 @@ from gridledger.api.context import Services
 from gridledger.chain.sender import Sender
 from gridledger.clock import Clock
 from gridledger.dispatch.model import ScheduleState
-from gridledger.market.model import MtuPhase, OrderState
+from gridledger.market.model import MtuPhase
 from gridledger.market.ports import MtuRecord
-from gridledger.relay import OutboxRow
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 
-__all__ = ["Engine", "note_refusal"]
+__all__ = ["Engine"]
 
 _log = structlog.get_logger(__name__)
 
@@ -102,22 +101,3 @@ class Engine:
         if self._clock.now() <= schedule.answer_deadline:
             return None
         return tx.directory.policy_at(record.mtu_start).proceed_without_answer
-
-
-def note_refusal(tx: Transaction, row: OutboxRow, reason: str) -> None:
-    """What a command the contracts refused means for the tasks that submitted it."""
-    _log.error("command_refused", kind=row.kind, zone=row.zone, mtu_start=row.mtu_start, reason=reason)
-    if row.zone is None or row.mtu_start is None:
-        return
-    key = (row.zone, row.mtu_start)
-    match row.kind:
-        case "SubmitClearing":
-            tx.mtus.move(*key, "clearing_refused", reason)
-            tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.UNMATCHED)
-        case "CommitBook":
-            tx.mtus.move(*key, "start_passed", reason)
-            tx.orders.move_listed(*key, OrderState.OPEN, OrderState.UNMATCHED)
-        case "RelayAnswer":
-            tx.dispatches.mark_unanswered(*key)
-        case "SettlePositions":
-            tx.mtus.note_failure(*key, reason)

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from gridledger.api.application import create_application
 from gridledger.api.context import Bell, NodeContext
-from gridledger.app.engine import Engine, note_refusal
+from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.chain.client import ChainClient
 from gridledger.chain.commands import CommandEncoder
@@ -175,9 +176,8 @@ class Node:
         self._closing.callback(self._database.close)
         client = ChainClient(self._chain.url, artifacts, deployment.addresses)
         verify_deployment(client, artifacts, deployment)
-        indexer = Indexer(client, self._database, note_refusal)
         self._clock = NodeClock(self._database, config.genesis_time_s, simulated=self._simulated)
-        self._wire(config, deployment, client, keystore, indexer)
+        indexer = self._wire(config, deployment, client, keystore)
         indexer.catch_up()
         self._run_engine()
         if not self._simulated:
@@ -201,13 +201,9 @@ class Node:
         return deployment
 
     def _wire(
-        self,
-        config: MarketConfig,
-        deployment: Deployment,
-        client: ChainClient,
-        keystore: Keystore,
-        indexer: Indexer[Transaction],
-    ) -> None:
+        self, config: MarketConfig, deployment: Deployment, client: ChainClient, keystore: Keystore
+    ) -> Indexer[Transaction]:
+        """Join rooms, sender, engine and API; returns the indexer."""
         keys = {role: keystore.load(role.name.lower()) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
         order_domain = OrderDomain(chain_id=config.chain_id, trading_contract=deployment.addresses["EnergyTrading"])
         dispatch_domain = DispatchDomain(
@@ -221,6 +217,8 @@ class Node:
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
         )
+        refusals = Refusals(services)
+        indexer = Indexer(client, self._database, refusals)
         sender = Sender(
             client=client,
             database=self._database,
@@ -228,7 +226,7 @@ class Node:
             block_maker=_ChainBlocks(self._chain),
             clock=self._clock,
             keys={key.address: key for key in keys.values()},
-            on_refused=note_refusal,
+            on_refused=refusals,
         )
         self._engine = Engine(
             database=self._database,
@@ -255,6 +253,7 @@ class Node:
                 bell=self._bell,
             )
         )
+        return indexer
 
     def _run_engine(self) -> None:
         self._engine.run_until_idle()

@@ -16,7 +16,7 @@ from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import DeviceKey, Reading
 from gridledger.metering.signed_reading import verify
 
-__all__ = ["check_anchors", "check_reading", "check_reading_intervals"]
+__all__ = ["check_anchors", "check_columns", "check_reading", "check_reading_intervals"]
 
 
 def check_reading(row: ReadingRow, keys: Sequence[DeviceKey], findings: Findings) -> None:
@@ -28,6 +28,22 @@ def check_reading(row: ReadingRow, keys: Sequence[DeviceKey], findings: Findings
         findings.report(Rule.READING_SIGNATURE, record, f"signed by a device key of meter {row.meter}", error)
         return
     findings.compare(Rule.READING_SIGNATURE, record, "base64url without spare bits", _spare_bits(row.text))
+    _compare_columns(row, signed, findings)
+
+
+def check_columns(row: ReadingRow, key: DeviceKey | None, findings: Findings) -> None:
+    """The columns say what the text says, if this key signed it; an earlier key of the device cannot be known here."""
+    try:
+        signed = _signed(row, () if key is None else (key,))
+    except SignatureInvalid:
+        return
+    except GridLedgerError as error:
+        findings.report(Rule.READING_SIGNATURE, meter_name(row.meter, row.interval_start), "a signed reading", error)
+        return
+    _compare_columns(row, signed, findings)
+
+
+def _compare_columns(row: ReadingRow, signed: Reading, findings: Findings) -> None:
     record = meter_name(signed.meter, signed.mtu_start)
     stated = (
         ("meter", row.meter, signed.meter),

@@ -18,9 +18,9 @@ from gridledger.audit.orders import (
     check_receipt,
     check_receipt_sequence,
 )
-from gridledger.audit.ports import Chain, OnProgress
+from gridledger.audit.ports import Chain, OnProgress, StateUnavailable
 from gridledger.audit.positions import check_dispatch, check_positions, recompute_locks
-from gridledger.audit.readings import check_anchors, check_reading, check_reading_intervals
+from gridledger.audit.readings import check_anchors, check_columns, check_reading, check_reading_intervals
 from gridledger.audit.settlements import check_settlements
 from gridledger.metering.model import DeviceKey
 
@@ -56,14 +56,16 @@ def audit_run(
 def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") -> History | None:
     """The chain's history; None, and a mismatch, where it is not that of a market."""
     history = History()
-    for block in chain.blocks(last):
-        try:
+    number = 0
+    try:
+        for block in chain.blocks(last):
+            number = block.number
             history.add(block)
-        except (LookupError, ValueError, TypeError) as error:
-            record = f"events of block {block.number}"
-            findings.report(Rule.CHAIN, record, "events that fit the state before them", repr(error))
-            return None
-        progress.step("replaying blocks")
+            progress.step("replaying blocks")
+    except (StateUnavailable, LookupError, ValueError, TypeError) as error:
+        record = f"events of block {number} or the next"
+        findings.report(Rule.CHAIN, record, "events of the market's contracts that fit the state before them", error)
+        return None
     if history.blocks and history.rules.versions:
         return history
     findings.report(Rule.CHAIN, "the chain", "the market's contracts at the recorded addresses", "none of their events")
@@ -76,9 +78,9 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
         for row in run.orders:
             check_order_signature(row, facts.order_domain, findings)
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
-    keys = {row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters}
+    keys = {row.meter: DeviceKey(x=row.device_key_x, y=row.device_key_y) for row in run.meters}
     for reading in run.readings:
-        check_reading(reading, keys.get(reading.meter, []), findings)
+        check_columns(reading, keys.get(reading.meter), findings)
     return findings.conclude(_file_totals(run))
 
 

@@ -5,9 +5,9 @@ from typing import Generic
 
 from gridledger.chain.client import BlockContents, ChainClient, TransactionOutcome
 from gridledger.chain.ports import AnyTransaction, OnRefused, RelayDatabase
-from gridledger.errors import Conflict
+from gridledger.errors import Conflict, GridLedgerError
 
-__all__ = ["ChainForked", "Indexer"]
+__all__ = ["ChainForked", "Indexer", "ReasonUnknown"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -17,6 +17,13 @@ class ChainForked(Conflict):
     block_number: int
     indexed_parent: str
     found_parent: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ReasonUnknown(Conflict):
+    """A transaction reverted, and running it again does not tell why."""
+
+    transaction_hash: str
 
 
 class Indexer(Generic[AnyTransaction]):
@@ -63,18 +70,18 @@ class Indexer(Generic[AnyTransaction]):
                     succeeded=outcome.succeeded,
                     block_number=outcome.block_number,
                     gas_used=outcome.gas_used,
-                    error=reason,
+                    error=None if reason is None else str(reason),
                 )
                 if reason is not None:
                     self._on_refused(tx, row, reason)
 
-    def _reason(self, outcome: TransactionOutcome, time_s: int) -> str | None:
+    def _reason(self, outcome: TransactionOutcome, time_s: int) -> GridLedgerError | None:
         """Why a transaction reverted, as far as running it again on the present state tells."""
         if outcome.succeeded:
             return None
         with self._database.read() as tx:
             row = tx.outbox.find(outcome.transaction_hash)
         if row is None:
-            return "reverted"
+            return ReasonUnknown(transaction_hash=outcome.transaction_hash)
         error = self._client.simulate(row.signer, row.to_address, row.data, time_s)
-        return "reverted" if error is None else str(error)
+        return ReasonUnknown(transaction_hash=outcome.transaction_hash) if error is None else error

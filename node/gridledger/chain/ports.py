@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
+from gridledger.errors import GridLedgerError
 from gridledger.relay import ChainEvent, IndexedBlock, OutboxRow, OutboxState
 
 __all__ = [
@@ -65,7 +66,7 @@ class RelayTransaction(Protocol):
 
 AnyTransaction = TypeVar("AnyTransaction", bound=RelayTransaction)
 HandedOut_co = TypeVar("HandedOut_co", bound=RelayTransaction, covariant=True)
-OnRefused = Callable[[AnyTransaction, OutboxRow, str], None]
+OnRefused = Callable[[AnyTransaction, OutboxRow, GridLedgerError], None]
 
 
 class RelayDatabase(Protocol[HandedOut_co]):

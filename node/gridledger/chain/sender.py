@@ -16,12 +16,21 @@ from gridledger.chain.keys import KeyMissing
 from gridledger.chain.ports import AnyTransaction, BlockMaker, OnRefused, RelayDatabase
 from gridledger.chain.signing import sign_call
 from gridledger.clock import Clock
+from gridledger.errors import Conflict, GridLedgerError
 from gridledger.relay import OutboxRow, OutboxState
 
-__all__ = ["Sender"]
+__all__ = ["NonceOvertaken", "Sender"]
 
 _MOST_PER_BLOCK = 64
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class NonceOvertaken(Conflict):
+    """The transaction's nonce was used by another transaction of the same key."""
+
+    signer: str
+    nonce: int
 
 
 @dataclass(frozen=True)
@@ -84,12 +93,12 @@ class Sender(Generic[AnyTransaction]):
         }
         time_s = self._next_block_time()
         signed: list[_Signed] = []
-        rejected: list[tuple[OutboxRow, str]] = []
+        rejected: list[tuple[OutboxRow, GridLedgerError]] = []
         for row in ready:
             error = self._client.simulate(row.signer, row.to_address, row.data, time_s)
             if error is not None:
                 _log.warning("command_rejected", kind=row.kind, row=row.id, error=str(error))
-                rejected.append((row, str(error)))
+                rejected.append((row, error))
                 continue
             signed.append(self._sign(row, nonces[row.signer]))
             nonces[row.signer] += 1
@@ -99,7 +108,7 @@ class Sender(Generic[AnyTransaction]):
                     item.row.id, nonce=item.nonce, raw=item.raw, transaction_hash=item.transaction_hash
                 )
             for row, reason in rejected:
-                tx.outbox.mark_rejected(row.id, reason)
+                tx.outbox.mark_rejected(row.id, str(reason))
                 self._on_refused(tx, row, reason)
         return True
 
@@ -121,8 +130,9 @@ class Sender(Generic[AnyTransaction]):
                 moved = True
             elif row.nonce is not None and self._client.nonce(row.signer) > row.nonce:
                 _log.error("nonce_used_by_foreign_transaction", row=row.id, signer=row.signer, nonce=row.nonce)
+                overtaken = NonceOvertaken(signer=row.signer, nonce=row.nonce)
                 with self._database.write() as tx:
-                    tx.outbox.mark_rejected(row.id, "its nonce was used by another transaction")
-                    self._on_refused(tx, row, "its nonce was used by another transaction")
+                    tx.outbox.mark_rejected(row.id, str(overtaken))
+                    self._on_refused(tx, row, overtaken)
                 moved = True
         return moved

@@ -148,6 +148,10 @@ class Policy:
     grid_fee_cents_per_mwh: int
     low_carbon_relief_cents_per_mwh: int
 
+    def clearing_deadline(self, mtu_start: int) -> int:
+        """Last moment the contract takes a clearing: halfway between gate closure and answer deadline, Unix seconds."""
+        return mtu_start - (self.gate_closure_s + self.answer_lead_s) // 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
@@ -229,10 +233,11 @@ class MtuPhase(StrEnum):
 
 _PHASES: dict[tuple[MtuPhase, str], MtuPhase] = {
     (MtuPhase.CLOSING, "book_committed"): MtuPhase.LISTED,
-    (MtuPhase.CLOSING, "start_passed"): MtuPhase.LAPSED,
+    (MtuPhase.CLOSING, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.LISTED, "clearing_submitted"): MtuPhase.MATCHED,
-    (MtuPhase.LISTED, "start_passed"): MtuPhase.LAPSED,
+    (MtuPhase.LISTED, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "clearing_refused"): MtuPhase.LAPSED,
+    (MtuPhase.MATCHED, "member_excluded"): MtuPhase.LISTED,
     (MtuPhase.MATCHED, "market_cleared"): MtuPhase.CLEARED,
     (MtuPhase.CLEARED, "positions_closed"): MtuPhase.SETTLED,
 }

@@ -1,6 +1,6 @@
 """What the market room needs from outside. Adapters implement these; tests use small fakes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -214,6 +214,12 @@ class MarketMtus(Protocol):
 
     def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal) -> None:
         """Keep what the contract will keep by hash if it accepts the proposal."""
+
+    def forget_positions(self, zone: int, mtu_start: int) -> None:
+        """Drop what a refused proposal would have left with the contract."""
+
+    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
+        """Mark listed orders as ineligible."""
 
     def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
         """Positions as the contract keeps them."""

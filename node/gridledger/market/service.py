@@ -3,7 +3,7 @@
 A task never commits; its caller does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gridledger.clock import Clock
@@ -154,11 +154,11 @@ class MarketService:
 
     def match(self, zone: int, mtu_start: int) -> None:
         """Clear the committed book and propose the result to the contract."""
-        if self._clock.now() >= mtu_start:
-            self._mtus.move(zone, mtu_start, "start_passed", "the MTU began before it was cleared")
+        policy, prices = self._directory.policy_at(mtu_start), self._directory.prices_at(mtu_start)
+        if self._clock.now() > policy.clearing_deadline(mtu_start):
+            self._mtus.move(zone, mtu_start, "deadline_passed", "the clearing's deadline passed")
             self._close_book(zone, mtu_start, {})
             return
-        policy, prices = self._directory.policy_at(mtu_start), self._directory.prices_at(mtu_start)
         book = self._mtus.book(zone, mtu_start)
         clearing = clear(auction_orders(book), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
         proposal = propose(clearing, book, self._meters(book), policy, prices)
@@ -170,6 +170,15 @@ class MarketService:
                 filled_wh[uid] = filled_wh.get(uid, 0) + match.energy_wh
         self._close_book(zone, mtu_start, filled_wh)
         self._ledger.submit(SubmitClearing(zone=zone, mtu_start=mtu_start, book=book_bytes(book), proposal=proposal))
+
+    def exclude(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
+        """Take back a clearing the contract refused because of these orders: they become ineligible, the rest stays.
+
+        The MTU is matched again without them, so that nobody can stop the others by moving money after the gate.
+        """
+        self._mtus.forget_positions(zone, mtu_start)
+        self._mtus.mark_ineligible(zone, mtu_start, uids, reason)
+        self._mtus.move(zone, mtu_start, "member_excluded")
 
     def settle(self, zone: int, mtu_start: int, metered_wh: Mapping[int, int] | None) -> bool:
         """Settle the open positions whose meters (meter -> export minus import, Wh) are read; None refunds all.

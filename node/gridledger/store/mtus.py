@@ -1,9 +1,9 @@
 """Books, clearings and positions in the database; implements `market.ports.MarketMtus`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from gridledger.market.locking import Proposal
 from gridledger.market.model import BookEntry, MtuPhase, Position, Trade, advance_phase
@@ -178,6 +178,21 @@ class Mtus:
         if positions:
             self._connection.execute(insert(contract_position), positions)
             self._connection.execute(insert(contract_trade), trades)
+
+    def forget_positions(self, zone: int, mtu_start: int) -> None:
+        """Drop what a refused proposal would have left with the contract."""
+        for table in (contract_position, contract_trade):
+            self._connection.execute(delete(table).where(table.c.zone == zone, table.c.mtu_start == mtu_start))
+
+    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
+        """Mark listed orders as ineligible."""
+        self._connection.execute(
+            update(book_entry)
+            .where(
+                book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start, book_entry.c.order_uid.in_(list(uids))
+            )
+            .values(ineligible=reason)
+        )
 
     def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
         """Positions as the contract keeps them."""

@@ -1,0 +1,65 @@
+"""What a refused command means for the task that submitted it."""
+
+from collections.abc import Callable
+
+import structlog
+
+from gridledger.api.context import Services
+from gridledger.chain.codec import ContractReverted
+from gridledger.errors import GridLedgerError
+from gridledger.market.model import OrderState
+from gridledger.relay import OutboxRow
+from gridledger.store.transaction import Transaction
+
+__all__ = ["Refusals"]
+
+# The contract's errors that name one member's account, or one order, as the reason why a clearing cannot be.
+_NAMES_ACCOUNT = {"InsufficientFunds": "not funded", "AccountSuspended": "suspended"}
+_NAMES_ORDER = {"OrderIsCancelled": "cancelled on chain"}
+_log = structlog.get_logger(__name__)
+
+
+class Refusals:
+    """Handles commands the contracts refused, in the transaction that records the refusal."""
+
+    def __init__(self, services: Callable[[Transaction], Services]) -> None:
+        self._services = services
+
+    def __call__(self, tx: Transaction, row: OutboxRow, error: GridLedgerError) -> None:
+        """Bring the subject of a refused command back to a state from which it can go on, or close it."""
+        _log.error("command_refused", kind=row.kind, zone=row.zone, mtu_start=row.mtu_start, reason=str(error))
+        if row.zone is None or row.mtu_start is None:
+            return
+        key = (row.zone, row.mtu_start)
+        match row.kind:
+            case "SubmitClearing":
+                self._clearing_refused(tx, key, error)
+            case "CommitBook":
+                tx.mtus.move(*key, "deadline_passed", str(error))
+                tx.orders.move_listed(*key, OrderState.OPEN, OrderState.UNMATCHED)
+            case "RelayAnswer":
+                tx.dispatches.mark_unanswered(*key)
+            case "SettlePositions":
+                tx.mtus.note_failure(*key, str(error))
+
+    def _clearing_refused(self, tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> None:
+        uids, reason = _orders_at_fault(tx, key, error)
+        if uids:
+            self._services(tx).market.exclude(*key, uids, reason)
+        else:
+            tx.mtus.move(*key, "clearing_refused", str(error))
+            tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.UNMATCHED)
+
+
+def _orders_at_fault(tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> tuple[list[str], str]:
+    """Eligible listed orders that the contract's error names, and why they cannot trade."""
+    if not isinstance(error, ContractReverted) or not error.arguments:
+        return [], ""
+    subject = error.arguments[0]
+    eligible = [entry.signed for entry in tx.mtus.book(*key) if entry.ineligible is None]
+    if error.name in _NAMES_ACCOUNT:
+        owner = str(subject).lower()
+        return [signed.uid for signed in eligible if signed.order.owner.lower() == owner], _NAMES_ACCOUNT[error.name]
+    if error.name in _NAMES_ORDER and isinstance(subject, bytes):
+        return [signed.uid for signed in eligible if signed.uid == "0x" + subject.hex()], _NAMES_ORDER[error.name]
+    return [], ""
