@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -340,11 +340,20 @@ class RunningNode:
 
     def memory(self) -> dict[str, list[tuple[object, ...]]]:
         """All rows of all tables, read beside the node."""
-        with sqlite3.connect(f"file:{self.folder.database}?mode=ro", uri=True) as connection:
+        return self.memory_of(self.folder)
+
+    @staticmethod
+    def memory_of(folder: NodeFolder) -> dict[str, list[tuple[object, ...]]]:
+        """All rows of all tables of a folder's database."""
+        with closing(sqlite3.connect(folder.database)) as connection:
             names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            rows = {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names}
-        connection.close()
-        return rows
+            return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names}
+
+    @staticmethod
+    def execute(folder: NodeFolder, statement: str) -> None:
+        """Change a stopped node's database behind its back."""
+        with closing(sqlite3.connect(folder.database)) as connection, connection:
+            connection.execute(statement)
 
 
 def admit(running: RunningNode, members: tuple[tuple[LocalAccount, int], ...]) -> None:

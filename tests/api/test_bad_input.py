@@ -6,6 +6,7 @@ is scheduled and waits for its answer. After each refusal everything the node re
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -392,7 +393,7 @@ def test_the_same_transaction_again_is_told_its_outcome_and_sent_once(market: Ru
     rows = [row for row in market.memory()["outbox"] if row[1] == "RelayedTransaction"]
     for row in rows:
         raw = "0x" + bytes(row[8]).hex()  # type: ignore[call-overload]
-        again = refused(market, lambda running, raw=raw: running.post("/v1/transactions", {"raw_transaction": raw}))
+        again = refused(market, partial(RunningNode.post, path="/v1/transactions", body={"raw_transaction": raw}))
         assert (again.status_code, again.json()["state"]) == (202, "mined")
     assert len(rows) == 11
 

@@ -133,7 +133,7 @@ def test_a_cut_off_chain_with_a_mended_head_misses_what_the_files_still_hold(
     manifest["head"] = {"number": last["number"], "block_hash": last["block_hash"]}
     files.put_document(MANIFEST, manifest)
     report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
-    assert {Rule.POSITION, Rule.ORDER_STATE, Rule.RECEIPT} <= rules_of(report)
+    assert {Rule.POSITION, Rule.ORDER_STATE} <= rules_of(report)
 
 
 def test_a_chain_shorter_than_the_manifest_says_is_found(files: MemoryFiles, tmp_path: Path) -> None:

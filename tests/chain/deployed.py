@@ -21,6 +21,7 @@ from gridledger.chain.roles import EXTERNAL_ROLES
 from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
 from gridledger.clock import ManualClock
+from gridledger.errors import GridLedgerError
 from gridledger.relay import OutboxRow, OutboxState
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -110,10 +111,10 @@ class Deployed:
         self.client = ChainClient(self.chain.url, artifacts(), addresses())
         self.blocks = Blocks(self.chain)
 
-    def note_refusal(self, tx: Transaction, row: OutboxRow, reason: str) -> None:
+    def note_refusal(self, tx: Transaction, row: OutboxRow, error: GridLedgerError) -> None:
         """Remember it in the same transaction that records it."""
         assert tx.outbox.in_state(OutboxState.SIGNED, 1) is not None
-        self.refused.append((row.id, reason))
+        self.refused.append((row.id, str(error)))
 
     def indexer(self) -> Indexer[Transaction]:
         """A new indexer over the same database."""

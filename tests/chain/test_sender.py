@@ -8,6 +8,7 @@ from eth_account import Account
 from tests.chain.deployed import MTU_START, Blocks, Deployed, Killed, addresses, deployed, key, kill, signed_raw
 
 from gridledger.chain.keys import KeyMissing
+from gridledger.chain.sender import NonceOvertaken
 from gridledger.relay import OutboxState
 from gridledger.store.database import Database
 
@@ -177,7 +178,8 @@ def test_a_nonce_a_foreign_transaction_has_used_is_given_up_and_said(market: Dep
     after = reopened(market, tmp_path)
     assert after.sender().step()
     row = after.row(number)
-    assert (row.state, row.error) == (OutboxState.REJECTED, "its nonce was used by another transaction")
+    overtaken = NonceOvertaken(signer=key("oracle").address, nonce=0)
+    assert (row.state, row.error) == (OutboxState.REJECTED, str(overtaken))
     assert after.refused == [(number, row.error)]
     again = after.post_feed_in(price=1)
     after.sender().step()

@@ -1,6 +1,6 @@
 """A directory, stores and members for the market tests; small, and honest about their ports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eth_account import Account
@@ -257,6 +257,15 @@ class FakeMtus:
 
     def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal) -> None:
         self.proposals[zone, mtu_start] = proposal
+
+    def forget_positions(self, zone: int, mtu_start: int) -> None:
+        del self.proposals[zone, mtu_start]
+
+    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
+        self.books[zone, mtu_start] = tuple(
+            replace(entry, ineligible=reason) if entry.signed.uid in uids else entry
+            for entry in self.books[zone, mtu_start]
+        )
 
     def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
         return self.proposals[zone, mtu_start].positions

@@ -9,10 +9,11 @@ from gridledger.market.model import MtuPhase, advance_phase
 
 STEPS = {
     (MtuPhase.CLOSING, "book_committed"): MtuPhase.LISTED,
-    (MtuPhase.CLOSING, "start_passed"): MtuPhase.LAPSED,
+    (MtuPhase.CLOSING, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.LISTED, "clearing_submitted"): MtuPhase.MATCHED,
-    (MtuPhase.LISTED, "start_passed"): MtuPhase.LAPSED,
+    (MtuPhase.LISTED, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "clearing_refused"): MtuPhase.LAPSED,
+    (MtuPhase.MATCHED, "member_excluded"): MtuPhase.LISTED,
     (MtuPhase.MATCHED, "market_cleared"): MtuPhase.CLEARED,
     (MtuPhase.CLEARED, "positions_closed"): MtuPhase.SETTLED,
 }

@@ -12,6 +12,7 @@ from tests.market.fakes import (
     MTU_START,
     NOW,
     OUTSIDER,
+    POLICY,
     SELLER,
     ZONE,
     World,
@@ -318,27 +319,43 @@ def test_a_book_without_a_match_is_cleared_with_zero_volume() -> None:
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
-def test_matching_one_second_before_the_mtu_begins_still_clears() -> None:
+def test_matching_in_the_last_second_of_the_operator_s_half_still_clears() -> None:
     world = a_world()
     world.accept(an_order())
     world.listed()
-    world.clock.move_to(MTU_START - 1)
+    world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2)
     world.service.match(ZONE, MTU_START)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
-def test_an_mtu_that_began_before_it_was_cleared_lapses_and_trades_nothing() -> None:
+def test_an_mtu_not_cleared_by_its_deadline_lapses_and_trades_nothing() -> None:
     world = a_world()
     world.accept(an_order(Side.SELL))
     world.accept(an_order())
     world.listed()
     submitted = len(world.ledger.submitted)
-    world.clock.move_to(MTU_START)
+    world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2 + 1)
     world.service.match(ZONE, MTU_START)
     record = world.mtus.records[ZONE, MTU_START]
-    assert (record.phase, record.failure) == (MtuPhase.LAPSED, "the MTU began before it was cleared")
+    assert (record.phase, record.failure) == (MtuPhase.LAPSED, "the clearing's deadline passed")
     assert states(world) == [(OrderState.UNMATCHED, None, 0)] * 2
     assert len(world.ledger.submitted) == submitted
+
+
+def test_an_excluded_order_becomes_ineligible_and_the_rest_is_matched_again() -> None:
+    world = a_world()
+    world.accept(an_order(Side.SELL))
+    excluded = world.accept(an_order())
+    world.listed()
+    world.service.match(ZONE, MTU_START)
+    world.service.exclude(ZONE, MTU_START, [excluded.signed.uid], "not funded")
+    assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.LISTED
+    world.service.match(ZONE, MTU_START)
+    assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
+    assert states(world) == [(OrderState.UNMATCHED, None, 0), (OrderState.INELIGIBLE, "not funded", 0)]
+    last = world.ledger.submitted[-1]
+    assert isinstance(last, SubmitClearing)
+    assert last.proposal.matches == ()
 
 
 def test_an_mtu_is_matched_once() -> None:

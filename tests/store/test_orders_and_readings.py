@@ -166,7 +166,7 @@ def test_the_store_moves_phases_by_the_table_and_keeps_why_one_failed(tx: Transa
     room.market.close_gate(ZONE, MTU_START)
     with pytest.raises(WrongTransition):
         tx.mtus.move(ZONE, MTU_START, "market_cleared")
-    tx.mtus.move(ZONE, MTU_START, "start_passed", "too late")
+    tx.mtus.move(ZONE, MTU_START, "deadline_passed", "too late")
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
     assert (record.phase, record.failure) == (MtuPhase.LAPSED, "too late")

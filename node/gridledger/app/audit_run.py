@@ -4,6 +4,7 @@ Of the node it uses nothing: only the files, the chain and the contracts' source
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -228,7 +229,7 @@ def market_facts(export: Path, artifacts: Artifacts) -> MarketFacts:
         raise FileUnreadable(name=formats.DEPLOYMENT, reason="missing")
     parameters = config.deployment_parameters()
     operator = config.account(Role.GRID_OPERATOR)
-    addresses = {name: str(deployment.addresses[name]) for name in CONTRACTS}
+    addresses = {name: _address(deployment.addresses[name]) for name in CONTRACTS}
     return MarketFacts(
         chain_id=_whole(config.chain_id),
         genesis_time_s=_whole(config.genesis_time_s),
@@ -267,6 +268,12 @@ def _claims(config: MarketConfig, deployment: Deployment, artifacts: Artifacts) 
 
 def _whole(value: object) -> int:
     if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
         raise ValueError(value)
     return value
 

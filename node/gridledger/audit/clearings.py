@@ -23,7 +23,7 @@ def check_clearings(evidence: Evidence) -> None:
             continue
         if market.cleared is None:
             _check_uncleared(evidence, slot, market.book.block_number)
-        elif slot in evidence.sound_books:
+        elif slot in evidence.auction_books:
             _check_clearing(evidence, slot, market, market.cleared)
 
 
@@ -37,7 +37,7 @@ def _check_uncleared(evidence: Evidence, slot: Slot, book_block: int) -> None:
 def _check_clearing(evidence: Evidence, slot: Slot, market: Market, cleared: Cleared) -> None:
     findings, prices = evidence.findings, evidence.history.rules.prices_at(slot.mtu_start)
     auction = clear(
-        auction_orders(evidence.sound_books[slot]), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap
+        auction_orders(evidence.auction_books[slot]), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap
     )
     name = slot_name(slot)
     findings.compare(Rule.CLEARING, f"{name}, price", auction.price_cents_per_mwh, cleared.price_cents_per_mwh)

@@ -102,14 +102,19 @@ class MarketFacts:
 
 @dataclass(kw_only=True)
 class Evidence:
-    """One audit's material; `sound_books` are the books whose orders and hash were found right."""
+    """One audit's material.
+
+    `listed_books` are the books whose orders and hash were found right, as they were when they were committed;
+    `auction_books` the same without the orders that were excluded between commitment and clearing.
+    """
 
     run: ExportedRun
     facts: MarketFacts
     chain: Chain
     history: History
     findings: Findings
-    sound_books: dict[Slot, tuple[BookEntry, ...]]
+    listed_books: dict[Slot, tuple[BookEntry, ...]]
+    auction_books: dict[Slot, tuple[BookEntry, ...]]
     unsound_orders: set[str]
 
     @cached_property

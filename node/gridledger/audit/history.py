@@ -141,6 +141,7 @@ class History:
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self.function_roles: dict[tuple[str, str], int] = {}
+        self.cancelled_at: dict[tuple[str, str], int] = {}
         self.first_admin: tuple[str, int] | None = None
         self.access_changes: list[str] = []
         self.authorities: dict[str, str] = {}
@@ -253,6 +254,8 @@ class History:
                 )
             case "EnergyTraded":
                 self._market(values).trades.append((values["sellUid"], values["buyUid"], values["energyWh"]))
+            case "OrderCancelled":
+                self.cancelled_at.setdefault((values["owner"], values["orderUid"]), time_s)
             case "PositionOpened":
                 self._open(values)
             case "MarketCleared":

@@ -40,12 +40,12 @@ def _state(evidence: Evidence, slot: Slot, row: OrderRow, filled_wh: int, reason
         return OrderState.CANCELLED
     if market is None or market.book is None:
         return row.state if row.state in (OrderState.OPEN, OrderState.UNMATCHED) else OrderState.OPEN
-    if reason is not None:
-        waiting = market.cleared is None and row.state is OrderState.OPEN
-        return OrderState.OPEN if waiting else OrderState.INELIGIBLE
-    if market.cleared is None:
-        return row.state if row.state in _BEFORE_CLEARING else OrderState.OPEN
-    return OrderState.LOCKED if filled_wh else OrderState.UNMATCHED
+    closed = OrderState.UNMATCHED if reason is None else OrderState.INELIGIBLE
+    if market.cleared is not None:
+        return OrderState.LOCKED if filled_wh and reason is None else closed
+    if evidence.is_late(slot.mtu_start):
+        return closed
+    return row.state if row.state in (*_BEFORE_CLEARING, closed) else closed
 
 
 def _filled_wh(market: Market | None) -> Counter[str]:

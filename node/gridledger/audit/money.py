@@ -64,6 +64,11 @@ class Cash:
         index = bisect_right(history, block_number, key=lambda entry: entry[0])
         return CashAccount(free_microcents=history[index - 1][1] if index else 0, credit_microcents=0)
 
+    def lowest_available_microcents(self, account: str, first: int, last: int) -> int:
+        """The least an account could lock after any of these blocks."""
+        later = [available for number, available in self._history.get(account, []) if first < number <= last]
+        return min([self.available_at(account, first).available_microcents, *later])
+
     def accounts(self) -> frozenset[str]:
         """Every account that ever had money, credit or debt."""
         return frozenset((*self.free, *self.credit))

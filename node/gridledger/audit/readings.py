@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
@@ -14,33 +14,45 @@ from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import DeviceKey, Reading
-from gridledger.metering.signed_reading import verify
+from gridledger.metering.signed_reading import peek_meter, verify
 
 __all__ = ["check_anchors", "check_columns", "check_reading", "check_reading_intervals"]
 
 
-def check_reading(row: ReadingRow, keys: Sequence[DeviceKey], findings: Findings) -> None:
-    """One of the meter's device keys signed the text, and the columns say what the text says."""
+def check_reading(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
+    """A device key of the meter named in the text signed it, and the columns say what the text says."""
     record = meter_name(row.meter, row.interval_start)
     try:
-        signed = _signed(row, keys)
+        signed = _signed(row.text, device_keys)
     except GridLedgerError as error:
-        findings.report(Rule.READING_SIGNATURE, record, f"signed by a device key of meter {row.meter}", error)
+        findings.report(Rule.READING_SIGNATURE, record, "signed by a device key of its meter", error)
         return
     findings.compare(Rule.READING_SIGNATURE, record, "base64url without spare bits", _spare_bits(row.text))
     _compare_columns(row, signed, findings)
 
 
-def check_columns(row: ReadingRow, key: DeviceKey | None, findings: Findings) -> None:
-    """The columns say what the text says, if this key signed it; an earlier key of the device cannot be known here."""
+def check_columns(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
+    """The columns say what the text says, if a known key signed it; earlier keys of a device cannot be known here."""
     try:
-        signed = _signed(row, () if key is None else (key,))
+        signed = _signed(row.text, device_keys)
     except SignatureInvalid:
         return
     except GridLedgerError as error:
         findings.report(Rule.READING_SIGNATURE, meter_name(row.meter, row.interval_start), "a signed reading", error)
         return
     _compare_columns(row, signed, findings)
+
+
+def _signed(text: str, device_keys: Mapping[int, Sequence[DeviceKey]]) -> Reading:
+    """The reading in the text under any key of its meter, the newest first. Raises the errors of `verify`."""
+    meter = peek_meter(text)
+    error: GridLedgerError = SignatureInvalid(meter=meter)
+    for key in reversed(device_keys.get(meter, ())):
+        try:
+            return verify(text, key)
+        except SignatureInvalid as refused:
+            error = refused
+    raise error
 
 
 def _compare_columns(row: ReadingRow, signed: Reading, findings: Findings) -> None:
@@ -58,17 +70,6 @@ def _compare_columns(row: ReadingRow, signed: Reading, findings: Findings) -> No
         if found != expected:
             findings.report(Rule.READING_COLUMN, f"{record}, {column}", expected, found)
     findings.count(Rule.READING_COLUMN)
-
-
-def _signed(row: ReadingRow, keys: Sequence[DeviceKey]) -> Reading:
-    """The reading in the text under any of the keys, the newest first. Raises the errors of `verify`."""
-    error: GridLedgerError = SignatureInvalid(meter=row.meter)
-    for key in reversed(keys):
-        try:
-            return verify(row.text, key)
-        except SignatureInvalid as refused:
-            error = refused
-    raise error
 
 
 def _spare_bits(text: str) -> str:

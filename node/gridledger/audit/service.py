@@ -39,7 +39,14 @@ def audit_run(
     if history is None:
         return audit_without_chain(run, facts, findings)
     evidence = Evidence(
-        run=run, facts=facts, chain=chain, history=history, findings=findings, sound_books={}, unsound_orders=set()
+        run=run,
+        facts=facts,
+        chain=chain,
+        history=history,
+        findings=findings,
+        listed_books={},
+        auction_books={},
+        unsound_orders=set(),
     )
     for check in (check_settings, check_code, check_roles, check_blocks, check_meters):
         check(evidence)
@@ -78,9 +85,9 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
         for row in run.orders:
             check_order_signature(row, facts.order_domain, findings)
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
-    keys = {row.meter: DeviceKey(x=row.device_key_x, y=row.device_key_y) for row in run.meters}
+    keys = {row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters}
     for reading in run.readings:
-        check_columns(reading, keys.get(reading.meter), findings)
+        check_columns(reading, keys, findings)
     return findings.conclude(_file_totals(run))
 
 
@@ -98,7 +105,7 @@ def _check_orders(evidence: Evidence, progress: "_Progress") -> None:
 
 def _check_readings(evidence: Evidence, progress: "_Progress") -> None:
     for row in evidence.run.readings:
-        check_reading(row, evidence.history.members.device_keys.get(row.meter, []), evidence.findings)
+        check_reading(row, evidence.history.members.device_keys, evidence.findings)
         progress.step("checking readings")
     check_reading_intervals(evidence)
     check_anchors(evidence)

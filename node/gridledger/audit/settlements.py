@@ -120,10 +120,10 @@ class _Replay:
 
     def _reward(self, step: Step, positions: tuple[Position, ...], trade: Trade) -> list[Reward]:
         seller, buyer = positions[trade.sell], positions[trade.buy]
-        source_factor, _ = self._evidence.history.rules.source_factors.get(seller.source, (0, ""))
+        source_factor, _ = self._evidence.history.rules.source_factors.get(seller.source, (None, ""))
         grid_factor = step.grid_factor_mgco2_per_kwh
-        if grid_factor <= source_factor:
-            return []  # nothing avoided, nothing evented
+        if source_factor is None or grid_factor <= source_factor:
+            return []  # a source without a factor, or nothing avoided: nothing is granted
         reward = split_reward(trade.rewarded_wh, grid_factor, source_factor, self._policy.seller_reward_share_bp)
         return [
             Reward(

@@ -143,9 +143,13 @@ def _decode(raw_text: str) -> tuple[bytes, dict[str, Any]]:
         raise TransactionUnreadable(reason="too long")
     try:
         raw = bytes.fromhex(raw_text.removeprefix("0x"))
-        fields: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        transaction = TypedTransaction.from_bytes(HexBytes(raw))
+        fields: dict[str, Any] = transaction.as_dict()
+        canonical = bytes(transaction.encode())
     except Exception as error:  # noqa: BLE001 - the decoder raises many kinds for malformed bytes
         raise TransactionUnreadable(reason=type(error).__name__) from None
+    if canonical != raw:  # other bytes for the same fields would have another hash than the chain's
+        raise TransactionUnreadable(reason="not the canonical encoding")
     if fields.get("type") != 2:
         raise TransactionUnreadable(reason=f"type {fields.get('type')}")
     return raw, fields

@@ -1,0 +1,121 @@
+"""The dispatch stream: every schedule and answer once, in order, resumable without a gap, waking who waits."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import ServerSentEvent, connect_sse
+from tests.api.running import BUY_METER, MTU_START, SELL_METER, RunningNode, assert_problem, make_folder, served
+
+from gridledger.dispatch.model import Answer
+
+NEXT = MTU_START + 900
+EVENTS = "/v1/dispatch/events"
+
+
+@pytest.fixture
+def market(tmp_path: Path, keys: Path) -> Iterator[RunningNode]:
+    """A market of two members."""
+    with served(make_folder(tmp_path / "data", keys)) as running:
+        running.onboard()
+        yield running
+
+
+def take(market: RunningNode, count: int, **request: Any) -> list[ServerSentEvent]:
+    """The first events of a new connection."""
+    with connect_sse(market.http, "GET", EVENTS, **request) as source:
+        assert source.response.headers["content-type"].startswith("text/event-stream")
+        stream = source.iter_sse()
+        return [next(stream) for _ in range(count)]
+
+
+def played(market: RunningNode) -> None:
+    """Two MTUs: the first acknowledged, the second curtailed. Four events."""
+    market.pair(MTU_START)
+    market.answer(MTU_START)
+    market.pair(NEXT)
+    market.answer(NEXT, Answer.CURTAILED, 7)
+
+
+def test_a_schedule_says_who_must_deliver_what_by_when(market: RunningNode) -> None:
+    market.pair()
+    (event,) = take(market, 1)
+    told = event.json()
+    assert (event.event, event.id, told["id"], told["kind"]) == ("scheduled", "1", 1, "scheduled")
+    assert (told["zone"], told["mtu_start"]) == (1, MTU_START)
+    payload = told["payload"]
+    assert payload["setpoints"] == [
+        {"meter": SELL_METER, "contracted_wh": 600},
+        {"meter": BUY_METER, "contracted_wh": -600},
+    ]
+    assert (payload["traded_wh"], payload["answer_deadline"]) == (600, MTU_START - 60)
+    (schedule_hash,) = market.view("EnergyDispatching", "scheduleHashOf", 1, MTU_START)
+    assert payload["schedule_hash"] == "0x" + schedule_hash.hex()
+    (open_schedule,) = market.get("/v1/dispatch/schedules")["schedules"]
+    assert open_schedule["schedule_hash"] == payload["schedule_hash"]
+
+
+def test_schedules_and_answers_come_once_each_in_order(market: RunningNode) -> None:
+    played(market)
+    events = take(market, 4)
+    assert [(event.event, event.id) for event in events] == [
+        ("scheduled", "1"),
+        ("acknowledged", "2"),
+        ("scheduled", "3"),
+        ("curtailed", "4"),
+    ]
+    assert events[3].json()["payload"]["reason"] == 7
+    assert [event.json()["mtu_start"] for event in events] == [MTU_START, MTU_START, NEXT, NEXT]
+    assert market.get("/v1/dispatch/schedules") == {"schedules": []}
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 3])
+def test_a_client_resumes_after_the_last_event_it_has_seen(market: RunningNode, last: int) -> None:
+    played(market)
+    by_header = take(market, 4 - last, headers={"Last-Event-ID": str(last)})
+    by_query = take(market, 4 - last, params={"after": last})
+    assert [event.id for event in by_header] == [event.id for event in by_query] == ["1", "2", "3", "4"][last:]
+
+
+def test_the_header_of_a_reconnection_counts_more_than_the_query_of_the_first_connection(market: RunningNode) -> None:
+    played(market)
+    (event,) = take(market, 1, params={"after": 0}, headers={"Last-Event-ID": "3"})
+    assert event.id == "4"
+
+
+def test_whoever_waits_is_woken_by_the_next_schedule(market: RunningNode) -> None:
+    received: list[str] = []
+    connected = threading.Event()
+
+    def listen() -> None:
+        with (
+            httpx.Client(base_url=market.http.base_url, trust_env=False, timeout=30) as client,
+            connect_sse(client, "GET", EVENTS) as source,
+        ):
+            connected.set()
+            received.append(next(source.iter_sse()).event)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    assert connected.wait(10)
+    market.pair()
+    listener.join(4)  # well under the five seconds after which the stream looks by itself
+    assert received == ["scheduled"]
+
+
+@pytest.mark.parametrize("last", ["yesterday", "-1", "1.5"])
+def test_an_event_id_that_is_no_number_is_a_problem(market: RunningNode, last: str) -> None:
+    answer = market.http.get(EVENTS, headers={"Last-Event-ID": last})
+    assert_problem(answer, 422, "request-malformed")
+
+
+def test_events_survive_a_restart_with_their_numbers(market: RunningNode) -> None:
+    played(market)
+    before = [event.json() for event in take(market, 4)]
+    market.http.close()
+    market.node.close()
+    with served(market.folder) as again:
+        assert [event.json() for event in take(again, 4)] == before
