@@ -179,7 +179,7 @@ def test_the_record_of_another_deployment_is_refused(fresh: NodeFolder, template
     before = contents(fresh)
     error = refusal(fresh)
     assert type(error) is DeploymentMismatch
-    assert error.values()["field"] == "code of MarketAccessManager"
+    assert str(error.values()["field"]).startswith("code of ")
     assert fresh.deployment.read_bytes() == template.deployment.read_bytes()
     assert {name: value for name, value in contents(fresh).items() if name in before} == before
     fresh.deployment.unlink()

@@ -1,9 +1,9 @@
 """A small but complete market run through the node's HTTP API, with everything an audit can meet.
 
 Six quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
-unanswered, one with a late reading and an order that can no longer be funded. Along the way: a cancelled order, a debt
-that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a replaced device key, a retired
-token. Zone 2 has one meter and is halted once.
+unanswered, one with a late reading and an order that can no longer be funded. Along the way: two cancelled orders, one
+of them on chain, a debt that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a replaced
+device key, a retired token. Zone 2 has one meter and is halted once.
 """
 
 import socket
@@ -199,6 +199,8 @@ def _indebted(day: Day) -> None:
     day.read(CURTAILED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
     day.order(PRODUCER, Side.SELL, 300, 11_000, UNANSWERED)
     day.order(HOUSEHOLD, Side.BUY, 280, 26_000, UNANSWERED)
+    withdrawn = day.order(HOUSEHOLD, Side.BUY, 50, 27_000, UNANSWERED)
+    day.transact(day.member(HOUSEHOLD).account, 1, "EnergyTrading", "cancel", bytes.fromhex(withdrawn.uid[2:]))
     day.order(WORKSHOP, Side.SELL, 60, 20_000, UNANSWERED)
     day.transact(day.keys["regulator"], 0, "GridPolicy", "setHalted", 2, True)
     day.advance(UNANSWERED - GATE_S)

@@ -22,13 +22,14 @@ _OTHER_WORDS = {
     "unmatched": "matched",
     "ineligible": "unmatched",
     "not funded": "suspended",
+    "cancelled on chain": "suspended",
 }
 _FILLED_IN = {"ineligible": "not funded", "state_reason": "not funded"}
 _COLUMNS = {file.name: list(file.columns) for file in ROW_FILES}
 _ROWS = {
-    "orders.csv": 18,
+    "orders.csv": 19,
     "cancellations.csv": 1,
-    "books.csv": 17,
+    "books.csv": 18,
     "trades.csv": 7,
     "positions.csv": 11,
     "readings.csv": 24,

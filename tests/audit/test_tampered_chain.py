@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from tests.audit.fakes import MemoryFiles, RecordedChain, judge
+from tests.audit.tampering import Cell, change_cell
 
 from gridledger.audit.evidence import MarketFacts
 from gridledger.audit.model import Rule
 from gridledger.relay import ChainEvent
+from gridledger.units import MICROCENTS_PER_EUR
 
 CURTAILED = 2
 STRANGER = "0x00000000000000000000000000000000000000AA"
@@ -40,6 +42,7 @@ EVENT_NAMES = (
     "MarketCleared",
     "MarketHalted",
     "MeterRegistered",
+    "OrderCancelled",
     "ParticipantAdmitted",
     "PolicyScheduled",
     "PositionOpened",
@@ -82,6 +85,8 @@ def _last(chain: RecordedChain, name: str) -> ChainEvent:
     events = [event for event in chain.events() if event.name == name]
     if name == "MarketHalted":
         return next(event for event in events if event.arguments["halted"])
+    if name == "GridFactorPublished":
+        return events[0]  # the oracle's; the others fix the policy's default
     if name == "DispatchAnswered":
         return next(event for event in events if event.arguments["answer"] == CURTAILED)
     return events[-1]
@@ -164,6 +169,34 @@ def test_a_suspended_owner_in_a_book_is_found(files: MemoryFiles, facts: MarketF
     )
     report = judge(files, facts, _changing(chain, admitted, [admitted, suspended]))
     assert Rule.ELIGIBILITY in {mismatch.rule for mismatch in report.mismatches}
+
+
+def _moved_after_the_gate(chain: RecordedChain, owner: str, amount: int) -> RecordedChain:
+    """The owner takes money out between the first book and its clearing, and pays it in again after it."""
+    book = next(event for event in chain.events() if event.name == "BookCommitted" and event.arguments["zone"] == 1)
+    cleared = next(event for event in chain.events() if event.name == "MarketCleared" and event.arguments["zone"] == 1)
+    arguments = {"account": owner, "amountMicrocents": amount}
+
+    def change(event: ChainEvent) -> list[ChainEvent]:
+        if event is book:
+            return [event, replace(book, name="Withdrawn", arguments=arguments)]
+        if event is cleared:
+            return [event, replace(cleared, name="Deposited", arguments=arguments)]
+        return [event]
+
+    return chain.with_events(change)
+
+
+@pytest.mark.parametrize(
+    ("amount", "justified"), [(440_000 * MICROCENTS_PER_EUR, False), (450_100 * MICROCENTS_PER_EUR - 1, True)]
+)
+def test_an_order_may_be_excluded_after_the_book_only_if_its_owner_has_moved_the_money(
+    amount: int, justified: bool, files: MemoryFiles, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    household = facts_of_meter(chain, 2)
+    change_cell(files, Cell("books.csv", 3, "ineligible"))
+    report = judge(files.seal(), facts, _moved_after_the_gate(chain, household, amount))
+    assert (Rule.ELIGIBILITY in {mismatch.rule for mismatch in report.mismatches}) is not justified
 
 
 def test_an_open_position_that_could_have_been_settled_is_found(

@@ -18,6 +18,7 @@ from tests.chain.deployed import (
 )
 
 from gridledger.chain.indexer import ChainForked, Indexer
+from gridledger.errors import GridLedgerError
 from gridledger.relay import IndexedBlock, OutboxRow, OutboxState
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -95,8 +96,8 @@ def test_block_by_block_or_all_at_once_gives_the_same_database(market: Deployed,
 
 
 def test_a_block_is_indexed_whole_or_not_at_all(market: Deployed) -> None:
-    def refuse(tx: Transaction, row: OutboxRow, reason: str) -> None:
-        raise RuntimeError(reason)
+    def refuse(tx: Transaction, row: OutboxRow, error: GridLedgerError) -> None:
+        raise RuntimeError(str(error))
 
     market.indexer().catch_up()
     with market.database.write() as tx:

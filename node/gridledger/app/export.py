@@ -38,6 +38,7 @@ from gridledger.store.schema import (
     meter_reading,
     order_cancellation,
     participant,
+    reading_anchor,
 )
 
 __all__ = ["ExportSummary", "ExportUnreadable", "NothingToExport", "TargetNotEmpty", "export_run"]
@@ -163,7 +164,7 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
         .where(market_mtu.c.zone == contract_trade.c.zone, market_mtu.c.mtu_start == contract_trade.c.mtu_start)
     )
     readings, books, trades, positions = meter_reading.c, book_entry.c, contract_trade.c, contract_position.c
-    by_mtu = select(meter_reading).order_by(readings.zone, readings.mtu_start, readings.meter)
+    by_mtu = _readings().order_by(readings.zone, readings.mtu_start, readings.meter)
     with_supplier = select(meter, participant.c.supplier).join(participant, participant.c.account == meter.c.owner)
     yield formats.ORDERS, select(market_order).order_by(market_order.c.running_number)
     yield formats.CANCELLATIONS, select(order_cancellation).order_by(order_cancellation.c.uid)
@@ -174,6 +175,19 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.POSITIONS, opened.order_by(positions.zone, positions.mtu_start, positions.position)
     yield formats.READINGS, by_mtu
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
+
+
+def _readings() -> Select[Any]:
+    """Readings; the number of their batch only once the chain has it."""
+    anchors, readings = reading_anchor.c, meter_reading.c
+    others = [column for column in readings if column.name != "anchor_sequence"]
+    confirmed = (
+        (anchors.zone == readings.zone)
+        & (anchors.mtu_start == readings.mtu_start)
+        & (anchors.sequence == readings.anchor_sequence)
+        & anchors.anchored.is_(True)
+    )
+    return select(*others, anchors.sequence.label("anchor_sequence")).outerjoin(reading_anchor, confirmed)
 
 
 def _total(connection: Connection) -> int:

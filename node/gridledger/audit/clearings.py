@@ -73,6 +73,7 @@ def _broken_terms(
     rules, limit, price = evidence.history.rules, order.limit_cents_per_mwh, cleared.price_cents_per_mwh
     prices = rules.prices_at(slot.mtu_start)
     zone = evidence.history.members.zone_of(order.meter)
+    cancelled_at = evidence.history.cancelled_at.get((order.owner, order.uid), slot.mtu_start)
     terms = (
         ("side", order.side is side),
         ("zone", zone == slot.zone),
@@ -82,6 +83,7 @@ def _broken_terms(
         ("floor and cap", prices.floor <= limit <= prices.cap),
         ("quantity", 0 < filled_wh <= order.quantity_wh),
         ("cancellation", order.uid not in evidence.cancelled),
+        ("cancellation on chain", cancelled_at >= rules.gate_closure(slot.mtu_start)),
     )
     broken = [name for name, kept in terms if not kept]
     return f"breaks {', '.join(broken)}" if broken else "within the signed terms"

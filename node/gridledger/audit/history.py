@@ -105,6 +105,7 @@ class Step:
     refunded: list[tuple[int, int]] = field(default_factory=list)
     rewards: list[Reward] = field(default_factory=list)
     grid_factor_mgco2_per_kwh: int = 0
+    grid_factor_published: bool = False
     open_positions: int = 0
 
 
@@ -273,6 +274,7 @@ class History:
             case "SettlementProgressed":
                 step = self._step_of(event, time_s)
                 step.open_positions = values["openPositions"]
+                step.grid_factor_published = values["mtuStart"] in self.rules.grid_factors
                 step.grid_factor_mgco2_per_kwh = self.rules.grid_factor(values["mtuStart"])
                 self._market(values).steps.append(step)
 

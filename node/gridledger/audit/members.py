@@ -109,7 +109,7 @@ class Rules:
         self.versions: list[PolicyVersion] = []
         self.feed_in: dict[int, int] = {}
         self.source_factors: dict[int, tuple[int, str]] = {}
-        self._grid_factors: dict[int, int] = {}
+        self.grid_factors: dict[int, int] = {}
         self._policy_at = lru_cache(maxsize=None)(self._find_policy)
 
     def apply(self, event: Event) -> None:
@@ -130,7 +130,7 @@ class Rules:
             case "SourceFactorSet":
                 self.source_factors[values["source"]] = (values["factorMgco2PerKwh"], values["citation"])
             case "GridFactorPublished":
-                self._grid_factors[values["mtuStart"]] = values["factorMgco2PerKwh"]
+                self.grid_factors[values["mtuStart"]] = values["factorMgco2PerKwh"]
 
     def policy_at(self, mtu_start: int) -> Policy:
         """The rules of an MTU."""
@@ -167,7 +167,7 @@ class Rules:
 
     def grid_factor(self, mtu_start: int) -> int:
         """The grid factor as it stands now: published, or the policy's default; mg CO2 per kWh."""
-        published = self._grid_factors.get(mtu_start)
+        published = self.grid_factors.get(mtu_start)
         return self.policy_at(mtu_start).default_grid_factor_mgco2_per_kwh if published is None else published
 
     def _find_policy(self, mtu_start: int) -> Mapping[str, Any]:

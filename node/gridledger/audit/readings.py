@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
 from gridledger.audit.formats import ReadingRow
-from gridledger.audit.history import Anchor
 from gridledger.audit.model import Rule, Slot, meter_name, slot_name
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
@@ -122,19 +121,18 @@ def check_anchors(evidence: Evidence) -> None:
     for slot, sequence in sorted(anchors.keys() | batches.keys()):
         anchor, batch = anchors.get((slot, sequence)), batches.get((slot, sequence), [])
         expected = None if anchor is None else (anchor.root, anchor.reading_count)
-        if anchor is None and not evidence.is_late(slot.mtu_start + evidence.facts.mtu_length_s):
-            continue  # on its way to the chain
         found = (_root(batch), len(batch)) if batch else None
         if not evidence.findings.compare(Rule.ANCHOR, f"{slot_name(slot)}, batch {sequence}", expected, found):
-            _name_readings(evidence, batch, anchor)
+            _name_readings(evidence, batch, anchored=anchor is not None)
 
 
-def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], anchor: Anchor | None) -> None:
+def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], *, anchored: bool) -> None:
     """A root cannot say which of its readings differs, so all of them are named."""
     for row in batch:
         record = meter_name(row.meter, row.interval_start)
-        expected = "part of the anchored batch" if anchor is not None else "no anchor"
-        evidence.findings.report(Rule.ANCHOR, record, expected, f"one of {len(batch)} that give another root")
+        expected = "part of the anchored batch" if anchored else "part of a batch on chain"
+        found = f"one of {len(batch)} that give another root" if anchored else f"batch {row.anchor_sequence}"
+        evidence.findings.report(Rule.ANCHOR, record, expected, found)
 
 
 def _root(batch: Sequence[ReadingRow]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,12 +11,14 @@ from typing import Any, TypeVar
 from gridledger.audit import formats
 from gridledger.audit.findings import Findings
 from gridledger.audit.formats import BlockRow, RowFile, csv_values
+from gridledger.audit.kinds import HASH
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import ExportFiles, FileUnreadable
 
 __all__ = ["Head", "Reader"]
 
 R = TypeVar("R")
+_RAW = re.compile(r"0x(?:[0-9a-f]{2})+")
 _WITHOUT_HASH = frozenset({formats.MANIFEST})
 _ALL_FILES = frozenset(
     {formats.MANIFEST, formats.MARKET, formats.DEPLOYMENT, formats.BLOCKS, *(file.name for file in formats.ROW_FILES)}
@@ -170,8 +173,10 @@ def _block(values: object) -> BlockRow:
         if type(values[field]) is not kind:
             raise ValueError(field)
     raw = values["raw_transactions"]
-    if not all(isinstance(entry, str) for entry in raw):
+    if not all(isinstance(entry, str) and _RAW.fullmatch(entry) for entry in raw):
         raise ValueError("raw_transactions")
+    for field in ("block_hash", "state_root"):
+        HASH.read(values[field])
     return BlockRow(**{**values, "raw_transactions": tuple(raw)})
 
 

@@ -110,6 +110,8 @@ class _Replay:
         ]
         self._trades = decided
         record = f"{slot_name(self._slot)}, reward"
+        if step.rewards and not step.grid_factor_published:
+            self._findings.report(Rule.REWARD, f"{record} of block {step.block_number}", "a fixed grid factor", None)
         for index in range(max(len(expected), len(step.rewards))):
             self._findings.compare(
                 Rule.REWARD,

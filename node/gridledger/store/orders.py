@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 
 from gridledger.market.model import Order, OrderState, Pricing, Product, Receipt, Side, SignedOrder
 from gridledger.market.ports import AcceptedOrder
-from gridledger.store.schema import book_entry, market_order, order_cancellation
+from gridledger.store.schema import book_entry, market_mtu, market_order, order_cancellation
 
 __all__ = ["Orders"]
 
@@ -139,7 +139,9 @@ class Orders:
 
     def unlisted_mtus(self, latest_gate: int, gate_closure_s: int) -> tuple[tuple[int, int], ...]:
         """Zones and MTUs with open orders, gates closed at `latest_gate`, and no book yet."""
-        listed = select(book_entry.c.order_uid).where(book_entry.c.order_uid == market_order.c.uid).exists()
+        listed = exists().where(
+            market_mtu.c.zone == market_order.c.zone, market_mtu.c.mtu_start == market_order.c.first_mtu_start
+        )
         query = (
             select(market_order.c.zone, market_order.c.first_mtu_start)
             .where(

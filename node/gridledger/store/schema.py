@@ -81,6 +81,7 @@ market_order = Table(
     UniqueConstraint("owner", "client_id"),
     Index("market_order_by_mtu", "zone", "first_mtu_start", "running_number"),
     Index("market_order_by_owner", "owner", "state"),
+    Index("market_order_by_state", "state", "first_mtu_start", "zone"),
     Index("market_order_by_meter", "meter", "first_mtu_start", "side"),
 )
 
@@ -171,6 +172,7 @@ meter_reading = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("anchor_sequence", Integer),
     Index("meter_reading_by_mtu", "zone", "mtu_start", "anchor_sequence"),
+    Index("meter_reading_by_anchor", "anchor_sequence", "mtu_start", "zone"),
 )
 
 reading_anchor = Table(

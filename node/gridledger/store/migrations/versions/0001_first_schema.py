@@ -157,6 +157,7 @@ def upgrade() -> None:
     op.create_index("market_order_by_meter", "market_order", ["meter", "first_mtu_start", "side"], unique=False)
     op.create_index("market_order_by_mtu", "market_order", ["zone", "first_mtu_start", "running_number"], unique=False)
     op.create_index("market_order_by_owner", "market_order", ["owner", "state"], unique=False)
+    op.create_index("market_order_by_state", "market_order", ["state", "first_mtu_start", "zone"], unique=False)
     op.create_table(
         "meter",
         sa.Column("meter", sa.BigInteger(), nullable=False),
@@ -188,6 +189,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("meter", "mtu_start"),
     )
     op.create_index("meter_reading_by_mtu", "meter_reading", ["zone", "mtu_start", "anchor_sequence"], unique=False)
+    op.create_index("meter_reading_by_anchor", "meter_reading", ["anchor_sequence", "mtu_start", "zone"], unique=False)
     op.create_table(
         "node_fact",
         sa.Column("name", sa.String(length=60), nullable=False),
