@@ -88,6 +88,30 @@ def make_keys(path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Onboarded:
+    """A stopped market with two members, to be copied; signing and deploying it anew takes longer."""
+
+    folder: NodeFolder
+    nonces: Mapping[str, int]
+
+    @contextmanager
+    def served(self, path: Path) -> Iterator["RunningNode"]:
+        """A node on a copy of it."""
+        shutil.copytree(self.folder.path, path)
+        with served(NodeFolder(path)) as running:
+            running.nonces = dict(self.nonces)
+            yield running
+
+
+def make_onboarded(path: Path, keys: Path) -> Onboarded:
+    """The default market after onboarding."""
+    folder = make_folder(path, keys)
+    with served(folder) as running:
+        running.onboard()
+        return Onboarded(folder, running.nonces)
+
+
 @dataclass
 class RunningNode:
     """A node, its HTTP client, and the members' and role holders' own signatures."""

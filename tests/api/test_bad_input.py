@@ -7,7 +7,6 @@ is scheduled and waits for its answer. After each refusal everything the node re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,11 +23,10 @@ from tests.api.running import (
     PROBLEM_TYPE,
     SELL_METER,
     SELLER,
+    Onboarded,
     RunningNode,
     assert_problem,
     key,
-    make_folder,
-    served,
 )
 
 from gridledger.dispatch.model import Answer
@@ -41,10 +39,9 @@ Post = Callable[[RunningNode], httpx.Response]
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[RunningNode]:
+def market(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
     """The market of the module's docstring; nothing in this module may change it."""
-    with served(make_folder(tmp_path_factory.mktemp("bad") / "data", keys)) as running:
-        running.onboard()
+    with onboarded.served(tmp_path_factory.mktemp("bad") / "data") as running:
         running.pair(FIRST, quantity_wh=100)
         running.pair(SECOND, quantity_wh=100)
         running.answer(SECOND)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
-from tests.api.running import BUY_METER, MTU_START, SELL_METER, RunningNode, assert_problem, make_folder, served
+from tests.api.running import BUY_METER, MTU_START, SELL_METER, Onboarded, RunningNode, assert_problem, served
 
 from gridledger.dispatch.model import Answer
 
@@ -17,10 +17,20 @@ EVENTS = "/v1/dispatch/events"
 
 
 @pytest.fixture
-def market(tmp_path: Path, keys: Path) -> Iterator[RunningNode]:
+def market(tmp_path: Path, onboarded: Onboarded) -> Iterator[RunningNode]:
     """A market of two members."""
-    with served(make_folder(tmp_path / "data", keys)) as running:
-        running.onboard()
+    with onboarded.served(tmp_path / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
+    """Two MTUs: the first acknowledged, the second curtailed. Four events."""
+    with onboarded.served(tmp_path_factory.mktemp("events") / "data") as running:
+        running.pair(MTU_START)
+        running.answer(MTU_START)
+        running.pair(NEXT)
+        running.answer(NEXT, Answer.CURTAILED, 7)
         yield running
 
 
@@ -30,14 +40,6 @@ def take(market: RunningNode, count: int, **request: Any) -> list[ServerSentEven
         assert source.response.headers["content-type"].startswith("text/event-stream")
         stream = source.iter_sse()
         return [next(stream) for _ in range(count)]
-
-
-def played(market: RunningNode) -> None:
-    """Two MTUs: the first acknowledged, the second curtailed. Four events."""
-    market.pair(MTU_START)
-    market.answer(MTU_START)
-    market.pair(NEXT)
-    market.answer(NEXT, Answer.CURTAILED, 7)
 
 
 def test_a_schedule_says_who_must_deliver_what_by_when(market: RunningNode) -> None:
@@ -58,9 +60,8 @@ def test_a_schedule_says_who_must_deliver_what_by_when(market: RunningNode) -> N
     assert open_schedule["schedule_hash"] == payload["schedule_hash"]
 
 
-def test_schedules_and_answers_come_once_each_in_order(market: RunningNode) -> None:
-    played(market)
-    events = take(market, 4)
+def test_schedules_and_answers_come_once_each_in_order(played: RunningNode) -> None:
+    events = take(played, 4)
     assert [(event.event, event.id) for event in events] == [
         ("scheduled", "1"),
         ("acknowledged", "2"),
@@ -69,20 +70,18 @@ def test_schedules_and_answers_come_once_each_in_order(market: RunningNode) -> N
     ]
     assert events[3].json()["payload"]["reason"] == 7
     assert [event.json()["mtu_start"] for event in events] == [MTU_START, MTU_START, NEXT, NEXT]
-    assert market.get("/v1/dispatch/schedules") == {"schedules": []}
+    assert played.get("/v1/dispatch/schedules") == {"schedules": []}
 
 
 @pytest.mark.parametrize("last", [0, 1, 2, 3])
-def test_a_client_resumes_after_the_last_event_it_has_seen(market: RunningNode, last: int) -> None:
-    played(market)
-    by_header = take(market, 4 - last, headers={"Last-Event-ID": str(last)})
-    by_query = take(market, 4 - last, params={"after": last})
+def test_a_client_resumes_after_the_last_event_it_has_seen(played: RunningNode, last: int) -> None:
+    by_header = take(played, 4 - last, headers={"Last-Event-ID": str(last)})
+    by_query = take(played, 4 - last, params={"after": last})
     assert [event.id for event in by_header] == [event.id for event in by_query] == ["1", "2", "3", "4"][last:]
 
 
-def test_the_header_of_a_reconnection_counts_more_than_the_query_of_the_first_connection(market: RunningNode) -> None:
-    played(market)
-    (event,) = take(market, 1, params={"after": 0}, headers={"Last-Event-ID": "3"})
+def test_the_header_of_a_reconnection_counts_more_than_the_query_of_the_first_connection(played: RunningNode) -> None:
+    (event,) = take(played, 1, params={"after": 0}, headers={"Last-Event-ID": "3"})
     assert event.id == "4"
 
 
@@ -107,15 +106,14 @@ def test_whoever_waits_is_woken_by_the_next_schedule(market: RunningNode) -> Non
 
 
 @pytest.mark.parametrize("last", ["yesterday", "-1", "1.5"])
-def test_an_event_id_that_is_no_number_is_a_problem(market: RunningNode, last: str) -> None:
-    answer = market.http.get(EVENTS, headers={"Last-Event-ID": last})
+def test_an_event_id_that_is_no_number_is_a_problem(played: RunningNode, last: str) -> None:
+    answer = played.http.get(EVENTS, headers={"Last-Event-ID": last})
     assert_problem(answer, 422, "request-malformed")
 
 
-def test_events_survive_a_restart_with_their_numbers(market: RunningNode) -> None:
-    played(market)
-    before = [event.json() for event in take(market, 4)]
-    market.http.close()
-    market.node.close()
-    with served(market.folder) as again:
+def test_events_survive_a_restart_with_their_numbers(played: RunningNode) -> None:
+    before = [event.json() for event in take(played, 4)]
+    played.http.close()
+    played.node.close()
+    with served(played.folder) as again:
         assert [event.json() for event in take(again, 4)] == before

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,10 @@ from tests.api.running import (
     MTU_START,
     SELL_METER,
     SELLER,
+    Onboarded,
     RunningNode,
     assert_problem,
     key,
-    make_folder,
-    served,
 )
 
 from gridledger.market.model import Side
@@ -27,10 +25,9 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[RunningNode]:
+def market(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
     """A market with two members and nothing traded."""
-    with served(make_folder(tmp_path_factory.mktemp("surface") / "data", keys)) as running:
-        running.onboard()
+    with onboarded.served(tmp_path_factory.mktemp("surface") / "data") as running:
         yield running
 
 

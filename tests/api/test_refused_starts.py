@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.api.running import GENESIS_TIME_S, SELLER, RunningNode, make_folder, served
+from tests.api.running import GENESIS_TIME_S, SELLER, Onboarded, RunningNode, make_folder, served
 
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import Node, NodeFolder
@@ -58,13 +58,10 @@ def fresh(tmp_path: Path, keys: Path) -> NodeFolder:
     return make_folder(tmp_path / "fresh", keys)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> NodeFolder:
-    """A market with two members that was stopped in good order."""
-    folder = make_folder(tmp_path_factory.mktemp("template") / "data", keys)
-    with served(folder) as running:
-        running.onboard()
-    return folder
+@pytest.fixture
+def template(onboarded: Onboarded) -> NodeFolder:
+    """A market with two members that was stopped in good order; never to be changed."""
+    return onboarded.folder
 
 
 @pytest.fixture
@@ -261,11 +258,10 @@ def test_a_lost_chain_under_a_kept_database_is_refused(stopped: NodeFolder) -> N
 
 
 def test_a_longer_chain_than_the_database_knows_of_another_history_is_refused(
-    stopped: NodeFolder, template: NodeFolder, keys: Path, tmp_path: Path
+    stopped: NodeFolder, onboarded: Onboarded, tmp_path: Path
 ) -> None:
-    other = make_folder(tmp_path / "other", keys)
-    with served(other) as running:
-        running.onboard()
+    other = NodeFolder(tmp_path / "other")
+    with onboarded.served(other.path) as running:
         for _ in range(3):
             running.fund(SELLER, 1)
             running.work()

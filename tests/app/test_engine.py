@@ -3,8 +3,9 @@
 Money: 600 Wh at 15,000 cents per MWh; the buyer locks the price and 1,000 of fee, the seller the way to 32,500.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.api.running import (
     OUTSIDER,
     SELL_METER,
     SELLER,
+    Onboarded,
     RunningNode,
     admit,
     assert_problem,
@@ -25,6 +27,7 @@ from tests.api.running import (
     served,
 )
 
+from gridledger.app.node import NodeFolder
 from gridledger.chain.plan import PolicyParameters
 from gridledger.dispatch.model import Answer
 from gridledger.market.model import Side
@@ -40,28 +43,18 @@ Start = Callable[..., RunningNode]
 
 
 @pytest.fixture
-def start(tmp_path: Path, keys: Path) -> Iterator[Start]:
-    """Starts nodes with two members; `policy` and other market facts may be given."""
-    with _starter(tmp_path, keys) as starter:
-        yield starter
+def start(tmp_path: Path, keys: Path, onboarded: Onboarded) -> Iterator[Start]:
+    """Starts a node with two members; `supplier_eur`, `policy` and other market facts may be given."""
+    with ExitStack() as closing:
 
+        def begin(*, supplier_eur: int = 100, **changes: Any) -> RunningNode:
+            if not changes and supplier_eur == 100:
+                return closing.enter_context(onboarded.served(tmp_path / "data"))
+            node = closing.enter_context(served(make_folder(tmp_path / "data", keys, **changes)))
+            node.onboard(supplier_eur=supplier_eur)
+            return node
 
-@contextmanager
-def _starter(tmp_path: Path, keys: Path) -> Iterator[Start]:
-    running: list[Any] = []
-
-    def begin(*, supplier_eur: int = 100, **changes: Any) -> RunningNode:
-        context = served(make_folder(tmp_path / f"data{len(running)}", keys, **changes))
-        node = context.__enter__()
-        running.append(context)
-        node.onboard(supplier_eur=supplier_eur)
-        return node
-
-    try:
         yield begin
-    finally:
-        for context in running:
-            context.__exit__(None, None, None)
 
 
 def frees(market: RunningNode) -> list[int]:
@@ -358,22 +351,20 @@ def steps() -> tuple[Callable[[RunningNode], object], ...]:
     )
 
 
-def test_a_node_stopped_and_started_after_every_step_ends_in_the_same_state(tmp_path: Path, keys: Path) -> None:
-    with served(make_folder(tmp_path / "steady", keys)) as market:
-        market.onboard()
+def test_a_node_stopped_and_started_after_every_step_ends_in_the_same_state(
+    tmp_path: Path, onboarded: Onboarded
+) -> None:
+    with onboarded.served(tmp_path / "steady") as market:
         for step in steps():
             step(market)
             market.work()
         expected, clock = market.memory(), market.node.now
-    folder = make_folder(tmp_path / "restarted", keys)
-    nonces: dict[str, int] = {}
+    folder = NodeFolder(tmp_path / "restarted")
+    shutil.copytree(onboarded.folder.path, folder.path)
     salt = 0
-    with served(folder) as market:
-        market.onboard()
-        nonces = market.nonces
     for step in steps():
         with served(folder) as market:
-            market.nonces, market.salt = nonces, salt
+            market.salt = salt
             step(market)
             market.work()
             salt = market.salt

@@ -1,6 +1,7 @@
 """Runs a whole market over real readings: a fresh chain, a node process, a community of clients, then the audit."""
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from gridledger.app.export import export_run
 from gridledger.app.market_folder import create_market
 from gridledger.app.node_process import NodeProcess
 from gridledger.app.run_folder import RunFolder, RunIdentity
+from gridledger.audit.formats import MANIFEST
 from gridledger.chain.keys import ACCOUNT_NAMES, account_from_seed
 from gridledger.chain.plan import PolicyParameters
 from gridledger.cli.operations import ReplayRequest
@@ -86,7 +88,8 @@ def _run(request: ReplayRequest, data: Path, on_progress: OnProgress, *, restart
         limit_kw=request.limit_kw,
     )
     folder = RunFolder(data)
-    folder.claim(identity, restart_complete=restart_complete)
+    if folder.claim(identity, restart_complete=restart_complete):
+        _remove_own_export(request.export)
     create_market(
         data,
         mtu_length_s=readings.mtu_length_s,
@@ -97,6 +100,12 @@ def _run(request: ReplayRequest, data: Path, on_progress: OnProgress, *, restart
     finished = _play(plan, data, request, on_progress)
     folder.complete(identity)
     return _result(readings, finished, time.monotonic() - started)
+
+
+def _remove_own_export(export: Path | None) -> None:
+    """A run interrupted after its export was written writes it again."""
+    if export is not None and (export / MANIFEST).is_file():
+        shutil.rmtree(export)
 
 
 def _plan(request: ReplayRequest) -> tuple[ReplayPlan, ReadingsFile]:
