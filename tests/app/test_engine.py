@@ -379,3 +379,37 @@ def test_a_clock_moved_back_stays_where_it_is(start: Start) -> None:
     market.advance(GATE)
     assert market.node.advance(GATE - 100) == GATE
     assert market.node.now == GATE
+
+
+# ---- members who change their mind after the order
+
+
+def test_an_order_cancelled_on_chain_is_left_out_and_stops_nobody(tmp_path: Path, keys: Path) -> None:
+    with served(make_folder(tmp_path / "three", keys)) as market:
+        admit(market, ((SELLER, 1), (BUYER, 0), (OUTSIDER, 0)))
+        for account in (SELLER, BUYER, OUTSIDER):
+            market.fund(account, 10 * EUR)
+        market.work()
+        market.accept(market.order(Side.SELL))
+        gone = market.accept(market.order(Side.BUY, limit_cents_per_mwh=25_000))["uid"]
+        kept = market.accept(market.order(Side.BUY, owner=OUTSIDER.address, meter=3))["uid"]
+        market.send(BUYER, "EnergyTrading", "cancel", bytes.fromhex(gone[2:]))
+        market.work()
+        market.advance(GATE)
+        assert (market.mtu()["phase"], market.mtu()["traded_wh"], market.mtu()["orders"]) == ("cleared", 600, 3)
+        assert states(market, gone, kept) == ["ineligible", "locked"]
+        assert market.get(f"/v1/orders/{gone}")["state_reason"] == "cancelled on chain"
+        assert market.free(BUYER) == 10 * EUR
+        market.answer()
+        market.deliver({1: 600, 2: 0, 3: -600})
+        assert market.mtu()["phase"] == "settled"
+        assert market.free(OUTSIDER) == 10 * EUR - 600 * 16_000
+
+
+def test_an_order_cancelled_on_chain_once_its_gate_has_closed_is_bound(start: Start) -> None:
+    market = start()
+    market.accept(market.order(Side.SELL))
+    bound = market.accept(market.order(Side.BUY))["uid"]
+    market.send(BUYER, "EnergyTrading", "cancel", bytes.fromhex(bound[2:]))
+    market.advance(GATE)  # the cancellation is mined at the gate's own second, before the clearing
+    assert (market.mtu()["phase"], states(market, bound)) == ("cleared", ["locked"])

@@ -121,13 +121,13 @@ def test_a_simulation_runs_at_the_time_of_the_block_to_come(market: Deployed) ->
     assert market.client.simulate(operator, to, data, gate) is None
 
 
-def test_an_answer_that_is_no_revert_is_not_taken_for_one(market: Deployed) -> None:
+def test_an_error_that_is_no_revert_is_said_with_its_method(market: Deployed) -> None:
     with pytest.raises(RpcFailed) as refused:
-        market.client.simulate("0x12", addresses()["GridPolicy"], b"", GENESIS_TIME_S + 2)
-    assert refused.value.method == "eth_call"
+        market.client.raw_transaction("0x12")
+    assert refused.value.method == "eth_getTransactionByHash"
 
 
-def test_logs_of_contracts_outside_the_market_are_left_out(market: Deployed, tmp_path: Path) -> None:
+def test_logs_of_contracts_outside_the_market_are_left_out(market: Deployed) -> None:
     """A log of another address, here the topmost eight bytes of nothing, is not of this market."""
     code = bytes.fromhex("60ff60005260206000a0")  # mstore(0, 0xff); log0(0, 32)
     creation = signed_raw("supplier", None, code, gas=200_000)

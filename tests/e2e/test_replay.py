@@ -131,11 +131,13 @@ def test_one_flipped_digit_in_the_export_is_named_by_the_audit(finished_run: Pat
     assert refused.returncode == 1
     report = read_result(tmp_path / "bad.json")
     assert report["ok"] is False
-    named = {
-        "readings.csv": f"meter {row[header.index('meter')]}",
-        "orders.csv": row[header.index("uid")] if name == "orders.csv" else "",
-        "trades.csv": f"trade {row[header.index('position')]}" if name == "trades.csv" else "",
-    }[name]
+    place_names = {
+        "readings.csv": ("meter {}", "meter"),
+        "orders.csv": ("{}", "uid"),
+        "trades.csv": ("trade {}", "position"),
+    }
+    text, naming_column = place_names[name]
+    named = text.format(row[header.index(naming_column)])
     assert any(named in mismatch["record"] for mismatch in report["mismatches"]), report["mismatches"]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from gridledger import __version__
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
-from gridledger.cli.output import console, fail, progress, say, write_json
+from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
 from gridledger.cli.summary import print_summary
 from gridledger.errors import GridLedgerError
 
@@ -46,6 +46,7 @@ def create_cli(operations: Operations) -> typer.Typer:
 
 def run_cli(cli: typer.Typer) -> None:
     """Run a command; a typed error is one clear line and exit status 1."""
+    interrupts.install()
     try:
         cli(standalone_mode=True)
     except GridLedgerError as error:

@@ -1,6 +1,7 @@
 """What long commands print: a progress bar on a terminal, one line per step otherwise."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gridledger.errors import GridLedgerError
 
-__all__ = ["OnProgress", "console", "fail", "progress", "say", "write_json"]
+__all__ = ["OnProgress", "console", "fail", "interrupts", "progress", "say", "write_json"]
 
 OnProgress = Callable[[int, int, str], None]
 console = Console(stderr=True, highlight=False)
@@ -22,6 +23,29 @@ _LINES_PER_TASK = 12
 def say(text: str) -> None:
     """One line for the user."""
     console.print(text, soft_wrap=True)
+
+
+class Interrupts:
+    """Ctrl-C as a lasting fact: should the exception be lost inside a library, the next progress report raises it."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def install(self) -> None:
+        """Handle SIGINT from now on; main thread only."""
+        signal.signal(signal.SIGINT, self._handle)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _handle(self, _signal: int, _frame: object) -> None:
+        self._asked = True
+        raise KeyboardInterrupt
+
+
+interrupts = Interrupts()
 
 
 @contextmanager
@@ -35,6 +59,7 @@ def progress(title: str) -> Iterator[OnProgress]:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, text: str) -> None:
+            interrupts.check()
             bar.update(task, completed=done, total=total, description=f"{title}: {text}" if text else title)
 
         yield update
@@ -60,6 +85,7 @@ def _line_printer(title: str) -> OnProgress:
 
     def update(done: int, total: int, text: str) -> None:
         nonlocal printed
+        interrupts.check()
         step = done * _LINES_PER_TASK // max(total, 1)
         if step != printed:
             printed = step
