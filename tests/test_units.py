@@ -151,6 +151,12 @@ def test_only_positive_multiples_of_the_mtu_length_are_aligned(length: int, coun
     assert refused.value.values() == {"mtu_start": count * length + beside, "mtu_length_s": length}
 
 
+@pytest.mark.parametrize(("mtu_start", "length"), [(300, 900), (600, 900), (900, 1800), (1800, 3600)])
+def test_a_multiple_of_a_shorter_mtu_is_not_one_of_a_longer(mtu_start: int, length: int) -> None:
+    with pytest.raises(UnalignedMtu):
+        require_aligned(mtu_start, length)
+
+
 @pytest.mark.parametrize("mtu_start", [0, -900])
 def test_the_epoch_and_what_lies_before_it_are_no_mtu(mtu_start: int) -> None:
     with pytest.raises(UnalignedMtu):

@@ -142,6 +142,35 @@ def test_killed_between_signing_and_sending_the_same_bytes_are_sent_again(market
     after.database.close()
 
 
+def test_a_command_that_comes_while_another_waits_gets_the_nonce_after_it(market: Deployed, tmp_path: Path) -> None:
+    first = market.post_feed_in()
+    market.blocks.before_mining = kill
+    with pytest.raises(Killed):
+        market.sender().step()
+    after = reopened(market, tmp_path)
+    second = after.post_feed_in(MTU_START + 900)
+    assert after.sender().step()
+    assert [(after.row(one).state, after.row(one).nonce) for one in (first, second)] == [
+        (OutboxState.MINED, 0),
+        (OutboxState.MINED, 1),
+    ]
+    after.database.close()
+
+
+def test_what_a_full_block_leaves_out_waits_for_the_next(market: Deployed) -> None:
+    """Each posts 500 prices, about 14 million gas; four of them leave no room for a fifth."""
+    numbers = [
+        market.command("oracle", "GridPolicy", "postFeedIn", MTU_START + 900 * 500 * index, [5_000] * 500)
+        for index in range(5)
+    ]
+    sender = market.sender()
+    sender.step()
+    assert [market.row(number).state for number in numbers] == [OutboxState.MINED] * 4 + [OutboxState.SIGNED]
+    sender.step()
+    assert (market.row(numbers[4]).state, market.row(numbers[4]).block_number) == (OutboxState.MINED, 3)
+    assert market.refused == []
+
+
 def test_killed_between_mining_and_indexing_it_is_not_done_twice(market: Deployed, tmp_path: Path) -> None:
     number = market.post_feed_in()
     market.blocks.after_mining = kill
