@@ -339,15 +339,12 @@ def test_three_members_trade_at_one_price_and_the_earlier_bid_is_served_first(tm
 
 def steps() -> tuple[Callable[[RunningNode], object], ...]:
     return (
-        lambda market: market.accept(market.order(Side.SELL)),
-        lambda market: market.accept(market.order(Side.BUY)),
+        lambda market: [market.accept(market.order(side)) for side in (Side.SELL, Side.BUY)],
         lambda market: market.advance(GATE),
         lambda market: market.answer(),
-        lambda market: market.advance(MTU_END),
-        lambda market: market.read({SELL_METER: 700}),
+        lambda market: (market.advance(MTU_END), market.read({SELL_METER: 700})),
         lambda market: market.advance(MTU_END + 120),
         lambda market: market.read({BUY_METER: -650}),
-        lambda market: market.advance(MTU_END + 200),
     )
 
 
@@ -358,6 +355,7 @@ def test_a_node_stopped_and_started_after_every_step_ends_in_the_same_state(
         for step in steps():
             step(market)
             market.work()
+        market.advance(MTU_END + 240)
         expected, clock = market.memory(), market.node.now
     folder = NodeFolder(tmp_path / "restarted")
     shutil.copytree(onboarded.folder.path, folder.path)
@@ -369,6 +367,7 @@ def test_a_node_stopped_and_started_after_every_step_ends_in_the_same_state(
             market.work()
             salt = market.salt
     with served(folder) as market:
+        market.advance(MTU_END + 240)
         assert market.node.now == clock
         assert market.memory() == expected
         assert market.mtu()["phase"] == "settled"
