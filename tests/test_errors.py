@@ -7,11 +7,20 @@ from dataclasses import dataclass, fields, is_dataclass
 import pytest
 
 import gridledger
-from gridledger.errors import Conflict, Forbidden, GridLedgerError, InvalidInput, NotFound, Unavailable
+from gridledger.errors import (
+    Conflict,
+    Forbidden,
+    GridLedgerError,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 
-ROOMS = ("market", "dispatch", "metering", "carbon", "chain", "store", "api")
+ROOMS = ("market", "dispatch", "metering", "carbon", "chain", "store", "webhooks", "api")
 CATEGORIES = {
     InvalidInput: "invalid",
+    Unauthenticated: "unauthenticated",
     Forbidden: "forbidden",
     NotFound: "missing",
     Conflict: "conflict",

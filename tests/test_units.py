@@ -66,6 +66,13 @@ def test_a_text_of_forty_characters_is_read_and_a_longer_one_is_refused_and_show
     assert refused.value.text == "1." + "0" * 38
 
 
+@pytest.mark.parametrize(("text", "decimals"), [("1e999999", 3), ("1e5000", 0), ("-1e5000", 0), ("0e999999", 0)])
+def test_an_exponent_beyond_every_range_is_refused_without_being_written_out(text: str, decimals: int) -> None:
+    with pytest.raises(NotExact) as refused:
+        parse_decimal("price", text, decimals)
+    assert refused.value.text == text
+
+
 @given(INT127, st.integers(0, 9))
 def test_writing_an_integer_as_a_decimal_and_reading_it_back_changes_nothing(value: int, decimals: int) -> None:
     text = format(Decimal(value).scaleb(-decimals), "f") if abs(value) < 10**27 else str(value)
@@ -79,7 +86,7 @@ def test_the_ends_of_the_widest_integer_are_read(value: int) -> None:
     assert parse_decimal("money", str(value), 0) == value
 
 
-@pytest.mark.parametrize("value", [-(2**127) - 1, 2**127])
+@pytest.mark.parametrize("value", [-(2**127) - 1, 2**127, 10**39])
 def test_beyond_the_ends_of_the_widest_integer_the_range_is_named(value: int) -> None:
     with pytest.raises(OutOfRange) as refused:
         parse_decimal("money", str(value), 0)

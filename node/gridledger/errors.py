@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-__all__ = ["Conflict", "Forbidden", "GridLedgerError", "InvalidInput", "NotFound", "Unavailable"]
+__all__ = ["Conflict", "Forbidden", "GridLedgerError", "InvalidInput", "NotFound", "Unauthenticated", "Unavailable"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,6 +42,12 @@ class InvalidInput(GridLedgerError):
     """The input is malformed or out of range."""
 
     category = "invalid"
+
+
+class Unauthenticated(GridLedgerError):
+    """The caller has not shown who it is."""
+
+    category = "unauthenticated"
 
 
 class Forbidden(GridLedgerError):

@@ -39,6 +39,7 @@ BASIS_POINTS = 10_000
 MTU_LENGTHS_S = (300, 900, 1800, 3600)
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 UINT32_MAX, UINT64_MAX = 2**32 - 1, 2**64 - 1
+_LARGEST_EXPONENT = 60
 _WIDE = Context(prec=100)  # wider than any accepted text, so that scaling never rounds
 
 
@@ -86,8 +87,11 @@ def check_range(field: str, value: int, lowest: int, highest: int) -> int:
 def parse_decimal(field: str, text: str, decimals: int) -> int:
     """Exact integer of a decimal text in units of 10**-decimals, e.g. ("12.345", 3) -> 12345. Raises NotExact."""
     try:
-        scaled = Decimal(text).scaleb(decimals, _WIDE) if len(text) <= 40 else None
-        if scaled is None or not scaled.is_finite() or scaled != scaled.to_integral_value(context=_WIDE):
+        number = Decimal(text) if len(text) <= 40 else Decimal("NaN")
+        if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+            raise NotExact(field=field, text=text[:40])
+        scaled = number.scaleb(decimals, _WIDE)
+        if scaled != scaled.to_integral_value(context=_WIDE):
             raise NotExact(field=field, text=text[:40])
     except InvalidOperation:
         raise NotExact(field=field, text=text[:40]) from None

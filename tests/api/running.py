@@ -14,11 +14,12 @@ from typing import Any
 import httpx
 import uvicorn
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from eth_account.messages import encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
 from tests.metering.fakes import Device
 
 from gridledger.app.node import Node, NodeFolder
+from gridledger.app.settings import NodeSettings
 from gridledger.chain.codec import ContractCodec
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.keys import ACCOUNT_NAMES, Keystore, account_from_seed
@@ -96,10 +97,10 @@ class Onboarded:
     nonces: Mapping[str, int]
 
     @contextmanager
-    def served(self, path: Path) -> Iterator["RunningNode"]:
+    def served(self, path: Path, settings: NodeSettings | None = None) -> Iterator["RunningNode"]:
         """A node on a copy of it."""
         shutil.copytree(self.folder.path, path)
-        with served(NodeFolder(path)) as running:
+        with served(NodeFolder(path), settings=settings) as running:
             running.nonces = dict(self.nonces)
             yield running
 
@@ -291,6 +292,15 @@ class RunningNode:
         self.advance(mtu_start - GATE_CLOSURE_S)
         return sell, buy
 
+    # ---- sessions
+
+    def sign_in(self, account: LocalAccount) -> dict[str, str]:
+        """Sign in by EIP-4361; returns the header of the session."""
+        message = sign_in_message(account.address, self.http.post("/v1/sessions/nonce").json())
+        response = self.post("/v1/sessions", {"message": message, "signature": sign_text(account, message)})
+        assert response.status_code == 201, response.text
+        return {"Authorization": f"Bearer {response.json()['token']}"}
+
     # ---- dispatch
 
     def answer_body(
@@ -394,6 +404,34 @@ def admit(running: RunningNode, members: tuple[tuple[LocalAccount, int], ...]) -
     running.work()
 
 
+def sign_in_message(address: str, challenge: Mapping[str, Any], **changes: str) -> str:
+    """An EIP-4361 message as a wallet writes it, by the specification and not by any library."""
+    fields = {name: str(value) for name, value in challenge.items()} | changes
+    lines = [
+        f"{fields['domain']} wants you to sign in with your Ethereum account:",
+        address,
+        "",
+        "Read my notices.",
+        "",
+        f"URI: {fields['uri']}",
+        f"Version: {fields['version']}",
+        f"Chain ID: {fields['chain_id']}",
+        f"Nonce: {fields['nonce']}",
+        f"Issued At: {fields['issued_at']}",
+    ]
+    lines += [
+        f"{title}: {fields[name]}"
+        for name, title in (("expiration_time", "Expiration Time"), ("not_before", "Not Before"))
+        if name in fields
+    ]
+    return "\n".join(lines)
+
+
+def sign_text(account: LocalAccount, text: str) -> str:
+    """EIP-191 signature over a text, 0x hex."""
+    return signature_text(account, encode_defunct(text=text))
+
+
 def signature_text(account: LocalAccount, document: Any) -> str:
     """65 bytes r, s, v as 0x hex."""
     return "0x" + bytes(Account.sign_message(document, account.key).signature).hex()
@@ -410,9 +448,11 @@ def assert_problem(response: httpx.Response, status: int, code: str, **values: o
 
 
 @contextmanager
-def served(folder: NodeFolder, *, simulated: bool = True) -> Iterator[RunningNode]:
+def served(
+    folder: NodeFolder, *, simulated: bool = True, settings: NodeSettings | None = None
+) -> Iterator[RunningNode]:
     """A started node behind HTTP on a free port of this machine."""
-    node = Node(folder, simulated=simulated)
+    node = Node(folder, simulated=simulated, settings=settings)
     node.start()
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -215,6 +215,14 @@ def test_the_same_body_again_is_no_error_and_changes_nothing(market: RunningNode
     assert (again.status_code, again.json()) == (201, first.json())
 
 
+def test_a_known_order_with_another_s_signature_is_refused(market: RunningNode) -> None:
+    known = market.order(Side.BUY, mtu_start=NEXT, quantity_wh=1)
+    market.accept(known)
+    forged = market.order_body(known, signer=SELLER)
+    answer = refused(market, lambda running: running.post("/v1/orders", forged))
+    assert_problem(answer, 403, "signer-not-owner", owner=BUYER.address, signer=SELLER.address.lower())
+
+
 def test_bad_orders_in_a_batch_stop_none_of_the_good_ones(market: RunningNode) -> None:
     good = [order(quantity_wh=1)(market) for _ in range(2)]
     bad = [order(meter=99)(market), order(signer=SELLER)(market)]
@@ -360,6 +368,7 @@ TRANSACTIONS: dict[str, tuple[Callable[[RunningNode], str], int, str, dict[str, 
     "a fee": (transaction(maxFeePerGas=1), 422, "transaction-refused", {"field": "maxFeePerGas", "value": 1}),
     "a value": (transaction(value=1), 422, "transaction-refused", {"field": "value", "value": 1}),
     "too much gas": (transaction(gas=HIGHEST_GAS + 1), 422, "transaction-refused", {"field": "gas"}),
+    "too little gas": (transaction(gas=21_000), 422, "transaction-refused", {"field": "gas", "value": 21_000}),
     "a foreign contract": (
         transaction(to=OUTSIDER.address),
         422,
@@ -404,6 +413,12 @@ def test_a_transaction_nobody_sent_is_not_found(market: RunningNode) -> None:
 # ---- answers
 
 
+def other_form(body: dict[str, Any]) -> dict[str, Any]:
+    """The answer with the recovery byte of its signature written as 0 or 1."""
+    signature = bytes.fromhex(body["signature"][2:])
+    return body | {"signature": "0x" + (signature[:64] + bytes((signature[64] - 27,))).hex()}
+
+
 ANSWERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict[str, object]]] = {
     "another operator": (
         lambda market: market.answer_body(THIRD, signer=SELLER),
@@ -445,6 +460,12 @@ ANSWERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict
     "another zone": (lambda market: market.answer_body(THIRD) | {"zone": 2}, 404, "schedule-unknown", {"zone": 2}),
     "no signature": (
         lambda market: market.answer_body(THIRD) | {"signature": "0x" + "00" * 65},
+        422,
+        "answer-unknown",
+        {"field": "signature"},
+    ),
+    "another form of the signature": (
+        lambda market: other_form(market.answer_body(THIRD)),
         422,
         "answer-unknown",
         {"field": "signature"},
@@ -493,6 +514,7 @@ def test_the_open_schedule_is_still_open_after_all_that(market: RunningNode) -> 
         ("/v1/orders/0x12", 422, "request-malformed"),
         ("/v1/proofs/readings/0/900", 422, "request-malformed"),
         ("/v1/dispatch/events?after=-1", 422, "request-malformed"),
+        (f"/v1/dispatch/events?after={2**63}", 422, "request-malformed"),
     ],
 )
 def test_a_bad_question_has_a_problem_too(market: RunningNode, path: str, status: int, code: str) -> None:

@@ -105,8 +105,8 @@ def test_whoever_waits_is_woken_by_the_next_schedule(market: RunningNode) -> Non
     assert received == ["scheduled"]
 
 
-@pytest.mark.parametrize("last", ["yesterday", "-1", "1.5"])
-def test_an_event_id_that_is_no_number_is_a_problem(played: RunningNode, last: str) -> None:
+@pytest.mark.parametrize("last", ["yesterday", "-1", "1.5", str(2**63)])
+def test_an_event_id_that_no_event_can_have_is_a_problem(played: RunningNode, last: str) -> None:
     answer = played.http.get(EVENTS, headers={"Last-Event-ID": last})
     assert_problem(answer, 422, "request-malformed")
 

@@ -76,6 +76,11 @@ def test_a_body_of_the_largest_size_is_read_and_a_larger_one_is_not(market: Runn
     assert_problem(too_large, 413, "about:blank", title="Content Too Large")
 
 
+def test_a_body_of_unknown_length_is_not_read(market: RunningNode) -> None:
+    answer = market.http.post("/v1/readings", content=iter([b"{", b"}"]), headers=JSON)
+    assert_problem(answer, 411, "about:blank", title="Length Required")
+
+
 def test_a_malformed_request_says_every_wrong_field(market: RunningNode) -> None:
     body = market.order_body(market.order(Side.BUY)) | {"side": "hold", "meter": 0, "colour": "green"}
     answer = market.post("/v1/orders", body)

@@ -9,13 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.api.running import GENESIS_TIME_S, SELLER, Onboarded, RunningNode, make_folder, served
+from eth_account.signers.local import LocalAccount
+from tests.api.running import (
+    BUYER,
+    GENESIS_TIME_S,
+    MTU_START,
+    SELLER,
+    ZONE,
+    Onboarded,
+    RunningNode,
+    make_folder,
+    served,
+)
 
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import Node, NodeFolder
-from gridledger.app.server import ApiPortInUse, ServeOptions, serve
+from gridledger.app.server import AddressUnusable, ApiPortInUse, ServeOptions, open_listener, serve
 from gridledger.chain.anvil import PortInUse
-from gridledger.chain.deployment import DeploymentMismatch, load_deployment, save_deployment
+from gridledger.chain.deployment import DeploymentMismatch, DeploymentUnreadable, load_deployment, save_deployment
 from gridledger.chain.embedded import EmbeddedChain
 from gridledger.chain.indexer import ChainForked
 from gridledger.chain.journal import FolderInUse, JournalMismatch
@@ -23,6 +34,7 @@ from gridledger.chain.keys import KeyMissing, KeyUnreadable
 from gridledger.chain.market_config import ConfigUnreadable, MarketDiffers, MarketMissing
 from gridledger.chain.toolchain import find_anvil
 from gridledger.errors import GridLedgerError
+from gridledger.market.errors import MtuUnknown
 from gridledger.store.database import DatabaseUnusable
 
 CHAIN_FILES = ("anvil.log",)
@@ -87,6 +99,23 @@ def test_a_busy_api_port_is_named_and_nothing_is_begun(fresh: NodeFolder, busy_p
         serve(ServeOptions(folder=fresh.path, port=busy_port, simulated_clock=True), announced.append)
     assert refused.value.values() == {"host": "127.0.0.1", "port": busy_port}
     assert (contents(fresh), announced) == (before, [])
+    assert not fresh.chain.exists()
+
+
+def test_a_port_is_taken_before_the_node_behind_it_has_started() -> None:
+    """Two sockets may be bound to one port until one of them listens."""
+    with open_listener("127.0.0.1", 0) as first, pytest.raises(ApiPortInUse) as refused:
+        open_listener("127.0.0.1", first.getsockname()[1]).close()
+    assert refused.value.host == "127.0.0.1"
+
+
+def test_an_address_that_cannot_be_listened_on_is_named_and_nothing_is_begun(fresh: NodeFolder) -> None:
+    before = contents(fresh)
+    for host in ("203.0.113.1", "no such host.invalid"):
+        with pytest.raises(AddressUnusable) as refused:
+            serve(ServeOptions(folder=fresh.path, host=host, port=0, simulated_clock=True), print)
+        assert refused.value.host == host
+    assert contents(fresh) == before
     assert not fresh.chain.exists()
 
 
@@ -206,6 +235,17 @@ def test_a_record_that_differs_from_the_chain_is_refused_naming_where(
     assert_starts(stopped)
 
 
+def test_a_damaged_record_is_refused_and_without_it_the_folder_starts(stopped: NodeFolder) -> None:
+    stopped.deployment.write_text('{"chain_id": 1}')
+    before = contents(stopped)
+    error = refusal(stopped)
+    assert type(error) is DeploymentUnreadable
+    assert error.values()["path"] == "deployment.json"
+    assert contents(stopped) == before
+    stopped.deployment.unlink()
+    assert_starts(stopped)
+
+
 def test_a_journal_of_another_genesis_is_refused(stopped: NodeFolder) -> None:
     values = json.loads(stopped.market.read_text())
     kept = stopped.market.read_bytes()
@@ -273,6 +313,25 @@ def test_a_longer_chain_than_the_database_knows_of_another_history_is_refused(
     assert type(refusal(stopped)) is ChainForked
 
 
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+def test_a_database_that_has_seen_another_chain_is_refused(onboarded: Onboarded, tmp_path: Path, blocks: int) -> None:
+    """The chain is as long as what was indexed, or shorter: an old copy of the journal, or another history."""
+    indexed, other = NodeFolder(tmp_path / "indexed"), NodeFolder(tmp_path / "other")
+    _fund(onboarded, indexed, SELLER, 2)
+    _fund(onboarded, other, BUYER, blocks)
+    shutil.rmtree(indexed.chain)
+    shutil.copytree(other.chain, indexed.chain)
+    assert type(refusal(indexed)) is ChainForked
+
+
+def _fund(onboarded: Onboarded, folder: NodeFolder, account: LocalAccount, blocks: int) -> None:
+    """Let the market go on for some blocks."""
+    with onboarded.served(folder.path) as running:
+        for _ in range(blocks):
+            running.fund(account, 1)
+            running.work()
+
+
 def _tip(folder: NodeFolder) -> int:
     rows = RunningNode.memory_of(folder)["chain_block"]
     return max(int(str(row[0])) for row in rows)
@@ -307,3 +366,15 @@ def test_a_lost_database_is_indexed_again_from_the_chain(stopped: NodeFolder) ->
     for table in ("chain_block", "chain_event", "participant", "meter", "zone", "supplier", "cash_account"):
         assert after[table] == before[table]
         assert after[table]
+
+
+def test_a_database_older_than_the_books_on_its_chain_is_refused(onboarded: Onboarded, tmp_path: Path) -> None:
+    """Restored from before the gate, it lacks the orders that the chain tells of."""
+    folder = NodeFolder(tmp_path / "data")
+    with onboarded.served(folder.path) as running:
+        running.pair()
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{folder.database}{suffix}").unlink(missing_ok=True)
+    shutil.copy(onboarded.folder.database, folder.database)
+    error = refusal(folder)
+    assert (type(error), error.values()) == (MtuUnknown, {"zone": ZONE, "mtu_start": MTU_START})

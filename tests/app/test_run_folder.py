@@ -25,6 +25,12 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).claim(IDENTITY) is False
 
 
+def test_a_run_killed_before_its_file_was_written_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "run.json.tmp").write_text("{")
+    assert RunFolder(tmp_path).claim(IDENTITY) is False
+    assert list(contents(tmp_path)) == ["run.json"]
+
+
 def test_the_same_run_is_continued_with_everything_it_has(tmp_path: Path) -> None:
     RunFolder(tmp_path).claim(IDENTITY)
     (tmp_path / "node.db").write_text("progress")
@@ -93,7 +99,7 @@ def test_a_demo_starts_over_after_a_finished_run_whatever_its_inputs_were(tmp_pa
     assert json.loads((tmp_path / "data" / "run.json").read_text())["seed"] == 8
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"status": "paused"}', '"running"', "null"])
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"status": "paused"}', '"running"', "null", "[]"])
 def test_a_damaged_run_file_is_said_and_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunUnreadable) as refused:

@@ -105,7 +105,7 @@ def test_a_simulation_says_the_error_or_nothing_and_changes_nothing(market: Depl
     assert market.client.simulate(key("oracle").address, to, data, now) is None
     assert market.client.simulate(key("oracle").address, to, data, now) is None
     stranger = market.client.simulate(key("supplier").address, to, data, now)
-    assert stranger is not None
+    assert isinstance(stranger, ContractReverted)
     assert (stranger.name, stranger.arguments) == ("AccessManagedUnauthorized", (key("supplier").address.lower(),))
     assert (market.client.head_number(), market.client.nonce(key("oracle").address)) == (1, 0)
 
@@ -116,7 +116,7 @@ def test_a_simulation_runs_at_the_time_of_the_block_to_come(market: Deployed) ->
     data, gate = codec.call_data("commitBook", ZONE, MTU_START, b"\1" * 32, 2), MTU_START - 300
     operator = key("market_operator").address
     early = market.client.simulate(operator, to, data, gate - 1)
-    assert early is not None
+    assert isinstance(early, ContractReverted)
     assert (early.name, early.arguments) == ("GateStillOpen", (MTU_START, gate, gate - 1))
     assert market.client.simulate(operator, to, data, gate) is None
 

@@ -22,6 +22,7 @@ from gridledger.chain.deployment import (
     Deployment,
     DeploymentFailed,
     DeploymentMismatch,
+    DeploymentUnreadable,
     load_deployment,
     record_deployment,
     save_deployment,
@@ -114,6 +115,16 @@ def test_a_saved_record_comes_back_and_no_half_file_stays(record: Deployment, tm
     save_deployment(path, record)
     assert load_deployment(path) == record
     assert [entry.name for entry in tmp_path.iterdir()] == ["deployment.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", '{"chain_id": 1}', '{"colour": "green"}'])
+def test_a_damaged_record_is_named_and_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deployment.json"
+    path.write_text(text)
+    with pytest.raises(DeploymentUnreadable) as refused:
+        load_deployment(path)
+    assert refused.value.path == "deployment.json"
+    assert path.read_text() == text
 
 
 def test_saving_again_replaces_the_record(record: Deployment, tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_a_password_from_the_environment_is_written_nowhere(tmp_path: Path) -> N
     assert store.load("bank").address == store.address("bank")
 
 
+def test_loading_a_key_makes_no_password(tmp_path: Path) -> None:
+    Keystore(tmp_path / "keys", {PASSWORD: "secret"}).create_missing(["bank"])
+    with pytest.raises(KeyUnreadable):
+        Keystore(tmp_path / "keys", NOTHING).load("bank")
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["bank.json"]
+
+
 def test_a_missing_key_is_said_and_nothing_is_made(tmp_path: Path) -> None:
     store = Keystore(tmp_path / "keys", NOTHING)
     for ask in (store.load, store.address):
@@ -91,7 +98,9 @@ def test_a_missing_key_is_said_and_nothing_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "keys").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", '{"version": 3}', '{"address": "xyz", "version": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", '{"version": 3}', '{"address": "xyz", "version": 3}', '"text"', "[]", "5"]
+)
 def test_a_damaged_file_is_said_and_left_alone(keystore: Keystore, tmp_path: Path, content: str) -> None:
     path = tmp_path / "keys" / "bank.json"
     path.write_text(content)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.chain.deployed import ZONE, Deployed, addresses, artifacts, deployed, key, parameters
 
-from gridledger.chain.codec import ContractCodec
+from gridledger.chain.codec import ContractCodec, ContractReverted
 from gridledger.chain.plan import CONTRACTS, PlanStep, contract_addresses, deployment_steps
 from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 from gridledger.chain.toolchain import contracts_root
@@ -109,7 +109,7 @@ def test_the_deployer_renounces_last_and_can_do_nothing_afterwards(market: Deplo
     assert arguments == (int(Role.ADMIN), DEPLOYER.lower())
     grant = market.client.codecs["MarketAccessManager"].call_data("grantRole", int(Role.BANK), DEPLOYER, 0)
     error = market.client.simulate(DEPLOYER, addresses()["MarketAccessManager"], grant, market.clock.now())
-    assert error is not None
+    assert isinstance(error, ContractReverted)
     assert error.name == "AccessManagerUnauthorizedAccount"
 
 

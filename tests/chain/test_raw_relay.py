@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import rlp
 from eth_account import Account
+from eth_keys.constants import SECPK1_N
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.chain.deployed import (
@@ -83,10 +84,12 @@ def test_another_chain_is_named(relay: RawRelay) -> None:
         ({"maxFeePerGas": 1, "maxPriorityFeePerGas": 1}, "maxFeePerGas", 1),
         ({"value": 1}, "value", 1),
         ({"gas": HIGHEST_GAS + 1}, "gas", HIGHEST_GAS + 1),
+        ({"gas": 21_000}, "gas", 21_000),
+        ({"accessList": [{"address": POLICY, "storageKeys": []}]}, "accessList", 1),
     ],
 )
-def test_a_fee_value_or_too_much_gas_is_refused(
-    relay: RawRelay, changes: dict[str, int], field: str, value: int
+def test_a_fee_a_value_an_access_list_or_gas_no_block_takes_is_refused(
+    relay: RawRelay, changes: dict[str, Any], field: str, value: int
 ) -> None:
     error = refusal(relay, signed_raw("bank", POLICY, DATA, **changes))
     assert (type(error), error.values()) == (TransactionRefused, {"field": field, "value": value})
@@ -153,6 +156,25 @@ def test_an_impossible_signature_is_refused(relay: RawRelay, y_parity: int, r: i
     to = bytes.fromhex(POLICY[2:])
     fields = [CHAIN_ID, 0, 0, 0, 100_000, to, 0, DATA, [], y_parity, r, s]
     raw = "0x02" + rlp.encode(fields).hex()
+    assert type(refusal(relay, raw)) is TransactionUnreadable
+
+
+def test_the_least_gas_that_passes_is_the_least_a_block_takes(market: Deployed, relay: RawRelay) -> None:
+    """Of two calls a unit of gas apart the relay takes the one that the chain includes."""
+    data = bytes(10) + b"\1" * 10
+    least = 21_000 + 10 * (10 + 4 * 10)
+    below, enough = (signed_raw("regulator", POLICY, data, gas=gas) for gas in (least - 1, least))
+    assert refusal(relay, below).values() == {"field": "gas", "value": least - 1}
+    transaction_hash = relay.parse(enough).transaction_hash
+    assert market.chain.mine(GENESIS_TIME_S + 20, [below]).transaction_hashes == ()
+    assert market.chain.mine(GENESIS_TIME_S + 21, [enough]).transaction_hashes == (transaction_hash,)
+
+
+def test_a_signature_s_twin_is_refused(relay: RawRelay) -> None:
+    """No chain includes a transaction with s in the upper half (EIP-2)."""
+    fields = rlp.decode(bytes.fromhex(signed_raw("bank", POLICY, DATA)[4:]))
+    y_parity, s = int.from_bytes(fields[-3]), int.from_bytes(fields[-1])
+    raw = "0x02" + rlp.encode([*fields[:-3], 1 - y_parity, fields[-2], SECPK1_N - s]).hex()
     assert type(refusal(relay, raw)) is TransactionUnreadable
 
 

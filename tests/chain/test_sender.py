@@ -7,8 +7,9 @@ import pytest
 from eth_account import Account
 from tests.chain.deployed import MTU_START, Blocks, Deployed, Killed, addresses, deployed, key, kill, signed_raw
 
+from gridledger.chain.codec import keccak256
 from gridledger.chain.keys import KeyMissing
-from gridledger.chain.sender import NonceOvertaken
+from gridledger.chain.sender import NeverIncluded, NonceOvertaken
 from gridledger.relay import OutboxState
 from gridledger.store.database import Database
 
@@ -214,6 +215,47 @@ def test_a_nonce_a_foreign_transaction_has_used_is_given_up_and_said(market: Dep
     after.sender().step()
     assert (after.row(again).state, after.row(again).nonce) == (OutboxState.MINED, 1)
     after.database.close()
+
+
+def test_a_command_that_needs_more_gas_than_a_transaction_may_have_uses_no_nonce(market: Deployed) -> None:
+    number = market.command("oracle", "GridPolicy", "postFeedIn", MTU_START, [5] * 1_000)
+    market.sender().step()
+    row = market.row(number)
+    assert (row.state, row.nonce) == (OutboxState.REJECTED, None)
+    assert market.refused == [(number, row.error)]
+    after = market.post_feed_in()
+    market.sender().step()
+    assert (market.row(after).state, market.row(after).nonce) == (OutboxState.MINED, 0)
+
+
+def test_what_the_chain_never_includes_is_given_up_and_its_nonce_is_free_again(market: Deployed) -> None:
+    """More of it than one block is offered, so that it stands before the command that comes after."""
+    data = market.client.codecs["GridPolicy"].call_data("postFeedIn", MTU_START, [5_000])
+    with market.database.write() as tx:
+        for nonce in range(65):
+            raw = bytes.fromhex(signed_raw("oracle", addresses()["GridPolicy"], data, gas=21_000, nonce=nonce)[2:])
+            tx.outbox.add_signed(
+                kind="RelayedTransaction",
+                signer=key("oracle").address,
+                to_address=addresses()["GridPolicy"],
+                data=data,
+                nonce=nonce,
+                raw=raw,
+                transaction_hash="0x" + keccak256(raw).hex(),
+                created_at=1,
+            )
+    sender = market.sender()
+    while sender.step():
+        pass
+    assert oracle_nonce(market) == 0
+    with market.database.read() as tx:
+        given_up = tx.outbox.in_state(OutboxState.REJECTED, 100)
+    assert {row.nonce for row in given_up} == {None}
+    errors = {str(NeverIncluded(signer=key("oracle").address, nonce=nonce)) for nonce in range(65)}
+    assert {row.error for row in given_up} == {error for _, error in market.refused} == errors
+    number = market.post_feed_in()
+    sender.step()
+    assert (market.row(number).state, market.row(number).nonce) == (OutboxState.MINED, 0)
 
 
 def test_a_foreign_transaction_before_signing_only_moves_the_nonce_on(market: Deployed) -> None:

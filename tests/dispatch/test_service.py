@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
+from eth_keys.constants import SECPK1_N
 
 from gridledger.clock import ManualClock
 from gridledger.dispatch.errors import (
@@ -129,7 +130,11 @@ def test_an_answer_on_chain_is_final(state: ScheduleState) -> None:
 def test_a_second_answer_waits_for_the_first_to_fail() -> None:
     world = World()
     world.schedules.mark_answered(ZONE, MTU_START)
-    assert type(world.refusal(signed())) is AlreadyAnswered
+    error = world.refusal(signed())
+    assert (type(error), error.values()) == (
+        AlreadyAnswered,
+        {"zone": ZONE, "mtu_start": MTU_START, "state": "answering"},
+    )
 
 
 def test_an_answer_is_taken_at_the_deadline_and_not_a_second_later() -> None:
@@ -174,6 +179,17 @@ def test_a_signature_over_anything_else_is_not_the_operator_s_answer(signature: 
 def test_bytes_that_are_no_signature_are_refused(signature: bytes) -> None:
     error = World().refusal(signature)
     assert (type(error), error.values()) == (AnswerUnknown, {"field": "signature"})
+
+
+def test_only_the_form_of_a_signature_that_the_contract_takes_is_relayed() -> None:
+    """The recovery byte as 0 or 1 or beyond, and the twin with the other s, recover the operator but fail on chain."""
+    good = signed()
+    other_s = SECPK1_N - int.from_bytes(good[32:64])
+    forms = [good[:64] + bytes((good[64] + shift,)) for shift in (-27, 8)]
+    forms.append(good[:32] + other_s.to_bytes(32) + bytes((55 - good[64],)))
+    for form in forms:
+        error = World().refusal(form)
+        assert (type(error), error.values()) == (AnswerUnknown, {"field": "signature"})
 
 
 @pytest.mark.parametrize("reason", [-1, 65_536])

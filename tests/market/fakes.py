@@ -26,6 +26,7 @@ from gridledger.market.model import (
     Trade,
     advance_phase,
 )
+from gridledger.market.notices import Notice, NoticeDetails, NoticeKind
 from gridledger.market.order_hash import OrderDomain, cancel_typed_data, order_typed_data, order_uid
 from gridledger.market.ports import AcceptedOrder, LedgerCommand, MtuRecord
 from gridledger.market.service import MarketService, MarketSettings
@@ -298,6 +299,39 @@ class FakeReceipts:
         return f"{order_uid} {running_number} {received_at} {block_hash}"
 
 
+class FakeNotices:
+    """Notices in the order they were added."""
+
+    def __init__(self) -> None:
+        self.added: list[Notice] = []
+
+    def add(
+        self,
+        kind: NoticeKind,
+        *,
+        owner: str,
+        order_uid: str | None,
+        zone: int | None,
+        mtu_start: int,
+        meter: int | None,
+        created_at: int,
+        details: NoticeDetails,
+    ) -> None:
+        self.added.append(
+            Notice(
+                id=len(self.added) + 1,
+                owner=owner,
+                kind=kind,
+                order_uid=order_uid,
+                zone=zone,
+                mtu_start=mtu_start,
+                meter=meter,
+                details=details,
+                created_at=created_at,
+            )
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """A market room over fakes."""
@@ -308,6 +342,7 @@ class World:
     orders: FakeOrders
     mtus: FakeMtus
     ledger: FakeLedger
+    notices: FakeNotices
 
     def accept(self, order: Order, client_id: str | None = None) -> AcceptedOrder:
         """Sign by the order's owner and accept."""
@@ -325,7 +360,7 @@ class World:
 def a_world(now: int = NOW) -> World:
     """A fresh market: the seller with meter 1, the buyer with meter 2, 10 EUR each."""
     clock, directory, orders = ManualClock(now), FakeDirectory(), FakeOrders()
-    mtus, ledger = FakeMtus(), FakeLedger()
+    mtus, ledger, notices = FakeMtus(), FakeLedger(), FakeNotices()
     service = MarketService(
         settings=MarketSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
         clock=clock,
@@ -334,5 +369,14 @@ def a_world(now: int = NOW) -> World:
         mtus=mtus,
         ledger=ledger,
         receipts=FakeReceipts(),
+        notices=notices,
     )
-    return World(service=service, clock=clock, directory=directory, orders=orders, mtus=mtus, ledger=ledger)
+    return World(
+        service=service,
+        clock=clock,
+        directory=directory,
+        orders=orders,
+        mtus=mtus,
+        ledger=ledger,
+        notices=notices,
+    )

@@ -85,6 +85,17 @@ def test_the_same_order_again_gets_the_same_receipt_however_late() -> None:
     assert len(world.orders.kept) == 1
 
 
+def test_a_known_order_is_told_to_nobody_without_its_owner_s_signature() -> None:
+    world = a_world()
+    order = an_order()
+    accepted = world.accept(order)
+    with pytest.raises(SignerNotOwner):
+        world.service.accept(order, OUTSIDER.sign(order))
+    with pytest.raises(SignatureMalformed):
+        world.service.accept(order, bytes(65))
+    assert world.orders.kept == {accepted.signed.uid: accepted}
+
+
 def test_a_client_id_names_one_order_of_its_owner_for_ever() -> None:
     world = a_world()
     first = world.accept(an_order(), "mine")

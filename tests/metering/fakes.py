@@ -101,6 +101,7 @@ class FakeStore:
     def __init__(self, directory: FakeDirectory) -> None:
         self._directory = directory
         self.kept: dict[tuple[int, int], StoredReading] = {}
+        self.recorded: set[tuple[int, int, int]] = set()
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         return self.kept.get((meter, mtu_start))
@@ -126,6 +127,9 @@ class FakeStore:
     def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
         for meter in meters:
             self.kept[meter, mtu_start] = replace(self.kept[meter, mtu_start], anchor_sequence=sequence)
+
+    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
+        return (zone, mtu_start, sequence) in self.recorded
 
 
 @dataclass(frozen=True, kw_only=True)

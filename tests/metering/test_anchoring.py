@@ -37,6 +37,7 @@ def test_every_anchored_reading_is_proven_against_the_root_of_its_own_batch() ->
     accept(world, 3)
     service.anchor(1, MTU_START)
     assert [(command.sequence, command.reading_count) for command in ledger.submitted] == [(0, 2), (1, 1)]
+    world.store.recorded |= {(1, MTU_START, 0), (1, MTU_START, 1)}
     for meter, sequence in ((1, 0), (2, 0), (3, 1)):
         proof = service.proof(meter, MTU_START)
         own = leaf(meter, MTU_START, 120, 30, SeededSalts(SALT_SEED).salt_for(meter, MTU_START))
@@ -62,3 +63,19 @@ def test_a_reading_that_is_not_anchored_has_no_proof(meter: int) -> None:
     accept(world, 1)
     with pytest.raises(ReadingNotAnchored):
         service.proof(meter, MTU_START)
+
+
+def test_an_anchor_on_its_way_to_the_chain_proves_nothing_yet() -> None:
+    world = a_world()
+    service, _ = anchoring(world)
+    accept(world, 1)
+    service.anchor(1, MTU_START)
+    accept(world, 2)
+    service.anchor(1, MTU_START)
+    world.store.recorded.add((1, MTU_START, 1))
+    assert service.proof(2, MTU_START).sequence == 1
+    with pytest.raises(ReadingNotAnchored) as refused:
+        service.proof(1, MTU_START)
+    assert refused.value.values() == {"meter": 1, "mtu_start": MTU_START}
+    world.store.recorded.add((1, MTU_START, 0))
+    assert service.proof(1, MTU_START).sequence == 0

@@ -123,6 +123,7 @@ class Room:
             mtus=tx.mtus,
             ledger=self.ledger,
             receipts=FakeReceipts(),
+            notices=tx.notices,
         )
 
     def accept(self, order: Order, signer: Member | None = None, client_id: str | None = None) -> str:

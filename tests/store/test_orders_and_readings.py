@@ -18,7 +18,7 @@ from tests.market.fakes import (
 )
 from tests.store.builders import Chain, Room, book_committed, founding_events
 
-from gridledger.market.errors import ClientIdReused, FundsExceeded, OtherSideTaken, WrongTransition
+from gridledger.market.errors import ClientIdReused, FundsExceeded, MtuUnknown, OtherSideTaken, WrongTransition
 from gridledger.market.model import MtuPhase, OrderState, Side
 from gridledger.metering.model import Reading, StoredReading
 from gridledger.store.database import Database
@@ -176,6 +176,12 @@ def test_the_store_moves_phases_by_the_table_and_keeps_why_one_failed(tx: Transa
     assert tx.mtus.between(2, 0, MTU_START + 1, 5) == ()
 
 
+def test_an_mtu_whose_book_was_lost_is_named(tx: Transaction) -> None:
+    with pytest.raises(MtuUnknown) as refused:
+        tx.mtus.move(ZONE, MTU_START, "book_committed")
+    assert refused.value.values() == {"zone": ZONE, "mtu_start": MTU_START}
+
+
 def test_an_mtu_has_one_book(tx: Transaction) -> None:
     room = Room(tx)
     room.clock.move_to(GATE)
@@ -215,7 +221,7 @@ def test_anchors_are_numbered_without_gaps_and_take_each_reading_once(tx: Transa
     assert tx.readings.missing_count(ZONE, MTU_START) == 0
 
 
-def test_only_readings_whose_anchor_the_chain_has_recorded_are_settled(tx: Transaction) -> None:
+def test_only_readings_whose_anchor_the_chain_has_recorded_are_settled_and_proven(tx: Transaction) -> None:
     chain = Chain()
     chain.number = 0
     tx.readings.add(stored(BUY_METER, import_wh=580))
@@ -223,9 +229,11 @@ def test_only_readings_whose_anchor_the_chain_has_recorded_are_settled(tx: Trans
     tx.readings.add(stored(SELL_METER, export_wh=700, import_wh=50))
     tx.readings.mark_anchored(ZONE, MTU_START, 1, [SELL_METER])
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {}
+    assert not tx.readings.anchor_is_recorded(ZONE, MTU_START, 0)
     key = {"zone": ZONE, "mtuStart": MTU_START, "root": "0x" + "00" * 32, "readingCount": 1}
     chain.index(tx, ("ReadingsAnchored", {**key, "sequence": 1}))
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {SELL_METER: 650}
+    assert [tx.readings.anchor_is_recorded(ZONE, MTU_START, sequence) for sequence in (0, 1, 2)] == [False, True, False]
     chain.index(tx, ("ReadingsAnchored", {**key, "sequence": 0}))
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {SELL_METER: 650, BUY_METER: -580}
     assert tx.readings.anchored_net_wh(ZONE, MTU_START + 900) == {}

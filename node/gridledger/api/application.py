@@ -11,10 +11,13 @@ from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.market import market_routes
+from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
-from gridledger.api.problems import install_problem_handlers
+from gridledger.api.problems import install_problem_handlers, plain_problem
 from gridledger.api.readings import reading_routes
+from gridledger.api.sessions import session_routes
 from gridledger.api.transactions import transaction_routes
+from gridledger.api.webhooks import webhook_routes
 
 __all__ = ["create_application"]
 
@@ -31,6 +34,8 @@ def create_application(node: NodeContext) -> FastAPI:
     )
     install_problem_handlers(app)
     for routes in (order_routes, reading_routes, market_routes, dispatch_routes, transaction_routes):
+        app.include_router(routes(node))
+    for routes in (session_routes, notice_routes, webhook_routes):
         app.include_router(routes(node))
     _install_operations(app, node)
     return app
@@ -58,13 +63,11 @@ def _install_operations(app: FastAPI, node: NodeContext) -> None:
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if "transfer-encoding" in request.headers:
+            return plain_problem(411, "Length Required")
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > _LARGEST_BODY_BYTES:
-            return Response(
-                '{"type":"about:blank","title":"Content Too Large","status":413}',
-                413,
-                media_type="application/problem+json",
-            )
+            return plain_problem(413, "Content Too Large")
         started = time.perf_counter()
         response = await call_next(request)
         route = getattr(request.scope.get("route"), "path", "unmatched")

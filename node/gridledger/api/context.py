@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gridledger.api.sign_in import SignIn
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
@@ -16,6 +17,8 @@ from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.service import MeteringService
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
+from gridledger.webhooks.sealing import SecretBox
+from gridledger.webhooks.targets import TargetGuard
 
 __all__ = ["Bell", "NodeContext", "Services"]
 
@@ -36,18 +39,36 @@ class Bell:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._listeners: list[Callable[[], None]] = []
+        self._rings = 0
+
+    @property
+    def rings(self) -> int:
+        """How often it has rung; whoever looks before reading misses no ring while waiting."""
+        with self._lock:
+            return self._rings
+
+    def attach(self, listener: Callable[[], None]) -> None:
+        """Call `listener` at each ring, from the thread that rings; it must neither wait nor fail."""
+        with self._lock:
+            self._listeners.append(listener)
 
     def ring(self) -> None:
         """Wake everybody who waits."""
         with self._lock:
+            self._rings += 1
+            for listener in self._listeners:
+                listener()
             for loop, event in self._waiting:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(event.set)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return at the next ring or after the timeout."""
+    async def wait(self, timeout_s: float, seen: int | None = None) -> None:
+        """Return at the next ring or after the timeout; at once if it has rung more than `seen` times."""
         entry = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
+            if seen is not None and self._rings != seen:
+                return
             self._waiting.add(entry)
         try:
             await asyncio.wait_for(entry[1].wait(), timeout_s)
@@ -78,3 +99,6 @@ class NodeContext:
     health: Callable[[], tuple[str, ...]]
     wake: Callable[[], None]
     bell: Bell
+    sign_in: SignIn
+    webhook_guard: TargetGuard
+    webhook_box: SecretBox

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from gridledger.api.context import NodeContext
 from gridledger.api.schemas import AnswerIn
 from gridledger.dispatch.model import Schedule
-from gridledger.units import parse_utc
+from gridledger.units import INT64_MAX, parse_utc
 
 __all__ = ["dispatch_routes"]
 
@@ -38,8 +38,8 @@ def dispatch_routes(node: NodeContext) -> APIRouter:
 
     @router.get("/events", response_class=EventSourceResponse)
     async def get_events(
-        last_event_id: Annotated[int | None, Header(ge=0)] = None,
-        after: Annotated[int, Query(ge=0, description="Start after this event id")] = 0,
+        last_event_id: Annotated[int | None, Header(ge=0, le=INT64_MAX)] = None,
+        after: Annotated[int, Query(ge=0, le=INT64_MAX, description="Start after this event id")] = 0,
     ) -> EventSourceResponse:
         """Schedules and answers as server-sent events; `Last-Event-ID` resumes without a gap."""
         return EventSourceResponse(stream(after if last_event_id is None else last_event_id), ping=15)

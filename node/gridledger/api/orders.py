@@ -21,7 +21,8 @@ def order_routes(node: NodeContext) -> APIRouter:
         """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
         with node.database.write() as tx:
             accepted = node.services(tx).market.accept(body.to_order(), body.signature_bytes(), body.client_id)
-            return order_out(accepted)
+        node.bell.ring()
+        return order_out(accepted)
 
     @router.post("/batch", status_code=200)
     def post_orders(body: OrderBatchIn) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def order_routes(node: NodeContext) -> APIRouter:
                 except GridLedgerError as error:
                     problem = problem_document(error)
                     results.append({"status": problem["status"], "problem": problem})
+        node.bell.ring()
         return {"results": results}
 
     @router.get("/{uid}")
@@ -53,6 +55,8 @@ def order_routes(node: NodeContext) -> APIRouter:
         """Cancel an open order before its gate closes."""
         response.headers["Cache-Control"] = "no-store"
         with node.database.write() as tx:
-            return order_out(node.services(tx).market.cancel(uid, bytes.fromhex(gridledger_signature[2:])))
+            cancelled = node.services(tx).market.cancel(uid, bytes.fromhex(gridledger_signature[2:]))
+        node.bell.ring()
+        return order_out(cancelled)
 
     return router

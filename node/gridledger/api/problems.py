@@ -1,5 +1,6 @@
 """The one place that turns typed errors into HTTP: RFC 9457 problem+json."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -10,9 +11,17 @@ from starlette.exceptions import HTTPException
 
 from gridledger.errors import GridLedgerError
 
-__all__ = ["install_problem_handlers", "problem_document"]
+__all__ = ["install_problem_handlers", "plain_problem", "problem_document"]
 
-_STATUS = {"invalid": 422, "forbidden": 403, "missing": 404, "conflict": 409, "unavailable": 503, "internal": 500}
+_STATUS = {
+    "invalid": 422,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "missing": 404,
+    "conflict": 409,
+    "unavailable": 503,
+    "internal": 500,
+}
 _TYPE_PREFIX = "urn:gridledger:problem:"
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +37,11 @@ def problem_document(error: GridLedgerError) -> dict[str, Any]:
     }
 
 
+def plain_problem(status: int, title: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to an error that HTTP itself defines and the node adds nothing to."""
+    return _answer(status, {"type": "about:blank", "title": title, "status": status}, headers)
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of the application as a problem."""
     app.add_exception_handler(GridLedgerError, _typed_error)
@@ -36,14 +50,15 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected_error)
 
 
-def _answer(status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+def _answer(status: int, document: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(document, status_code=status, media_type="application/problem+json", headers=headers)
 
 
 async def _typed_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, GridLedgerError)
     document = problem_document(error)
-    return _answer(document["status"], document)
+    headers = {"WWW-Authenticate": "Bearer"} if error.category == "unauthenticated" else None
+    return _answer(document["status"], document, headers)
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
@@ -65,8 +80,7 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
-    return _answer(error.status_code, document, dict(error.headers or {}))
+    return plain_problem(error.status_code, str(error.detail), error.headers)
 
 
 async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from eth_utils.address import to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gridledger.api.sign_in import LONGEST_MESSAGE
 from gridledger.dispatch.model import Answer
 from gridledger.market.model import Order, Pricing, Product, Side
 from gridledger.market.ports import AcceptedOrder
 from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX, check_range, parse_decimal, parse_utc
+from gridledger.webhooks.targets import LONGEST_URL
 
 __all__ = [
     "Address",
@@ -19,8 +21,10 @@ __all__ = [
     "OrderIn",
     "RawTransactionIn",
     "ReadingsIn",
+    "SignInIn",
     "Signature",
     "Uid",
+    "WebhookIn",
     "checksum",
     "order_out",
 ]
@@ -115,6 +119,20 @@ class AnswerIn(_Strict):
     def to_answer(self) -> Answer:
         """The contract's number of the answer."""
         return Answer.ACKNOWLEDGED if self.answer == "acknowledged" else Answer.CURTAILED
+
+
+class SignInIn(_Strict):
+    """An EIP-4361 message made with a nonce of `POST /v1/sessions/nonce`, and its EIP-191 signature."""
+
+    message: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_MESSAGE)]
+    signature: Signature
+
+
+class WebhookIn(_Strict):
+    """Where to post notices; `after` is the id of the last notice that needs no delivery."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+    after: Annotated[int, Field(ge=0, le=INT64_MAX, strict=True)] | None = None
 
 
 def order_out(accepted: AcceptedOrder) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gridledger.app.bench_auction import measure_auction
 from gridledger.app.bench_gas import measure_gas
 from gridledger.errors import InvalidInput
 
 __all__ = ["BenchUnknown", "run_bench"]
 
 GAS_CLEARING_LIMIT, GAS_LIFECYCLE_LIMIT = 30_000, 60_000  # gas per trade at 100 trades
+AUCTION_PER_SORT_LIMIT, AUCTION_1M_LIMIT_S = 30, 5.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,6 +25,7 @@ class BenchUnknown(InvalidInput):
 def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
     """Run all benchmarks, a group, or one by name. Raises BenchUnknown, BenchFailed."""
     groups: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, dict[str, Any]]]]] = {
+        "auction": (("auction_10k_vs_sort", "auction_1m_s"), _auction),
         "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100"), _gas),
     }
     results: dict[str, dict[str, Any]] = {}
@@ -36,6 +39,14 @@ def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
     return results
 
 
+def _auction() -> dict[str, dict[str, Any]]:
+    auction = measure_auction()
+    return {
+        "auction_10k_vs_sort": _entry(auction.auction_10k_s, "s", AUCTION_PER_SORT_LIMIT * auction.sort_10k_s),
+        "auction_1m_s": _entry(auction.auction_1m_s, "s", AUCTION_1M_LIMIT_S),
+    }
+
+
 def _gas() -> dict[str, dict[str, Any]]:
     gas = measure_gas()
     return {
@@ -44,5 +55,5 @@ def _gas() -> dict[str, dict[str, Any]]:
     }
 
 
-def _entry(value: int, unit: str, limit: int) -> dict[str, Any]:
-    return {"value": value, "unit": unit, "limit": limit, "ratio": round(value / limit, 3)}
+def _entry(value: float, unit: str, limit: float) -> dict[str, Any]:
+    return {"value": round(value, 6), "unit": unit, "limit": round(limit, 6), "ratio": round(value / limit, 3)}

@@ -43,6 +43,7 @@ from gridledger.market.model import (
 )
 from gridledger.market.order_hash import OrderDomain, order_uid
 from gridledger.market.ports import CommitBook, SettlePositions, SubmitClearing
+from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.metering.anchoring import AnchorReadings
 from gridledger.metering.signed_reading import key_from_seed, public_key
 
@@ -190,26 +191,9 @@ class _Bench:
         return propose(clearing, book, meters, policy, prices)
 
     def rules(self) -> tuple[Policy, MtuPrices]:
-        """The contract's own rules and prices for the MTU."""
+        """The contract's own rules for the MTU and their prices; no feed-in price is posted."""
         values: dict[str, Any] = self.client.view("GridPolicy", "policyAt", MTU_START)[0]
-        prices: dict[str, int] = self.client.view("GridPolicy", "pricesAt", MTU_START)
-        policy = Policy(
-            gate_closure_s=values["gateClosureS"],
-            answer_lead_s=values["answerLeadS"],
-            proceed_without_answer=values["proceedWithoutAnswer"],
-            seller_reward_share_bp=values["sellerRewardShareBp"],
-            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
-            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
-            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
-        )
-        return policy, MtuPrices(
-            feed_in=prices["feedIn"],
-            retail=prices["retail"],
-            floor=prices["floor"],
-            cap=prices["cap"],
-            surplus=prices["surplus"],
-            shortage=prices["shortage"],
-        )
+        return policy_of(values), prices_of(values, None)
 
     def answer(self, time_s: int) -> None:
         """The grid operator acknowledges."""

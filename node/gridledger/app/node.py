@@ -12,10 +12,13 @@ from fastapi import FastAPI
 
 from gridledger.api.application import create_application
 from gridledger.api.context import Bell, NodeContext
+from gridledger.api.sign_in import SignIn
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
 from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
+from gridledger.app.settings import NodeSettings
+from gridledger.app.webhook_worker import WebhookWorker
 from gridledger.chain.client import ChainClient
 from gridledger.chain.commands import CommandEncoder
 from gridledger.chain.compiler import Artifacts, load_artifacts
@@ -44,6 +47,8 @@ from gridledger.market.service import MarketSettings
 from gridledger.metering.salts import RandomSalts, SeededSalts
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
+from gridledger.webhooks.sealing import SecretBox
+from gridledger.webhooks.targets import TargetGuard
 
 __all__ = ["Node", "NodeFolder"]
 
@@ -85,6 +90,11 @@ class NodeFolder:
         return self.path / "keys"
 
     @property
+    def webhook_key(self) -> Path:
+        """The key that seals webhook secrets in the database."""
+        return self.keys / "webhooks.key"
+
+    @property
     def clock_socket(self) -> Path:
         """Private socket that moves a simulated clock."""
         return self.path / "clock.sock"
@@ -111,14 +121,22 @@ class _ChainBlocks:
 class Node:
     """Everything one node process holds. `start` brings it up, `close` takes it down; nothing is lost between."""
 
-    def __init__(self, folder: NodeFolder, *, simulated: bool, chain_port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: NodeFolder,
+        *,
+        simulated: bool,
+        chain_port: int | None = None,
+        settings: NodeSettings | None = None,
+    ) -> None:
         self._folder = folder
         self._simulated = simulated
         self._chain_port = chain_port
+        self._settings = NodeSettings() if settings is None else settings
         self._closing = contextlib.ExitStack()
         self._due = threading.Event()
         self._engine_lock = threading.Lock()
-        self._failure: GridLedgerError | None = None
+        self._failure: Exception | None = None
 
     def start(self) -> None:
         """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
@@ -178,6 +196,7 @@ class Node:
         verify_deployment(client, artifacts, deployment)
         self._clock = NodeClock(self._database, config.genesis_time_s, simulated=self._simulated)
         indexer = self._wire(config, deployment, client, keystore)
+        self._start_webhooks()
         indexer.catch_up()
         self._run_engine()
         if not self._simulated:
@@ -237,6 +256,8 @@ class Node:
             anchor_delay_s=ANCHOR_DELAY_S,
         )
         self._bell = Bell()
+        self._webhook_guard = TargetGuard(self._settings.webhook_allow)
+        self._webhook_box = SecretBox(self._folder.webhook_key)
         self._application = create_application(
             NodeContext(
                 database=self._database,
@@ -251,9 +272,18 @@ class Node:
                 health=self._health,
                 wake=self._due.set,
                 bell=self._bell,
+                sign_in=SignIn(public_url=self._settings.public_url, chain_id=config.chain_id, clock=self._clock),
+                webhook_guard=self._webhook_guard,
+                webhook_box=self._webhook_box,
             )
         )
         return indexer
+
+    def _start_webhooks(self) -> None:
+        worker = WebhookWorker(database=self._database, guard=self._webhook_guard, box=self._webhook_box)
+        worker.start()
+        self._closing.callback(worker.close)
+        self._bell.attach(worker.wake)
 
     def _run_engine(self) -> None:
         self._engine.run_until_idle()
@@ -270,9 +300,9 @@ class Node:
                     with self._engine_lock:
                         self._run_engine()
                     self._failure = None
-                except GridLedgerError as error:
+                except Exception as error:  # noqa: BLE001 - the heartbeat outlives every failure and tells it
                     self._failure = error
-                    _log.error("heartbeat_failed", error=str(error))
+                    _log.error("heartbeat_failed", error=f"{type(error).__name__}: {error}")
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -287,7 +317,11 @@ class Node:
     def _health(self) -> tuple[str, ...]:
         reasons: list[str] = []
         if self._failure is not None:
-            reasons.append(str(self._failure))
+            reasons.append(f"{type(self._failure).__name__}: {self._failure}")
+        try:
+            self._chain.head()
+        except GridLedgerError as error:
+            reasons.append(str(error))
         with self._database.read() as tx:
             oldest = tx.outbox.oldest_open_at()
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:

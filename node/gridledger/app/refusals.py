@@ -35,11 +35,13 @@ class Refusals:
             case "SubmitClearing":
                 self._clearing_refused(tx, key, error)
             case "CommitBook":
+                self._tell_failed(tx, key, OrderState.OPEN, error)
                 tx.mtus.move(*key, "deadline_passed", str(error))
                 tx.orders.move_listed(*key, OrderState.OPEN, OrderState.UNMATCHED)
             case "RelayAnswer":
                 tx.dispatches.mark_unanswered(*key)
             case "SettlePositions":
+                self._tell_failed(tx, key, OrderState.LOCKED, error)
                 tx.mtus.note_failure(*key, str(error))
 
     def _clearing_refused(self, tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> None:
@@ -47,8 +49,14 @@ class Refusals:
         if uids:
             self._services(tx).market.exclude(*key, uids, reason)
         else:
+            self._tell_failed(tx, key, OrderState.MATCHED, error)
             tx.mtus.move(*key, "clearing_refused", str(error))
             tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.UNMATCHED)
+
+    def _tell_failed(self, tx: Transaction, key: tuple[int, int], state: OrderState, error: GridLedgerError) -> None:
+        """Owners are told the error's name alone: its values may be somebody else's."""
+        reason = error.name if isinstance(error, ContractReverted) else error.title()
+        self._services(tx).market.tell_failed(*key, state, reason)
 
 
 def _orders_at_fault(tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> tuple[list[str], str]:

@@ -74,7 +74,7 @@ class RunFolder:
         """
         kept = self._read()
         if kept is None:
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and not self._is_empty():
                 raise FolderNotEmpty(folder=str(self.path))
             self._begin(identity)
             return False
@@ -82,7 +82,10 @@ class RunFolder:
         if status is _Status.COMPLETE:
             if not restart_complete:
                 raise RunComplete(folder=str(self.path))
-            shutil.rmtree(self.path)
+            doomed = self.path.with_name(self.path.name + ".old")
+            shutil.rmtree(doomed, ignore_errors=True)
+            self.path.replace(doomed)  # at once, so that no interruption leaves half a run without its file
+            shutil.rmtree(doomed)
             self._begin(identity)
             return False
         for field, asked in asdict(identity).items():
@@ -95,6 +98,10 @@ class RunFolder:
     def complete(self, identity: RunIdentity) -> None:
         """Mark the run as finished."""
         self._write(identity, _Status.COMPLETE)
+
+    def _is_empty(self) -> bool:
+        """Whether the folder holds nothing but what a claim that was interrupted left."""
+        return self.path.is_dir() and all(entry.name == _RUN_FILE + ".tmp" for entry in self.path.iterdir())
 
     def _begin(self, identity: RunIdentity) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -112,5 +119,5 @@ class RunFolder:
         try:
             values = json.loads(path.read_text())
             return _Status(values.pop("status")), values
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             raise RunUnreadable(folder=str(self.path)) from None

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -17,9 +18,10 @@ import uvicorn
 
 from gridledger.app.clock_socket import serve_clock
 from gridledger.app.node import Node, NodeFolder
+from gridledger.app.settings import NodeSettings
 from gridledger.errors import Unavailable
 
-__all__ = ["ApiPortInUse", "ServeOptions", "serve"]
+__all__ = ["AddressUnusable", "ApiPortInUse", "ServeOptions", "open_listener", "serve"]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,6 +30,15 @@ class ApiPortInUse(Unavailable):
 
     host: str
     port: int
+
+
+@dataclass(kw_only=True, eq=False)
+class AddressUnusable(Unavailable):
+    """The API cannot listen on this address."""
+
+    host: str
+    port: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +57,15 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
     _configure_logs()
     folder = NodeFolder(options.folder)
     with contextlib.ExitStack() as closing:
-        listener = closing.enter_context(_listen(options.host, options.port))
-        node = Node(folder, simulated=options.simulated_clock, chain_port=options.chain_port)
+        listener = closing.enter_context(open_listener(options.host, options.port))
+        host, port = listener.getsockname()[:2]
+        origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        settings = NodeSettings.from_environment(os.environ, listens_at=origin)
+        node = Node(folder, simulated=options.simulated_clock, chain_port=options.chain_port, settings=settings)
         node.start()
         closing.callback(node.close)
         if options.simulated_clock:
             closing.enter_context(serve_clock(folder.clock_socket, node.advance))
-        host, port = listener.getsockname()[:2]
         announce(json.dumps({"api": f"http://{host}:{port}", "chain": node.chain_url, "now": node.now}))
         config = uvicorn.Config(
             node.application, log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="off"
@@ -73,16 +86,18 @@ def _run_until_signalled(server: uvicorn.Server, listener: socket.socket) -> Non
     thread.join()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 means any free one. Raises ApiPortInUse, AddressUnusable."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # now, as two sockets may be bound to one port until one of them listens
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ApiPortInUse(host=host, port=port) from None
-        raise
+        raise AddressUnusable(host=host, port=port, reason=str(error)) from None
     return listener
 
 

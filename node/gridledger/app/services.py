@@ -87,6 +87,7 @@ class ServiceFactory:
                 mtus=tx.mtus,
                 ledger=ledger,
                 receipts=self.receipts,
+                notices=tx.notices,
             ),
             metering=metering,
             anchoring=AnchoringService(metering=metering, store=tx.readings, ledger=ledger),

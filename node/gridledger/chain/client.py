@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from eth_utils.address import to_checksum_address
+from requests import RequestException
 from web3 import HTTPProvider, Web3
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint
@@ -13,7 +14,9 @@ from web3.types import RPCEndpoint
 from gridledger.chain.codec import ContractCodec, ContractReverted, decode_revert, keccak256
 from gridledger.chain.compiler import Artifacts
 from gridledger.chain.plan import CONTRACTS
-from gridledger.chain.rpc import RpcFailed
+from gridledger.chain.rpc import RpcFailed, RpcUnreachable
+from gridledger.chain.signing import HIGHEST_GAS
+from gridledger.errors import GridLedgerError
 from gridledger.relay import ChainEvent, IndexedBlock
 
 __all__ = ["BlockContents", "ChainClient", "TransactionOutcome"]
@@ -46,6 +49,7 @@ class ChainClient:
     """One JSON-RPC endpoint with the market's contracts at known addresses."""
 
     def __init__(self, url: str, artifacts: Artifacts, addresses: Mapping[str, str]) -> None:
+        self._url = url
         self._web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": _TIMEOUT_S}))
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         self._artifacts = artifacts
@@ -59,23 +63,28 @@ class ChainClient:
 
     def chain_id(self) -> int:
         """The endpoint's chain id."""
-        return self._web3.eth.chain_id
+        return int(self._request("eth_chainId"), 16)
 
     def head_number(self) -> int:
         """Number of the latest block."""
-        return self._web3.eth.block_number
+        return int(self._request("eth_blockNumber"), 16)
 
     def genesis_hash(self) -> str:
         """Hash of block 0."""
         return str(self._request("eth_getBlockByNumber", "0x0", WITHOUT_TRANSACTIONS)["hash"])
 
+    def block_hash(self, number: int) -> str | None:
+        """Hash of a block, None beyond the head."""
+        header = self._request("eth_getBlockByNumber", hex(number), WITHOUT_TRANSACTIONS)
+        return None if header is None else str(header["hash"])
+
     def nonce(self, account: str) -> int:
         """Transactions the account has had mined."""
-        return self._web3.eth.get_transaction_count(to_checksum_address(account), "latest")
+        return int(self._request("eth_getTransactionCount", account, "latest"), 16)
 
     def code_hash(self, address: str) -> str:
         """Keccak-256 of the deployed code, 0x hex."""
-        return "0x" + keccak256(bytes(self._web3.eth.get_code(to_checksum_address(address), "latest"))).hex()
+        return "0x" + keccak256(bytes.fromhex(self._request("eth_getCode", address, "latest")[2:])).hex()
 
     def view(self, contract: str, function: str, *arguments: object) -> Any:
         """Call a view; a single return value comes bare. Raises ContractReverted."""
@@ -84,14 +93,15 @@ class ChainClient:
         values = codec.result(function, data)
         return values[0] if len(values) == 1 else values
 
-    def simulate(self, sender: str, to: str, data: bytes, time_s: int) -> ContractReverted | None:
-        """Run a transaction on the latest state, in a block at `time_s`, without keeping it.
+    def simulate(self, sender: str, to: str, data: bytes, time_s: int) -> GridLedgerError | None:
+        """Run a transaction on the latest state, in a block at `time_s` and with all the gas one may have.
 
-        Returns the contract's error, or None if the transaction would pass.
+        Nothing is kept. Returns the contract's error, or the endpoint's (such as running out of gas), or None if the
+        transaction would pass.
         """
         try:
-            self._eth_call({"from": sender, "to": to, "data": data}, time_s)
-        except ContractReverted as error:
+            self._eth_call({"from": sender, "to": to, "data": data, "gas": hex(HIGHEST_GAS)}, time_s)
+        except (ContractReverted, RpcFailed) as error:
             return error
         return None
 
@@ -139,7 +149,10 @@ class ChainClient:
             raise
 
     def _request(self, method: str, *params: object) -> Any:
-        answer = self._web3.provider.make_request(RPCEndpoint(method), list(params))
+        try:
+            answer = self._web3.provider.make_request(RPCEndpoint(method), list(params))
+        except RequestException as failure:
+            raise RpcUnreachable(url=self._url, reason=f"{type(failure).__name__}: {failure}") from None
         if "error" in answer:
             error = cast(Mapping[str, Any], answer["error"])
             raise RpcFailed(

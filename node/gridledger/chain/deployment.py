@@ -18,6 +18,7 @@ __all__ = [
     "Deployment",
     "DeploymentFailed",
     "DeploymentMismatch",
+    "DeploymentUnreadable",
     "load_deployment",
     "record_deployment",
     "save_deployment",
@@ -43,6 +44,14 @@ class DeploymentMismatch(Conflict):
     field: str
     expected: str
     found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class DeploymentUnreadable(Unavailable):
+    """The record of the deployment is damaged; without the file it is made again from the chain."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +124,13 @@ def save_deployment(path: Path, deployment: Deployment) -> None:
 
 
 def load_deployment(path: Path) -> Deployment | None:
-    """The record, or None where there is none."""
+    """The record, or None where there is none. Raises DeploymentUnreadable."""
     if not path.exists():
         return None
-    return Deployment(**json.loads(path.read_text()))
+    try:
+        return Deployment(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DeploymentUnreadable(path=path.name, reason=str(error)) from None
 
 
 def _require_same(field: str, expected: str, found: str) -> None:

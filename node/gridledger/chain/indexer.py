@@ -6,6 +6,7 @@ from typing import Generic
 from gridledger.chain.client import BlockContents, ChainClient, TransactionOutcome
 from gridledger.chain.ports import AnyTransaction, OnRefused, RelayDatabase
 from gridledger.errors import Conflict, GridLedgerError
+from gridledger.relay import IndexedBlock
 
 __all__ = ["ChainForked", "Indexer", "ReasonUnknown"]
 
@@ -35,11 +36,15 @@ class Indexer(Generic[AnyTransaction]):
         self._client = client
         self._database = database
         self._on_refused = on_refused
+        self._same_history = False
 
     def catch_up(self) -> int:
         """Index every block up to the head; returns how many. Raises ChainForked."""
         with self._database.read() as tx:
             tip = tx.chain_log.tip()
+        if tip is not None and not self._same_history:
+            self._require_indexed(tip)
+        self._same_history = True
         number = 0 if tip is None else tip.number + 1
         head = self._client.head_number()
         count = 0
@@ -53,6 +58,14 @@ class Indexer(Generic[AnyTransaction]):
             tip = contents.block
             count += 1
         return count
+
+    def _require_indexed(self, tip: IndexedBlock) -> None:
+        """The chain still holds the newest indexed block; a shorter or another one is not what was indexed."""
+        found = self._client.block_hash(tip.number)
+        if found != tip.block_hash:
+            raise ChainForked(
+                block_number=tip.number + 1, indexed_parent=tip.block_hash, found_parent=found or "no such block"
+            )
 
     def _index(self, contents: BlockContents) -> None:
         reasons = {

@@ -85,8 +85,11 @@ class Keystore:
         if not path.exists():
             raise KeyMissing(name=name, folder=self._folder.name)
         try:
-            account: LocalAccount = Account.from_key(Account.decrypt(path.read_text(), self._password()))
-        except (ValueError, KeyError, TypeError):
+            password = self._known_password()
+            if password is None:
+                raise KeyUnreadable(name=name, folder=self._folder.name)
+            account: LocalAccount = Account.from_key(Account.decrypt(path.read_text(), password))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise KeyUnreadable(name=name, folder=self._folder.name) from None
         return account
 
@@ -104,12 +107,18 @@ class Keystore:
         return self._folder / f"{name}.json"
 
     def _password(self) -> str:
+        """The password for new keys; made where there is none."""
+        known = self._known_password()
+        if known is None:
+            known = secrets.token_urlsafe(24)
+            _write_private(self._folder / _PASSWORD_FILE, known + "\n")
+        return known
+
+    def _known_password(self) -> str | None:
         if given := self._environment.get(PASSWORD_VARIABLE):
             return given
         path = self._folder / _PASSWORD_FILE
-        if not path.exists():
-            _write_private(path, secrets.token_urlsafe(24) + "\n")
-        return path.read_text().strip()
+        return path.read_text().strip() if path.exists() else None
 
 
 def _write_private(path: Path, text: str) -> None:

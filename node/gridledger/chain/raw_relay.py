@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _MOST_BYTES = 128 * 1024
+_HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # EIP-2
 
 
 @dataclass(kw_only=True, eq=False)
@@ -41,7 +42,7 @@ class TransactionUnreadable(InvalidInput):
 
 @dataclass(kw_only=True, eq=False)
 class TransactionRefused(InvalidInput):
-    """The transaction pays a fee, carries value, or asks for too much gas."""
+    """The transaction pays a fee, carries value or an access list, or asks for too much or too little gas."""
 
     field: str
     value: int
@@ -113,8 +114,12 @@ class RawRelay:
         for field in ("maxFeePerGas", "maxPriorityFeePerGas", "value"):
             if fields[field] != 0:
                 raise TransactionRefused(field=field, value=fields[field])
-        if fields["gas"] > HIGHEST_GAS:
+        if fields.get("accessList"):
+            raise TransactionRefused(field="accessList", value=len(fields["accessList"]))
+        if not _intrinsic_gas(bytes(fields["data"])) <= fields["gas"] <= HIGHEST_GAS:
             raise TransactionRefused(field="gas", value=fields["gas"])
+        if fields["s"] > _HIGHEST_S:
+            raise TransactionUnreadable(reason="s in the upper half")
         to_address = "0x" + bytes(fields.get("to") or b"").hex()
         if to_address not in self._contracts:
             raise ForeignContract(to_address=to_address)
@@ -136,6 +141,12 @@ class RawRelay:
     def next_nonce(self, account: str, highest_kept: int | None) -> int:
         """The nonce of the account's next transaction, after the chain's and every kept one."""
         return max(self._client.nonce(account), 0 if highest_kept is None else highest_kept + 1)
+
+
+def _intrinsic_gas(data: bytes) -> int:
+    """Gas below which no chain includes a call with this data (EIP-7623); such bytes would wait for ever."""
+    tokens = data.count(0) + 4 * (len(data) - data.count(0))
+    return 21_000 + 10 * tokens
 
 
 def _decode(raw_text: str) -> tuple[bytes, dict[str, Any]]:

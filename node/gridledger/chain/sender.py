@@ -10,16 +10,17 @@ from typing import Generic
 import structlog
 from eth_account.signers.local import LocalAccount
 
+from gridledger.chain.anvil import BLOCK_GAS_LIMIT
 from gridledger.chain.client import ChainClient
 from gridledger.chain.indexer import Indexer
 from gridledger.chain.keys import KeyMissing
 from gridledger.chain.ports import AnyTransaction, BlockMaker, OnRefused, RelayDatabase
-from gridledger.chain.signing import sign_call
+from gridledger.chain.signing import HIGHEST_GAS, sign_call
 from gridledger.clock import Clock
 from gridledger.errors import Conflict, GridLedgerError
 from gridledger.relay import OutboxRow, OutboxState
 
-__all__ = ["NonceOvertaken", "Sender"]
+__all__ = ["NeverIncluded", "NonceOvertaken", "Sender"]
 
 _MOST_PER_BLOCK = 64
 _log = structlog.get_logger(__name__)
@@ -28,6 +29,14 @@ _log = structlog.get_logger(__name__)
 @dataclass(kw_only=True, eq=False)
 class NonceOvertaken(Conflict):
     """The transaction's nonce was used by another transaction of the same key."""
+
+    signer: str
+    nonce: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NeverIncluded(Conflict):
+    """The chain does not include the transaction although its block had room for it."""
 
     signer: str
     nonce: int
@@ -74,7 +83,7 @@ class Sender(Generic[AnyTransaction]):
         time_s = self._next_block_time()
         self._block_maker.make_block(time_s, ["0x" + (row.raw or b"").hex() for row in waiting])
         self._indexer.catch_up()
-        return self._give_up_overtaken(waiting)
+        return self._give_up_left_out(waiting)
 
     def _next_block_time(self) -> int:
         with self._database.read() as tx:
@@ -120,19 +129,30 @@ class Sender(Generic[AnyTransaction]):
         )
         return _Signed(row, nonce, signed.raw, signed.transaction_hash)
 
-    def _give_up_overtaken(self, sent: tuple[OutboxRow, ...]) -> bool:
-        """A sent row without outcome whose nonce is used was overtaken by a foreign transaction and never mined."""
-        moved = False
-        for row in sent:
-            with self._database.read() as tx:
-                now = tx.outbox.find(row.transaction_hash or "")
-            if now is None or now.state is not OutboxState.SIGNED:
-                moved = True
-            elif row.nonce is not None and self._client.nonce(row.signer) > row.nonce:
-                _log.error("nonce_used_by_foreign_transaction", row=row.id, signer=row.signer, nonce=row.nonce)
-                overtaken = NonceOvertaken(signer=row.signer, nonce=row.nonce)
-                with self._database.write() as tx:
-                    tx.outbox.mark_rejected(row.id, str(overtaken))
-                    self._on_refused(tx, row, overtaken)
-                moved = True
-        return moved
+    def _give_up_left_out(self, sent: tuple[OutboxRow, ...]) -> bool:
+        """A sent row without outcome was overtaken, or is one the chain refuses: neither will ever be mined.
+
+        It must not be sent for ever, nor keep the rows behind it from their turn.
+        """
+        with self._database.read() as tx:
+            left_out = [row for row in sent if _is_signed(tx.outbox.find(row.transaction_hash or ""))]
+        given_up = [(row, error) for row in left_out if (error := self._why_never(row)) is not None]
+        for row, error in given_up:
+            _log.error("transaction_given_up", row=row.id, signer=row.signer, nonce=row.nonce, error=error.code())
+            with self._database.write() as tx:
+                tx.outbox.mark_rejected(row.id, str(error))
+                self._on_refused(tx, row, error)
+        return len(left_out) < len(sent) or bool(given_up)
+
+    def _why_never(self, row: OutboxRow) -> GridLedgerError | None:
+        nonce = row.nonce or 0
+        if self._client.nonce(row.signer) > nonce:
+            return NonceOvertaken(signer=row.signer, nonce=nonce)
+        gas_used = sum(outcome.gas_used for outcome in self._client.block(self._client.head_number()).outcomes)
+        if gas_used + HIGHEST_GAS <= BLOCK_GAS_LIMIT:
+            return NeverIncluded(signer=row.signer, nonce=nonce)
+        return None
+
+
+def _is_signed(row: OutboxRow | None) -> bool:
+    return row is not None and row.state is OutboxState.SIGNED

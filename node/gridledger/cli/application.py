@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from gridledger import __version__
+from gridledger.cli.auction import auction_json, clear_file, print_auction
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
 from gridledger.cli.summary import print_summary
@@ -27,6 +29,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     _add_node_commands(cli, operations)
     _add_run_commands(cli, operations)
     _add_regulator_commands(cli, operations)
+    _add_auction_command(cli)
     _add_bench_command(cli, operations)
     network = typer.Typer(no_args_is_help=True, help="The market's network.")
     _add_network_commands(network, operations)
@@ -124,6 +127,17 @@ def _add_run_commands(cli: typer.Typer, operations: Operations) -> None:
             result = operations.replay(request, on_progress)
         write_json(json_path, result)
         _exit_unless(result["audit_ok"])
+
+
+def _add_auction_command(cli: typer.Typer) -> None:
+    @cli.command()
+    def clear(orders: Annotated[Path, InputFile], json_path: JsonOption = None) -> None:
+        """Run the two-product auction over a file of orders, without a chain."""
+        result = clear_file(orders)
+        if json_path is None and sys.stdout.isatty():
+            print_auction(Console(highlight=False), result)
+        else:
+            write_json(json_path, auction_json(result))
 
 
 def _add_bench_command(cli: typer.Typer, operations: Operations) -> None:

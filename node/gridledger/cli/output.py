@@ -5,19 +5,28 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gridledger.errors import GridLedgerError
+from gridledger.errors import GridLedgerError, Unavailable
 
-__all__ = ["OnProgress", "console", "fail", "interrupts", "progress", "say", "write_json"]
+__all__ = ["OnProgress", "OutputUnwritable", "console", "fail", "interrupts", "progress", "say", "write_json"]
 
 OnProgress = Callable[[int, int, str], None]
 console = Console(stderr=True, highlight=False)
 _LINES_PER_TASK = 12
+
+
+@dataclass(kw_only=True, eq=False)
+class OutputUnwritable(Unavailable):
+    """The result cannot be written."""
+
+    path: str
+    problem: str
 
 
 def say(text: str) -> None:
@@ -66,12 +75,15 @@ def progress(title: str) -> Iterator[OnProgress]:
 
 
 def write_json(path: Path | None, values: Mapping[str, Any]) -> None:
-    """Write a result to a file, or without one to standard output."""
+    """Write a result to a file, or without one to standard output. Raises OutputUnwritable."""
     text = json.dumps(values, indent=1) + "\n"
     if path is None:
         sys.stdout.write(text)
-    else:
+        return
+    try:
         path.write_text(text)
+    except OSError as problem:
+        raise OutputUnwritable(path=str(path), problem=str(problem)) from problem
 
 
 def fail(error: GridLedgerError) -> None:

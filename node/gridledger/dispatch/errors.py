@@ -17,7 +17,10 @@ class ScheduleUnknown(NotFound):
 
 @dataclass(kw_only=True, eq=False)
 class AlreadyAnswered(Conflict):
-    """The dispatch has been answered."""
+    """The dispatch has been answered.
+
+    `state` is the answer, or `answering` while it is on its way to the chain.
+    """
 
     zone: int
     mtu_start: int

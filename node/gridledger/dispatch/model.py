@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
 
-__all__ = ["Answer", "DispatchDomain", "Schedule", "ScheduleState", "Setpoint", "answer_typed_data"]
+__all__ = ["ANSWERING", "Answer", "DispatchDomain", "Schedule", "ScheduleState", "Setpoint", "answer_typed_data"]
 
 DOMAIN_NAME, DOMAIN_VERSION = "gridledger-dispatch", "1"
+ANSWERING = "answering"  # pending on chain, with an answer on its way there
 
 
 class Answer(IntEnum):

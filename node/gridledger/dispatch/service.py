@@ -13,13 +13,14 @@ from gridledger.dispatch.errors import (
     NotTheGridOperator,
     ScheduleUnknown,
 )
-from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
+from gridledger.dispatch.model import ANSWERING, Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
 from gridledger.dispatch.ports import DispatchLedger, RelayAnswer, ScheduleStore
 from gridledger.units import check_range
 
 __all__ = ["DispatchService"]
 
 _LARGEST_REASON = 2**16 - 1
+_HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # EIP-2
 
 
 class DispatchService:
@@ -42,8 +43,9 @@ class DispatchService:
         schedule = self._schedules.find(zone, mtu_start)
         if schedule is None:
             raise ScheduleUnknown(zone=zone, mtu_start=mtu_start)
-        if schedule.state is not ScheduleState.PENDING or self._schedules.answer_is_pending(zone, mtu_start):
-            raise AlreadyAnswered(zone=zone, mtu_start=mtu_start, state=schedule.state)
+        state = ANSWERING if self._schedules.answer_is_pending(zone, mtu_start) else schedule.state
+        if state != ScheduleState.PENDING:
+            raise AlreadyAnswered(zone=zone, mtu_start=mtu_start, state=state)
         if self._clock.now() > schedule.answer_deadline:
             raise AnswerTooLate(
                 zone=zone, mtu_start=mtu_start, answer_deadline=schedule.answer_deadline, now=self._clock.now()
@@ -56,6 +58,8 @@ class DispatchService:
         return schedule
 
     def _require_signer(self, schedule: Schedule, answer: Answer, reason: int, signature: bytes) -> None:
+        if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64]) > _HIGHEST_S:
+            raise AnswerUnknown(field="signature")  # the contract takes no other form of it
         document = encode_typed_data(full_message=answer_typed_data(self._domain, schedule, answer, reason))
         try:
             signer = str(Account.recover_message(document, signature=signature))

@@ -14,6 +14,7 @@ __all__ = [
     "MarketHalted",
     "MeterNotOwned",
     "MeterUnknown",
+    "MtuUnknown",
     "NotAdmitted",
     "OrderExpired",
     "OrderNotCancellable",
@@ -172,6 +173,14 @@ class OrderNotCancellable(Conflict):
 
     order_uid: str
     state: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MtuUnknown(Conflict):
+    """The chain tells of an MTU whose book this node has lost: its database is older than the chain."""
+
+    zone: int
+    mtu_start: int
 
 
 @dataclass(kw_only=True, eq=False)

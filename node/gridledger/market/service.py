@@ -5,6 +5,7 @@ A task never commits; its caller does.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gridledger.clock import Clock
 from gridledger.market.book import auction_orders, book_bytes, book_hash, list_orders
@@ -20,6 +21,7 @@ from gridledger.market.errors import (
 from gridledger.market.intake import IntakeContext, check_order, order_worst_case_microcents
 from gridledger.market.locking import propose
 from gridledger.market.model import BookEntry, MeterFacts, MtuPhase, Order, OrderState, Receipt, Side, SignedOrder
+from gridledger.market.notices import NoticeDetails, NoticeKind, Notices
 from gridledger.market.order_hash import OrderDomain, cancel_digest, order_uid, recover_address
 from gridledger.market.ports import (
     AcceptedOrder,
@@ -60,6 +62,7 @@ class MarketService:
         mtus: MarketMtus,
         ledger: Ledger,
         receipts: ReceiptSigner,
+        notices: Notices,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -68,6 +71,7 @@ class MarketService:
         self._mtus = mtus
         self._ledger = ledger
         self._receipts = receipts
+        self._notices = notices
 
     def accept(self, order: Order, signature: bytes, client_id: str | None = None) -> AcceptedOrder:
         """Check, keep and receipt an order; the same order again gets the same receipt.
@@ -75,9 +79,9 @@ class MarketService:
         Raises the typed errors of `market.errors`.
         """
         uid = order_uid(self._settings.domain, order)
+        self._require_signer(bytes.fromhex(uid[2:]), signature, order.owner)
         if (known := self._orders.find(uid)) is not None:
             return known
-        self._require_signer(bytes.fromhex(uid[2:]), signature, order.owner)
         if client_id is not None:
             earlier = self._orders.find_by_client_id(order.owner, client_id)
             if earlier is not None:
@@ -95,6 +99,15 @@ class MarketService:
             filled_wh=0,
         )
         self._orders.add(accepted)
+        self._tell(
+            NoticeKind.ACCEPTED,
+            accepted.signed,
+            accepted.zone,
+            mtu_start=order.first_mtu_start,
+            running_number=accepted.receipt.running_number,
+            energy_wh=order.quantity_wh,
+            price_cents_per_mwh=order.limit_cents_per_mwh,
+        )
         return accepted
 
     def cancel(self, uid: str, signature: bytes) -> AcceptedOrder:
@@ -110,6 +123,8 @@ class MarketService:
         if self._clock.now() >= gate_closure:
             raise GateClosed(mtu_start=mtu_start, gate_closure=gate_closure, now=self._clock.now())
         self._orders.cancel(uid, "0x" + signature.hex(), self._clock.now())
+        energy_wh = accepted.signed.order.quantity_wh
+        self._tell(NoticeKind.CANCELLED, accepted.signed, accepted.zone, mtu_start=mtu_start, energy_wh=energy_wh)
         return self.order(uid)
 
     def order(self, uid: str) -> AcceptedOrder:
@@ -157,7 +172,7 @@ class MarketService:
         policy, prices = self._directory.policy_at(mtu_start), self._directory.prices_at(mtu_start)
         if self._clock.now() > policy.clearing_deadline(mtu_start):
             self._mtus.move(zone, mtu_start, "deadline_passed", "the clearing's deadline passed")
-            self._close_book(zone, mtu_start, {})
+            self._close_book(zone, mtu_start, {}, failure="the clearing's deadline passed")
             return
         book = self._mtus.book(zone, mtu_start)
         clearing = clear(auction_orders(book), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
@@ -168,7 +183,7 @@ class MarketService:
         for match in clearing.matches:
             for uid in (match.sell_uid, match.buy_uid):
                 filled_wh[uid] = filled_wh.get(uid, 0) + match.energy_wh
-        self._close_book(zone, mtu_start, filled_wh)
+        self._close_book(zone, mtu_start, filled_wh, clearing.price_cents_per_mwh)
         self._ledger.submit(SubmitClearing(zone=zone, mtu_start=mtu_start, book=book_bytes(book), proposal=proposal))
 
     def exclude(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
@@ -205,15 +220,54 @@ class MarketService:
         )
         return True
 
-    def _close_book(self, zone: int, mtu_start: int, filled_wh: Mapping[str, int]) -> None:
+    def tell_failed(self, zone: int, mtu_start: int, state: OrderState, reason: str) -> None:
+        """Tell the owners of listed orders in this state that what the node tried for them failed, and why."""
         for entry in self._mtus.book(zone, mtu_start):
-            uid = entry.signed.uid
+            accepted = self._orders.find(entry.signed.uid)
+            if accepted is not None and accepted.state is state:
+                self._tell(NoticeKind.FAILED, entry.signed, zone, mtu_start=mtu_start, reason=reason)
+
+    def _close_book(
+        self,
+        zone: int,
+        mtu_start: int,
+        filled_wh: Mapping[str, int],
+        price_cents_per_mwh: int | None = None,
+        failure: str | None = None,
+    ) -> None:
+        without_match = NoticeKind.UNMATCHED if failure is None else NoticeKind.FAILED
+        for entry in self._mtus.book(zone, mtu_start):
+            signed, uid = entry.signed, entry.signed.uid
             if entry.ineligible is not None:
                 self._orders.close(uid, OrderState.INELIGIBLE, entry.ineligible, 0)
+                self._tell(NoticeKind.INELIGIBLE, signed, zone, mtu_start=mtu_start, reason=entry.ineligible)
             elif uid not in filled_wh:
                 self._orders.close(uid, OrderState.UNMATCHED, None, 0)
+                self._tell(without_match, signed, zone, mtu_start=mtu_start, reason=failure)
             else:
-                self._orders.close(uid, OrderState.MATCHED, None, filled_wh[uid])
+                energy_wh, price = filled_wh[uid], price_cents_per_mwh
+                self._orders.close(uid, OrderState.MATCHED, None, energy_wh)
+                self._tell(
+                    NoticeKind.MATCHED,
+                    signed,
+                    zone,
+                    mtu_start=mtu_start,
+                    energy_wh=energy_wh,
+                    price_cents_per_mwh=price,
+                )
+
+    def _tell(self, kind: NoticeKind, signed: SignedOrder, zone: int, *, mtu_start: int, **details: Any) -> None:
+        """A notice to an order's owner; `details` are fields of NoticeDetails."""
+        self._notices.add(
+            kind,
+            owner=signed.order.owner,
+            order_uid=signed.uid,
+            zone=zone,
+            mtu_start=mtu_start,
+            meter=signed.order.meter,
+            created_at=self._clock.now(),
+            details=NoticeDetails(**details),
+        )
 
     def _meters(self, book: tuple[BookEntry, ...]) -> dict[int, MeterFacts]:
         return self._directory.meters([entry.signed.order.meter for entry in book])

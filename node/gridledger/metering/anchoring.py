@@ -64,9 +64,13 @@ class AnchoringService:
         )
 
     def proof(self, meter: int, mtu_start: int) -> ReadingProof:
-        """Proof that a reading is anchored. Raises ReadingNotAnchored."""
+        """Proof that a reading is anchored, once the chain has recorded its anchor. Raises ReadingNotAnchored."""
         stored = self._store.find(meter, mtu_start)
-        if stored is None or stored.anchor_sequence is None:
+        if (
+            stored is None
+            or stored.anchor_sequence is None
+            or not self._store.anchor_is_recorded(stored.zone, mtu_start, stored.anchor_sequence)
+        ):
             raise ReadingNotAnchored(meter=meter, mtu_start=mtu_start)
         batch = [
             other for other in self._store.at(stored.zone, mtu_start) if other.anchor_sequence == stored.anchor_sequence

@@ -39,6 +39,9 @@ class ReadingStore(Protocol):
     def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
         """Remember that these meters' readings went into the anchor with this number."""
 
+    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
+        """Whether the chain has recorded the anchor with this number."""
+
 
 class Salts(Protocol):
     """Where the salt of a commitment comes from."""

@@ -51,7 +51,9 @@ class Database:
         with self._writer, self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                yield Transaction(connection)
+                transaction = Transaction(connection)
+                yield transaction
+                transaction.flush()
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from gridledger.market.model import CashAccount, MeterFacts, MtuPrices, Policy
+from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.store.schema import (
     cash_account,
     cash_debt,
@@ -178,16 +179,7 @@ class Directory:
 
     def policy_at(self, mtu_start: int) -> Policy:
         """Rules of the MTU."""
-        values = self.policy_values_at(mtu_start)
-        return Policy(
-            gate_closure_s=values["gateClosureS"],
-            answer_lead_s=values["answerLeadS"],
-            proceed_without_answer=values["proceedWithoutAnswer"],
-            seller_reward_share_bp=values["sellerRewardShareBp"],
-            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
-            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
-            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
-        )
+        return policy_of(self.policy_values_at(mtu_start))
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """Prices of the MTU, as GridPolicy.pricesAt computes them."""
@@ -196,20 +188,8 @@ class Directory:
         return self._prices[mtu_start]
 
     def _read_prices(self, mtu_start: int) -> MtuPrices:
-        values = self.policy_values_at(mtu_start)
         query = select(feed_in_price.c.feed_in_cents_per_mwh).where(feed_in_price.c.mtu_start == mtu_start)
-        posted = self._connection.execute(query).scalar()
-        feed_in, retail = values["feedInCentsPerMwh"], values["retailCentsPerMwh"]
-        if posted is not None:
-            feed_in, retail = posted, posted + values["retailAdderCentsPerMwh"]
-        return MtuPrices(
-            feed_in=feed_in,
-            retail=retail,
-            floor=feed_in + values["floorOffsetCentsPerMwh"],
-            cap=retail + values["capOffsetCentsPerMwh"],
-            surplus=feed_in + values["surplusOffsetCentsPerMwh"],
-            shortage=retail + values["shortageOffsetCentsPerMwh"],
-        )
+        return prices_of(self.policy_values_at(mtu_start), self._connection.execute(query).scalar())
 
     def policy_values_at(self, mtu_start: int) -> Mapping[str, Any]:
         """The contract's policy struct for an MTU, by field name."""

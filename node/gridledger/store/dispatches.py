@@ -4,12 +4,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from gridledger.dispatch.model import Schedule, ScheduleState
+from gridledger.dispatch.model import ANSWERING, Schedule, ScheduleState
 from gridledger.store.schema import dispatch_event, dispatch_schedule, zone
 
 __all__ = ["Dispatches"]
-
-_ANSWERING = "answering"
 
 
 class Dispatches:
@@ -26,11 +24,11 @@ class Dispatches:
     def answer_is_pending(self, zone_number: int, mtu_start: int) -> bool:
         """Whether an answer is already on its way to the chain."""
         row = self._row(zone_number, mtu_start)
-        return row is not None and row.state == _ANSWERING
+        return row is not None and row.state == ANSWERING
 
     def mark_answered(self, zone_number: int, mtu_start: int) -> None:
         """Remember that an answer is on its way to the chain."""
-        self._update(zone_number, mtu_start, state=_ANSWERING)
+        self._update(zone_number, mtu_start, state=ANSWERING)
 
     def mark_unanswered(self, zone_number: int, mtu_start: int) -> None:
         """The answer on its way was refused; another may come."""
@@ -108,7 +106,7 @@ class Dispatches:
 
 
 def _schedule(row: Row[Any]) -> Schedule:
-    state = ScheduleState.PENDING if row.state == _ANSWERING else ScheduleState(row.state)
+    state = ScheduleState.PENDING if row.state == ANSWERING else ScheduleState(row.state)
     return Schedule(
         zone=row.zone,
         mtu_start=row.mtu_start,

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
+from gridledger.market.errors import MtuUnknown
 from gridledger.market.locking import Proposal
 from gridledger.market.model import BookEntry, MtuPhase, Position, Trade, advance_phase
 from gridledger.market.ports import MtuRecord
@@ -118,10 +119,12 @@ class Mtus:
         )
 
     def move(self, zone: int, mtu_start: int, event: str, failure: str | None = None) -> None:
-        """Advance the phase by an event. Raises WrongTransition."""
+        """Advance the phase by an event. Raises WrongTransition, MtuUnknown."""
         where = (market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start)
-        phase = MtuPhase(self._connection.execute(select(market_mtu.c.phase).where(*where)).scalar_one())
-        values: dict[str, Any] = {"phase": advance_phase(phase, event)}
+        phase = self._connection.execute(select(market_mtu.c.phase).where(*where)).scalar()
+        if phase is None:
+            raise MtuUnknown(zone=zone, mtu_start=mtu_start)
+        values: dict[str, Any] = {"phase": advance_phase(MtuPhase(phase), event)}
         if failure is not None:
             values["failure"] = failure
         self._connection.execute(update(market_mtu).where(*where).values(**values))

@@ -83,8 +83,8 @@ class Outbox:
         self._set(row_id, state=OutboxState.SIGNED, nonce=nonce, raw=raw, transaction_hash=transaction_hash)
 
     def mark_rejected(self, row_id: int, error: str) -> None:
-        """The simulation refused the command; no nonce was used."""
-        self._set(row_id, state=OutboxState.REJECTED, error=error)
+        """The command cannot be carried out; its nonce, if it had one, is free again or used by another."""
+        self._set(row_id, state=OutboxState.REJECTED, nonce=None, error=error)
 
     def mark_outcome(
         self, row_id: int, *, succeeded: bool, block_number: int, gas_used: int, error: str | None

@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert, select, update
 
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
 from gridledger.market.model import OrderState
+from gridledger.market.notices import NoticeDetails
 from gridledger.market.settlement import reward_trades
 from gridledger.relay import ChainEvent
 from gridledger.store.schema import (
@@ -156,12 +157,13 @@ def _position_opened(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     _change(tx, event.arguments["owner"], -event.arguments["lockedMicrocents"])
 
 
-def _market_cleared(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+def _market_cleared(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
     tx.mtus.move(*key, "market_cleared")
     tx.mtus.set_prices(*key, price_cents_per_mwh=arguments["priceCentsPerMwh"], traded_wh=arguments["tradedWh"])
     tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.LOCKED)
+    tx.notices.tell_locked(*key, arguments["priceCentsPerMwh"], event.transaction_hash, time)
     if arguments["tradeCount"] == 0:
         tx.mtus.move(*key, "positions_closed")
 
@@ -202,6 +204,10 @@ def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
         {"reason": arguments["reason"], "transaction_hash": event.transaction_hash},
         time,
     )
+    if not acknowledged:
+        tx.notices.tell_curtailed(
+            arguments["zone"], arguments["mtuStart"], arguments["reason"], event.transaction_hash, time
+        )
 
 
 def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -209,7 +215,7 @@ def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None
     tx.readings.confirm_anchor(arguments["zone"], arguments["mtuStart"], arguments["sequence"])
 
 
-def _position_settled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+def _position_settled(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
     position = tx.mtus.opened_positions(*key)[arguments["meter"]]
@@ -226,15 +232,25 @@ def _position_settled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     _change(tx, tx.directory.grid_operator_of(key[0]), fee)
     _change(tx, position.supplier, -imbalance)
     tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
+    details = NoticeDetails(
+        metered_wh=arguments["meteredWh"],
+        trade_microcents=trade,
+        fee_microcents=fee,
+        imbalance_microcents=imbalance,
+        transaction_hash=event.transaction_hash,
+    )
+    tx.notices.tell_settled(*key, position, details, time)
 
 
-def _position_refunded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+def _position_refunded(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
     position = tx.mtus.opened_positions(*key)[arguments["meter"]]
     tx.mtus.keep_refunded(*key, position.position)
     _change(tx, position.owner, arguments["lockedMicrocents"])
     tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
+    details = NoticeDetails(refunded_microcents=arguments["lockedMicrocents"], transaction_hash=event.transaction_hash)
+    tx.notices.tell_refunded(*key, position, details, time)
 
 
 def _settlement_progressed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -251,7 +267,7 @@ def _settlement_progressed(tx: "Transaction", event: ChainEvent, _time: int) -> 
         tx.mtus.move(*key, "positions_closed")
 
 
-def _reward_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+def _reward_granted(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     tx.connection.execute(
         insert(carbon_reward).values(
@@ -264,6 +280,17 @@ def _reward_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
             seller_ugco2=arguments["sellerUgco2"],
             buyer_ugco2=arguments["buyerUgco2"],
         )
+    )
+    tx.notices.tell_rewarded(
+        arguments["mtuStart"],
+        tuple(tx.directory.zones()),
+        seller=arguments["seller"],
+        buyer=arguments["buyer"],
+        energy_wh=arguments["energyWh"],
+        seller_ugco2=arguments["sellerUgco2"],
+        buyer_ugco2=arguments["buyerUgco2"],
+        transaction_hash=event.transaction_hash,
+        at=time,
     )
 
 

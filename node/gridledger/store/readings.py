@@ -128,6 +128,15 @@ class Readings:
             .values(anchored=True)
         )
 
+    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
+        """Whether the chain has recorded the anchor with this number."""
+        query = select(reading_anchor.c.anchored).where(
+            reading_anchor.c.zone == zone,
+            reading_anchor.c.mtu_start == mtu_start,
+            reading_anchor.c.sequence == sequence,
+        )
+        return bool(self._connection.execute(query).scalar())
+
     def anchored_net_wh(self, zone: int, mtu_start: int) -> dict[int, int]:
         """Meter to export minus import of all readings whose anchor the chain has recorded, Wh."""
         query = (

@@ -9,11 +9,14 @@ from gridledger.store.chain_log import ChainLog
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.mtus import Mtus
+from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
 from gridledger.store.outbox import Outbox
 from gridledger.store.projections import apply_event
 from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
+from gridledger.store.sessions import Sessions
+from gridledger.store.webhooks import Webhooks
 
 __all__ = ["Transaction"]
 
@@ -30,16 +33,24 @@ class Transaction:
         self.readings = Readings(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
+        self.notices = Notices(connection)
+        self.sessions = Sessions(connection)
+        self.webhooks = Webhooks(connection)
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed
 
     def index_block(self, block: IndexedBlock, events: tuple[ChainEvent, ...]) -> None:
         """Keep a block with its events and bring the projections up to it."""
         self.chain_log.add(block, events)
+        self.notices.forget_clearings()
         for event in events:
             apply_event(self, event, block.time_s)
         self.directory.change_free(self.free_changes)
         self.free_changes.clear()
         self.directory.forget_rules()
+
+    def flush(self) -> None:
+        """Write what the repositories have gathered; whoever opened the transaction does it before committing."""
+        self.notices.flush()
 
     def minted_ugco2(self) -> int:
         """All low-carbon rewards granted, ug."""
