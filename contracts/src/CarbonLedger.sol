@@ -19,6 +19,13 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         bool known;
     }
 
+    /// @dev Mints in the making; entries beyond `count` are empty.
+    struct Mints {
+        address[] holders;
+        uint256[] amountsUgco2;
+        uint256 count;
+    }
+
     IGridPolicy private immutable _policy;
     ILowCarbonToken private immutable _token;
     mapping(uint8 source => Factor) private _sourceFactors;
@@ -59,11 +66,20 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         restricted
         returns (uint256 totalUgco2)
     {
-        uint256 gridFactor = _pinGridFactor(mtuStart);
+        uint32 gridFactor = _pinGridFactor(mtuStart);
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        Mints memory mints = Mints(new address[](2 * rewards.length), new uint256[](2 * rewards.length), 0);
+        uint256 energyWh = 0;
         for (uint256 i = 0; i < rewards.length; ++i) {
-            totalUgco2 += _grant(mtuStart, rewards[i], gridFactor, policy.sellerRewardShareBp);
+            (uint256 seller, uint256 buyer) = _shares(rewards[i], gridFactor, policy.sellerRewardShareBp);
+            if (seller + buyer == 0) continue;
+            energyWh += rewards[i].energyWh;
+            totalUgco2 += seller + buyer;
+            _add(mints, rewards[i].seller, seller);
+            _add(mints, rewards[i].buyer, buyer);
         }
+        emit RewardsGranted(mtuStart, gridFactor, energyWh, totalUgco2);
+        _token.mint(mints.holders, mints.amountsUgco2);
     }
 
     /// @inheritdoc ICarbonLedger
@@ -89,23 +105,32 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         emit GridFactorPublished(mtuStart, factorMgco2PerKwh, 0);
     }
 
-    function _grant(uint64 mtuStart, Reward calldata reward, uint256 gridFactor, uint256 sellerShareBp)
+    /// @dev Wh x mg/kWh = ug exactly; at most 2^64 x 5e6, far inside uint128.
+    function _shares(Reward calldata reward, uint256 gridFactor, uint256 sellerShareBp)
         private
-        returns (uint256 amountUgco2)
+        view
+        returns (uint256 sellerUgco2, uint256 buyerUgco2)
     {
         // A source without a factor earns nothing, and must not stop the settlement of everybody else.
         Factor memory source = _sourceFactors[reward.source];
         uint256 sourceFactor = source.mgco2PerKwh;
-        if (!source.known || gridFactor <= sourceFactor) return 0;
-        // Wh x mg/kWh = ug exactly; at most 2^64 x 5e6, far inside uint128.
-        amountUgco2 = uint256(reward.energyWh) * (gridFactor - sourceFactor);
-        uint256 sellerUgco2 = (amountUgco2 * sellerShareBp) / BASIS_POINTS;
-        uint256 buyerUgco2 = amountUgco2 - sellerUgco2;
-        emit RewardGranted(
-            mtuStart, reward.seller, reward.buyer, reward.energyWh, uint128(sellerUgco2), uint128(buyerUgco2)
-        );
-        if (sellerUgco2 > 0) _token.mint(reward.seller, sellerUgco2);
-        if (buyerUgco2 > 0) _token.mint(reward.buyer, buyerUgco2);
+        if (!source.known || gridFactor <= sourceFactor) return (0, 0);
+        uint256 amountUgco2 = uint256(reward.energyWh) * (gridFactor - sourceFactor);
+        sellerUgco2 = (amountUgco2 * sellerShareBp) / BASIS_POINTS;
+        buyerUgco2 = amountUgco2 - sellerUgco2;
+    }
+
+    /// @dev Neighbouring trades often share a seller or a buyer; each holder of such a run is minted to once.
+    function _add(Mints memory mints, address holder, uint256 amountUgco2) private pure {
+        uint256 count = mints.count;
+        for (uint256 back = 1; back <= 2 && back <= count; ++back) {
+            if (mints.holders[count - back] == holder) {
+                mints.amountsUgco2[count - back] += amountUgco2;
+                return;
+            }
+        }
+        (mints.holders[count], mints.amountsUgco2[count]) = (holder, amountUgco2);
+        mints.count = count + 1;
     }
 
     function _factor(uint32 mgco2PerKwh) private pure returns (Factor memory) {

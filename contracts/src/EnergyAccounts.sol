@@ -1,29 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {IEnergyAccounts} from "./interfaces/IEnergyAccounts.sol";
+import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 
 /// @title EnergyAccounts
 /// @dev No role can move a member's money: free balances change by their owner's call, or by a clearing or settlement
 /// of an order the owner signed. Nothing here depends on halts, so deposits can always be withdrawn.
-abstract contract EnergyAccounts is IEnergyAccounts {
+abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     using SafeCast for int256;
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
 
-    /// @dev One slot. free is below zero while credit is used, never below -credit.
+    /// @dev One slot, as a clearing reads and writes it once per member: 96 + 80 + 40 + 40 = 256 bits. free is below
+    /// zero while credit is used, never below -credit. Times are zero where nothing of the kind has happened.
     struct Account {
-        int128 freeMicrocents;
-        uint128 creditMicrocents;
+        int96 freeMicrocents;
+        uint80 creditMicrocents;
+        uint40 lastCancelledAt;
+        uint40 suspendedSince;
     }
 
-    /// @dev Largest single movement; sums of 2^32 of them stay inside int128.
-    uint256 private constant LARGEST_AMOUNT_MICROCENTS = 2 ** 90;
+    /// @dev Largest single movement (some 3e13 EUR); sums of 2^20 of them stay inside int96, one stays inside uint80.
+    uint256 private constant LARGEST_AMOUNT_MICROCENTS = 2 ** 72;
 
     IERC20 private immutable _settlementToken;
     IParticipantRegistry internal immutable _registry;
@@ -31,7 +36,7 @@ abstract contract EnergyAccounts is IEnergyAccounts {
     uint256 private _escrowMicrocents;
     /// @dev Sum of all movements of this transaction; a clearing or settlement must leave it as it found it.
     int256 internal transient _movedMicrocents;
-    mapping(address account => Account) private _accounts;
+    mapping(address account => Account) internal _accounts;
     mapping(address debtor => mapping(address creditor => uint256)) private _debts;
 
     constructor(IERC20 settlementToken, IParticipantRegistry registry) {
@@ -89,6 +94,20 @@ abstract contract EnergyAccounts is IEnergyAccounts {
     }
 
     /// @inheritdoc IEnergyAccounts
+    function setSuspended(address account, bool suspended) external restricted {
+        Account storage entry = _accounts[account];
+        // The first moment counts: suspending again cannot postpone it.
+        if (!suspended) entry.suspendedSince = 0;
+        else if (entry.suspendedSince == 0) entry.suspendedSince = uint40(block.timestamp);
+        emit ParticipantSuspended(account, suspended);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function suspendedSince(address account) external view returns (uint64) {
+        return _accounts[account].suspendedSince;
+    }
+
+    /// @inheritdoc IEnergyAccounts
     function accountOf(address account) external view returns (int128 freeMicrocents, uint128 creditMicrocents) {
         return (_accounts[account].freeMicrocents, _accounts[account].creditMicrocents);
     }
@@ -105,9 +124,13 @@ abstract contract EnergyAccounts is IEnergyAccounts {
 
     /// @dev Takes money out of an account down to its credit limit. Reverts with InsufficientFunds.
     function _lock(address owner, uint256 amountMicrocents) internal {
-        int256 available = _availableMicrocents(owner);
-        if (available < amountMicrocents.toInt256()) revert InsufficientFunds(owner, amountMicrocents, available);
-        _change(owner, -int256(amountMicrocents));
+        Account storage account = _accounts[owner];
+        (int256 free, uint256 credit) = (account.freeMicrocents, account.creditMicrocents);
+        int256 available = free + int256(credit);
+        int256 amount = amountMicrocents.toInt256();
+        if (available < amount) revert InsufficientFunds(owner, amountMicrocents, available);
+        account.freeMicrocents = (free - amount).toInt96();
+        _movedMicrocents -= amount;
     }
 
     function _changeEscrow(int256 amountMicrocents) internal {
@@ -117,7 +140,7 @@ abstract contract EnergyAccounts is IEnergyAccounts {
 
     /// @dev Adds a signed amount known to keep the account above its limit.
     function _change(address owner, int256 amountMicrocents) internal {
-        _accounts[owner].freeMicrocents += amountMicrocents.toInt128();
+        _accounts[owner].freeMicrocents += amountMicrocents.toInt96();
         _movedMicrocents += amountMicrocents;
     }
 
@@ -136,8 +159,22 @@ abstract contract EnergyAccounts is IEnergyAccounts {
         _change(payee, int256(paid));
     }
 
+    /// @dev Pays released money to its owner and settles the imbalance with the supplier.
+    function _settleAccount(IEnergyTrading.Payment calldata payment) internal {
+        if (payment.releasedMicrocents != 0) _change(payment.owner, payment.releasedMicrocents);
+        int256 imbalance = payment.imbalanceMicrocents;
+        if (imbalance > 0) _collect(payment.supplier, payment.owner, uint256(imbalance));
+        else if (imbalance < 0) _collect(payment.owner, payment.supplier, uint256(-imbalance));
+    }
+
+    /// @dev Whether the account is suspended, and whether it has ever cancelled an order.
+    function _flagsOf(address owner) internal view returns (bool suspended, bool hasCancelled) {
+        Account storage account = _accounts[owner];
+        return (account.suspendedSince != 0, account.lastCancelledAt != 0);
+    }
+
     function _availableMicrocents(address owner) private view returns (int256) {
-        Account memory account = _accounts[owner];
+        Account storage account = _accounts[owner];
         // Never below zero: free money never falls below minus the credit limit.
         return int256(account.freeMicrocents) + int256(uint256(account.creditMicrocents));
     }
@@ -158,7 +195,8 @@ abstract contract EnergyAccounts is IEnergyAccounts {
         if (int256(account.freeMicrocents) < -int256(uint256(creditMicrocents))) {
             revert CreditInUse(owner, account.freeMicrocents, creditMicrocents);
         }
-        account.creditMicrocents = creditMicrocents;
+        // Bounded by LARGEST_AMOUNT above.
+        account.creditMicrocents = uint80(creditMicrocents);
         // Solvency: the supplier's own money stands behind every credit, so no withdrawal can ever fail for want of it.
         if (creditMicrocents > previous) _lock(msg.sender, creditMicrocents - previous);
         else _change(msg.sender, int256(uint256(previous - creditMicrocents)));

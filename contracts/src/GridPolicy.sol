@@ -6,14 +6,21 @@ import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 
 /// @title GridPolicy
-/// @dev The regulator can change prices and fees for the future, halt and suspend; it cannot touch a closed MTU or
+/// @dev The regulator can change prices and fees for the future, and halt; it cannot touch a closed MTU or
 /// anybody's money. The oracle can post feed-in prices within PRICE_LIMIT, once per MTU, before the gate.
 contract GridPolicy is IGridPolicy, AccessManaged {
     using Checkpoints for Checkpoints.Trace224;
 
+    /// @dev One slot: 64 + 8 bits.
+    struct FeedIn {
+        int64 centsPerMwh;
+        bool posted;
+    }
+
     /// @notice Largest magnitude of any price, cents per MWh (100 EUR per kWh); keeps all sums far inside int64.
     int64 public constant PRICE_LIMIT_CENTS_PER_MWH = 10_000_000;
     uint32 public constant LONGEST_GATE_CLOSURE_S = 2 days;
+    uint32 public constant LONGEST_CORRECTION_S = 1000 days;
     uint32 public constant HIGHEST_FACTOR_MGCO2_PER_KWH = 5_000_000;
     uint32 private constant BASIS_POINTS = 10_000;
     uint32 private constant WHOLE_MARKET = 0;
@@ -23,10 +30,8 @@ contract GridPolicy is IGridPolicy, AccessManaged {
 
     Policy[] private _versions;
     Checkpoints.Trace224 private _versionByMtuStart;
-    mapping(uint64 mtuStart => int64) private _feedInCentsPerMwh;
-    mapping(uint64 mtuStart => bool) private _feedInPosted;
+    mapping(uint64 mtuStart => FeedIn) private _feedIn;
     mapping(uint32 zone => bool) private _halted;
-    mapping(address account => bool) private _suspended;
 
     /// @param mtuLengthS_ 300, 900, 1800 or 3600
     /// @param minimumDelayS least seconds between scheduling a policy and the gate closure of its first MTU
@@ -67,12 +72,6 @@ contract GridPolicy is IGridPolicy, AccessManaged {
     }
 
     /// @inheritdoc IGridPolicy
-    function setSuspended(address account, bool suspended) external restricted {
-        _suspended[account] = suspended;
-        emit ParticipantSuspended(account, suspended);
-    }
-
-    /// @inheritdoc IGridPolicy
     function mtuLengthS() external view returns (uint32) {
         return _mtuLengthS;
     }
@@ -84,17 +83,31 @@ contract GridPolicy is IGridPolicy, AccessManaged {
     }
 
     /// @inheritdoc IGridPolicy
-    function pricesAt(uint64 mtuStart) external view returns (Prices memory prices) {
+    function pricesAt(uint64 mtuStart) external view returns (Prices memory) {
         (Policy memory policy,) = policyAt(mtuStart);
-        (prices.feedIn, prices.retail) = (policy.feedInCentsPerMwh, policy.retailCentsPerMwh);
-        if (_feedInPosted[mtuStart]) {
-            prices.feedIn = _feedInCentsPerMwh[mtuStart];
-            prices.retail = prices.feedIn + policy.retailAdderCentsPerMwh;
-        }
-        prices.floor = prices.feedIn + policy.floorOffsetCentsPerMwh;
-        prices.surplus = prices.feedIn + policy.surplusOffsetCentsPerMwh;
-        prices.cap = prices.retail + policy.capOffsetCentsPerMwh;
-        prices.shortage = prices.retail + policy.shortageOffsetCentsPerMwh;
+        return _prices(policy, mtuStart);
+    }
+
+    /// @inheritdoc IGridPolicy
+    function clearingRulesAt(uint32 zone, uint64 mtuStart) external view returns (ClearingRules memory) {
+        requireOpen(zone);
+        (Policy memory policy,) = policyAt(mtuStart);
+        Prices memory prices = _prices(policy, mtuStart);
+        return ClearingRules({
+            gateClosure: mtuStart - policy.gateClosureS,
+            clearingDeadline: mtuStart - (policy.gateClosureS + policy.answerLeadS) / 2,
+            floor: prices.floor,
+            cap: prices.cap,
+            shortage: prices.shortage,
+            gridFeeCentsPerMwh: policy.gridFeeCentsPerMwh,
+            lowCarbonReliefCentsPerMwh: policy.lowCarbonReliefCentsPerMwh
+        });
+    }
+
+    /// @inheritdoc IGridPolicy
+    function clearingDeadlineAt(uint64 mtuStart) external view returns (uint64) {
+        (Policy memory policy,) = policyAt(mtuStart);
+        return mtuStart - (policy.gateClosureS + policy.answerLeadS) / 2;
     }
 
     /// @inheritdoc IGridPolicy
@@ -111,22 +124,29 @@ contract GridPolicy is IGridPolicy, AccessManaged {
     }
 
     /// @inheritdoc IGridPolicy
-    function requireOpen(uint32 zone) external view {
+    function requireOpen(uint32 zone) public view {
         if (_halted[WHOLE_MARKET] || _halted[zone]) revert ZoneHalted(zone);
     }
 
-    /// @inheritdoc IGridPolicy
-    function isSuspended(address account) external view returns (bool) {
-        return _suspended[account];
+    function _prices(Policy memory policy, uint64 mtuStart) private view returns (Prices memory prices) {
+        (prices.feedIn, prices.retail) = (policy.feedInCentsPerMwh, policy.retailCentsPerMwh);
+        FeedIn memory feedIn = _feedIn[mtuStart];
+        if (feedIn.posted) {
+            prices.feedIn = feedIn.centsPerMwh;
+            prices.retail = prices.feedIn + policy.retailAdderCentsPerMwh;
+        }
+        prices.floor = prices.feedIn + policy.floorOffsetCentsPerMwh;
+        prices.surplus = prices.feedIn + policy.surplusOffsetCentsPerMwh;
+        prices.cap = prices.retail + policy.capOffsetCentsPerMwh;
+        prices.shortage = prices.retail + policy.shortageOffsetCentsPerMwh;
     }
 
     function _postFeedIn(uint64 mtuStart, int64 feedIn) private {
         uint64 gateClosure = gateClosureAt(mtuStart);
         if (block.timestamp >= gateClosure) revert GateAlreadyClosed(mtuStart, gateClosure, uint64(block.timestamp));
-        if (_feedInPosted[mtuStart]) revert FeedInAlreadyPosted(mtuStart);
+        if (_feedIn[mtuStart].posted) revert FeedInAlreadyPosted(mtuStart);
         _requirePrice(feedIn);
-        _feedInPosted[mtuStart] = true;
-        _feedInCentsPerMwh[mtuStart] = feedIn;
+        _feedIn[mtuStart] = FeedIn({centsPerMwh: feedIn, posted: true});
         emit FeedInPosted(mtuStart, feedIn);
     }
 
@@ -140,6 +160,7 @@ contract GridPolicy is IGridPolicy, AccessManaged {
     }
 
     function _validate(Policy memory policy) private pure {
+        _validateTimes(policy);
         _requirePrice(policy.feedInCentsPerMwh);
         _requirePrice(policy.retailCentsPerMwh);
         _requirePrice(policy.retailAdderCentsPerMwh);
@@ -148,8 +169,6 @@ contract GridPolicy is IGridPolicy, AccessManaged {
         _requirePrice(policy.capOffsetCentsPerMwh);
         _requirePrice(policy.shortageOffsetCentsPerMwh);
         if (policy.gridFeeCentsPerMwh > uint64(PRICE_LIMIT_CENTS_PER_MWH)) revert PolicyRefused("grid fee too high");
-        if (policy.gateClosureS > LONGEST_GATE_CLOSURE_S) revert PolicyRefused("gate closure too early");
-        if (policy.answerLeadS >= policy.gateClosureS) revert PolicyRefused("no time to answer");
         if (policy.sellerRewardShareBp > BASIS_POINTS) revert PolicyRefused("reward share above one");
         if (policy.defaultGridFactorMgco2PerKwh > HIGHEST_FACTOR_MGCO2_PER_KWH) revert PolicyRefused("grid factor");
         if (policy.lowCarbonReliefCentsPerMwh > policy.gridFeeCentsPerMwh) revert PolicyRefused("relief above fee");
@@ -158,6 +177,13 @@ contract GridPolicy is IGridPolicy, AccessManaged {
         int64 spread = policy.retailCentsPerMwh - policy.feedInCentsPerMwh;
         int64 narrowing = policy.floorOffsetCentsPerMwh - policy.capOffsetCentsPerMwh;
         if (narrowing > spread || narrowing > policy.retailAdderCentsPerMwh) revert PolicyRefused("floor > cap");
+    }
+
+    function _validateTimes(Policy memory policy) private pure {
+        if (policy.gateClosureS > LONGEST_GATE_CLOSURE_S) revert PolicyRefused("gate closure too early");
+        if (policy.answerLeadS >= policy.gateClosureS) revert PolicyRefused("no time to answer");
+        if (policy.substituteAfterS > policy.correctionS) revert PolicyRefused("substitute after corrections");
+        if (policy.correctionS > LONGEST_CORRECTION_S) revert PolicyRefused("corrections too long");
     }
 
     function _requirePrice(int64 price) private pure {

@@ -11,8 +11,11 @@ contract LowCarbonToken is ILowCarbonToken, ERC20, AccessManaged {
     constructor(address accessManager) ERC20("gridledger low-carbon token", "GLC") AccessManaged(accessManager) {}
 
     /// @inheritdoc ILowCarbonToken
-    function mint(address to, uint256 amountUgco2) external restricted {
-        _mint(to, amountUgco2);
+    function mint(address[] calldata holders, uint256[] calldata amountsUgco2) external restricted {
+        if (holders.length != amountsUgco2.length) revert ListsDiffer(holders.length, amountsUgco2.length);
+        for (uint256 i = 0; i < holders.length; ++i) {
+            if (amountsUgco2[i] > 0) _mint(holders[i], amountsUgco2[i]);
+        }
     }
 
     /// @inheritdoc ILowCarbonToken

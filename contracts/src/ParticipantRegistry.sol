@@ -4,30 +4,26 @@ pragma solidity 0.8.30;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {MeterWord} from "./libraries/MeterWord.sol";
 
 /// @title ParticipantRegistry
 /// @dev The grid operator can admit accounts and meters that do not exist; it cannot move money or sign orders for
 /// anybody. It is shut down by withdrawing the roles in the access manager.
 contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
-    /// @dev One slot: 160 + 32 + 24 + 24 + 8 = 248 bits.
-    struct Meter {
-        address owner;
-        uint32 zone;
-        uint24 importCapacityW;
-        uint24 exportCapacityW;
-        uint8 source;
-    }
-
     struct DeviceKey {
         bytes32 x;
         bytes32 y;
     }
 
     uint32 private _meterCount;
-    mapping(uint32 meter => Meter) private _meters;
+    /// @dev Words of MeterWord.
+    mapping(uint32 meter => uint256) private _meters;
     mapping(uint32 meter => DeviceKey) private _deviceKeys;
-    mapping(address account => address supplier) private _supplierOf;
-    mapping(address supplier => bool) private _suppliers;
+    /// @dev Supplier numbers start at 1.
+    mapping(address account => uint16 supplier) private _supplierOf;
+    mapping(address supplier => uint16 number) private _suppliers;
+    mapping(uint16 number => address supplier) private _supplierAt;
+    uint16 private _supplierCount;
     mapping(uint32 zone => address gridOperator) private _gridOperators;
 
     constructor(address accessManager) AccessManaged(accessManager) {}
@@ -36,7 +32,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     function registerZone(uint32 zone, address gridOperator) external restricted {
         if (gridOperator == address(0)) revert AccountIsZero();
         // Zone 0 stands for the whole market when halting.
-        if (zone == 0) revert ZoneUnknown(zone);
+        if (zone == 0 || zone > type(uint24).max) revert ZoneUnknown(zone);
         if (_gridOperators[zone] != address(0)) revert ZoneAlreadyRegistered(zone);
         _gridOperators[zone] = gridOperator;
         emit ZoneRegistered(zone, gridOperator);
@@ -45,19 +41,21 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     /// @inheritdoc IParticipantRegistry
     function registerSupplier(address supplier) external restricted {
         if (supplier == address(0)) revert AccountIsZero();
-        if (_suppliers[supplier]) revert SupplierAlreadyRegistered(supplier);
-        _suppliers[supplier] = true;
+        if (_suppliers[supplier] != 0) revert SupplierAlreadyRegistered(supplier);
+        uint16 number = ++_supplierCount;
+        (_suppliers[supplier], _supplierAt[number]) = (number, supplier);
         emit SupplierRegistered(supplier);
     }
 
     /// @inheritdoc IParticipantRegistry
     function admitParticipants(address[] calldata accounts, address supplier) external restricted {
-        if (!_suppliers[supplier]) revert SupplierUnknown(supplier);
+        uint16 number = _suppliers[supplier];
+        if (number == 0) revert SupplierUnknown(supplier);
         for (uint256 i = 0; i < accounts.length; ++i) {
             address account = accounts[i];
             if (account == address(0)) revert AccountIsZero();
-            if (_supplierOf[account] != address(0)) revert ParticipantAlreadyAdmitted(account);
-            _supplierOf[account] = supplier;
+            if (_supplierOf[account] != 0) revert ParticipantAlreadyAdmitted(account);
+            _supplierOf[account] = number;
             emit ParticipantAdmitted(account, supplier);
         }
     }
@@ -78,42 +76,53 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
 
     /// @inheritdoc IParticipantRegistry
     function replaceDeviceKey(uint32 meter, bytes32 deviceKeyX, bytes32 deviceKeyY) external restricted {
-        if (_meters[meter].owner == address(0)) revert MeterUnknown(meter);
+        if (_meters[meter] == 0) revert MeterUnknown(meter);
         _setDeviceKey(meter, deviceKeyX, deviceKeyY);
         emit DeviceKeyReplaced(meter, deviceKeyX, deviceKeyY);
     }
 
     /// @inheritdoc IParticipantRegistry
-    function lookup(uint32[] calldata meters) external view returns (MeterView[] memory views) {
-        views = new MeterView[](meters.length);
+    function meterWords(uint32[] calldata meters) external view returns (uint256[] memory words) {
+        words = new uint256[](meters.length);
         for (uint256 i = 0; i < meters.length; ++i) {
-            Meter memory meter = _meters[meters[i]];
-            if (meter.owner == address(0)) revert MeterUnknown(meters[i]);
-            views[i] = MeterView({
-                owner: meter.owner,
-                supplier: _supplierOf[meter.owner],
-                zone: meter.zone,
-                importCapacityW: meter.importCapacityW,
-                exportCapacityW: meter.exportCapacityW,
-                source: meter.source
-            });
+            words[i] = _meters[meters[i]];
+            if (words[i] == 0) revert MeterUnknown(meters[i]);
         }
     }
 
     /// @inheritdoc IParticipantRegistry
+    function meterOf(uint32 meter) external view returns (MeterView memory) {
+        uint256 word = _meters[meter];
+        if (word == 0) revert MeterUnknown(meter);
+        return MeterView({
+            owner: MeterWord.owner(word),
+            supplier: _supplierAt[MeterWord.supplier(word)],
+            zone: MeterWord.zone(word),
+            importCapacityW: MeterWord.importCapacityW(word),
+            exportCapacityW: MeterWord.exportCapacityW(word),
+            source: MeterWord.source(word)
+        });
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function deviceKey(uint32 meter) external view returns (bytes32 x, bytes32 y) {
-        if (_meters[meter].owner == address(0)) revert MeterUnknown(meter);
+        if (_meters[meter] == 0) revert MeterUnknown(meter);
         return (_deviceKeys[meter].x, _deviceKeys[meter].y);
     }
 
     /// @inheritdoc IParticipantRegistry
     function supplierOf(address account) external view returns (address) {
-        return _supplierOf[account];
+        return _supplierAt[_supplierOf[account]];
+    }
+
+    /// @inheritdoc IParticipantRegistry
+    function supplierAt(uint16 number) external view returns (address) {
+        return _supplierAt[number];
     }
 
     /// @inheritdoc IParticipantRegistry
     function isSupplier(address account) external view returns (bool) {
-        return _suppliers[account];
+        return _suppliers[account] != 0;
     }
 
     /// @inheritdoc IParticipantRegistry
@@ -128,16 +137,19 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     function _register(uint32 meter, MeterRegistration calldata registration) private {
-        if (_supplierOf[registration.owner] == address(0)) revert ParticipantUnknown(registration.owner);
+        uint16 supplier = _supplierOf[registration.owner];
+        if (supplier == 0) revert ParticipantUnknown(registration.owner);
         if (_gridOperators[registration.zone] == address(0)) revert ZoneUnknown(registration.zone);
         _setDeviceKey(meter, registration.deviceKeyX, registration.deviceKeyY);
-        _meters[meter] = Meter({
-            owner: registration.owner,
-            zone: registration.zone,
-            importCapacityW: registration.importCapacityW,
-            exportCapacityW: registration.exportCapacityW,
-            source: registration.source
-        });
+        // A registered zone fits 24 bits.
+        _meters[meter] = MeterWord.pack(
+            registration.owner,
+            uint24(registration.zone),
+            registration.importCapacityW,
+            registration.exportCapacityW,
+            registration.source,
+            supplier
+        );
         emit MeterRegistered(
             meter,
             registration.owner,

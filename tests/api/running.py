@@ -26,8 +26,16 @@ from gridledger.chain.keys import ACCOUNT_NAMES, Keystore, account_from_seed
 from gridledger.chain.market_config import MarketConfig, save_market
 from gridledger.chain.plan import PolicyParameters
 from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
-from gridledger.market.model import Order, Pricing, Product, Side
-from gridledger.market.order_hash import OrderDomain, cancel_typed_data, order_typed_data, order_uid
+from gridledger.market.model import Acceptance, Order, Pricing, Product, Side
+from gridledger.market.order_hash import (
+    OrderDomain,
+    acceptance_typed_data,
+    acceptance_uid,
+    cancel_typed_data,
+    cancel_up_to_typed_data,
+    order_typed_data,
+    order_uid,
+)
 from gridledger.metering.model import Reading
 from gridledger.units import format_utc
 
@@ -49,7 +57,8 @@ def key(name: str) -> LocalAccount:
     return account_from_seed(SEED, name)
 
 
-SELLER, BUYER, OUTSIDER = key("the seller"), key("the buyer"), key("an outsider")
+SELLER, BUYER, OUTSIDER, NEIGHBOUR = key("the seller"), key("the buyer"), key("an outsider"), key("a neighbour")
+PEOPLE: dict[str, LocalAccount] = {account.address: account for account in (SELLER, BUYER, OUTSIDER, NEIGHBOUR)}
 
 
 def kwh(energy_wh: int) -> str:
@@ -252,9 +261,8 @@ class RunningNode:
         client_id: str | None = None,
     ) -> dict[str, Any]:
         """The order as it is posted, signed by its owner unless told otherwise."""
-        owners: dict[str, LocalAccount] = {account.address: account for account in (SELLER, BUYER, OUTSIDER)}
         document = encode_typed_data(full_message=order_typed_data(domain or self.order_domain, order))
-        account = signer or owners[order.owner]
+        account = signer or PEOPLE[order.owner]
         body: dict[str, Any] = {
             "owner": order.owner,
             "meter": order.meter,
@@ -278,6 +286,48 @@ class RunningNode:
         answer: dict[str, Any] = response.json()
         assert answer["uid"] == order_uid(self.order_domain, order)
         return answer
+
+    def acceptance(self, offer_uid: str, **changes: Any) -> Acceptance:
+        """The buyer's acceptance of 100 Wh for the first MTU, with a fresh salt."""
+        self.salt += 1
+        values: dict[str, Any] = {
+            "owner": BUYER.address,
+            "meter": BUY_METER,
+            "offer_uid": offer_uid,
+            "mtu_start": MTU_START,
+            "quantity_wh": 100,
+            "salt": self.salt,
+        }
+        return Acceptance(**(values | changes))
+
+    def deal_body(self, acceptance: Acceptance, *, signer: LocalAccount | None = None) -> dict[str, Any]:
+        """The acceptance as it is posted, signed by its owner unless told otherwise."""
+        document = encode_typed_data(full_message=acceptance_typed_data(self.order_domain, acceptance))
+        return {
+            "owner": acceptance.owner,
+            "meter": acceptance.meter,
+            "offer_uid": acceptance.offer_uid,
+            "mtu_start": format_utc(acceptance.mtu_start),
+            "quantity_kwh": kwh(acceptance.quantity_wh),
+            "salt": str(acceptance.salt),
+            "signature": signature_text(signer or PEOPLE[acceptance.owner], document),
+        }
+
+    def deal(self, offer_uid: str, **changes: Any) -> dict[str, Any]:
+        """Post an acceptance that must be accepted."""
+        acceptance = self.acceptance(offer_uid, **changes)
+        response = self.post("/v1/deals", self.deal_body(acceptance))
+        assert response.status_code == 201, response.text
+        answer: dict[str, Any] = response.json()
+        assert answer["uid"] == acceptance_uid(self.order_domain, acceptance)
+        return answer
+
+    def cancel_up_to_body(
+        self, owner: LocalAccount, salt: int, *, signer: LocalAccount | None = None
+    ) -> dict[str, Any]:
+        """A bulk cancellation as it is posted."""
+        document = encode_typed_data(full_message=cancel_up_to_typed_data(self.order_domain, owner.address, salt))
+        return {"owner": owner.address, "salt": str(salt), "signature": signature_text(signer or owner, document)}
 
     def cancel(self, uid: str, signer: LocalAccount) -> httpx.Response:
         """Ask for a cancellation."""

@@ -30,10 +30,18 @@ from tests.api.running import (
 )
 
 from gridledger.dispatch.model import Answer
-from gridledger.market.model import Side
+from gridledger.market.model import Pricing, Product, Side
 
-FIRST, SECOND, THIRD, NEXT = (MTU_START + MTU_LENGTH_S * count for count in (0, 1, 3, 5))
+FIRST, SECOND, THIRD, NEXT, OFFERED = (MTU_START + MTU_LENGTH_S * count for count in (0, 1, 3, 5, 7))
 NOW = THIRD - GATE_CLOSURE_S
+
+# Offers for the last MTU, by client id; 50 Wh of the first are accepted.
+OPEN_OFFERS: dict[str, dict[str, Any]] = {
+    "offered": {"quantity_wh": 500},
+    "pegged": {"quantity_wh": 100, "pricing": Pricing.PEGGED},
+    "cancelled": {"quantity_wh": 100},
+    "large": {"quantity_wh": 1_000, "limit_cents_per_mwh": 8_000},
+}
 
 Post = Callable[[RunningNode], httpx.Response]
 
@@ -42,13 +50,27 @@ Post = Callable[[RunningNode], httpx.Response]
 def market(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
     """The market of the module's docstring; nothing in this module may change it."""
     with onboarded.served(tmp_path_factory.mktemp("bad") / "data") as running:
-        running.pair(FIRST, quantity_wh=100)
+        running.accept(running.order(Side.SELL, mtu_start=FIRST, quantity_wh=100), client_id="settled")
+        running.accept(running.order(Side.BUY, mtu_start=FIRST, quantity_wh=100))
+        running.advance(FIRST - GATE_CLOSURE_S)
         running.pair(SECOND, quantity_wh=100)
         running.answer(SECOND)
         running.deliver({SELL_METER: 100, BUY_METER: -100}, FIRST)
         running.deliver({SELL_METER: 100, BUY_METER: -100}, SECOND)
+        running.accept(
+            running.order(
+                Side.SELL, mtu_start=THIRD, last_mtu_start=THIRD + 900, quantity_wh=1, limit_cents_per_mwh=30_000
+            ),
+            client_id="late",
+        )
         running.pair(THIRD, quantity_wh=100)
         running.accept(running.order(Side.BUY, mtu_start=NEXT, quantity_wh=100), client_id="taken")
+        for client_id, changes in OPEN_OFFERS.items():
+            uid = running.accept(running.order(Side.SELL, mtu_start=OFFERED, **changes), client_id=client_id)["uid"]
+            if client_id == "cancelled":
+                assert running.cancel(uid, SELLER).status_code == 200
+            if client_id == "offered":
+                running.deal(uid, mtu_start=OFFERED, quantity_wh=50, salt=1)
         assert running.node.now == NOW
         assert [running.mtu(start)["phase"] for start in (FIRST, SECOND, THIRD)] == ["settled", "settled", "cleared"]
         yield running
@@ -135,7 +157,44 @@ ORDERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict[
     "above the cap": (order(limit_cents_per_mwh=32_001), 422, "limit-outside-bounds", {"cap_cents_per_mwh": 32_000}),
     "expiring before the gate": (order(expiry=NEXT - 301), 422, "order-expired", {"gate_closure": NEXT - 300}),
     "without energy": (order(quantity_wh=0), 422, "quantity-refused", {"quantity_wh": 0}),
-    "standing order": (order(last_mtu_start=NEXT + 900), 422, "order-unsupported", {"field": "last_mtu_start"}),
+    "a range that runs backwards": (
+        order(last_mtu_start=NEXT - 900),
+        422,
+        "range-refused",
+        {"first_mtu_start": NEXT, "last_mtu_start": NEXT - 900},
+    ),
+    "a range of more than a year's MTUs": (
+        order(last_mtu_start=NEXT + 900 * 366 * 24 * 12),
+        422,
+        "range-refused",
+        {"first_mtu_start": NEXT},
+    ),
+    "a standing order off the grid": (
+        order(last_mtu_start=NEXT + 901),
+        422,
+        "unaligned-mtu",
+        {"mtu_start": NEXT + 901},
+    ),
+    "over capacity in a later MTU only": (
+        order(mtu_start=NEXT - 900, last_mtu_start=NEXT + 900, quantity_wh=901),
+        409,
+        "capacity-exceeded",
+        {"requested_wh": 901, "open_wh": 100, "capacity_wh": 1_000},
+    ),
+    "on both sides in a later MTU only": (
+        order(side=Side.SELL, owner=BUYER.address, meter=BUY_METER, mtu_start=NEXT - 900, last_mtu_start=NEXT),
+        409,
+        "other-side-taken",
+        {"owner": BUYER.address},
+    ),
+    "an offer of low-carbon energy": (
+        order(side=Side.SELL, product=Product.LOW_CARBON),
+        422,
+        "order-unsupported",
+        {"field": "product", "value": "low_carbon"},
+    ),
+    "an unknown product": (text("product", "green"), 422, "request-malformed", {}),
+    "an unknown pricing": (text("pricing", "market"), 422, "request-malformed", {}),
     "a price finer than 0.001 cent": (
         text("price_cents_per_kwh", "20.0001"),
         422,
@@ -183,13 +242,14 @@ def test_a_bad_order_is_refused_by_name_and_leaves_no_trace(market: RunningNode,
 def test_an_order_over_its_owner_s_funds_is_refused_to_the_microcent(market: RunningNode) -> None:
     """Offers over many MTUs, each locking the most it can, until the seller's money is spoken for."""
     free, worst = market.free(SELLER), 2_000 * (32_500 - 8_000)
+    before = int(market.participant(SELLER)["committed_microcents"])
 
     def offer(index: int) -> dict[str, Any]:
-        mtu_start = NEXT + MTU_LENGTH_S * index
+        mtu_start = OFFERED + MTU_LENGTH_S * (1 + index)
         wanted = market.order(Side.SELL, mtu_start=mtu_start, quantity_wh=2_000, limit_cents_per_mwh=8_000)
         return market.order_body(wanted)
 
-    covered = free // worst
+    covered = (free - before) // worst
     answers = [market.post("/v1/orders", offer(index)) for index in range(covered)]
     assert [answer.status_code for answer in answers] == [201] * covered
     one_more = offer(covered)
@@ -199,12 +259,12 @@ def test_an_order_over_its_owner_s_funds_is_refused_to_the_microcent(market: Run
         "funds-exceeded",
         owner=SELLER.address,
         required_microcents=worst,
-        committed_microcents=worst * covered,
+        committed_microcents=before + worst * covered,
         available_microcents=free,
     )
     for answer in answers:
         assert market.cancel(answer.json()["uid"], SELLER).status_code == 200
-    assert market.participant(SELLER)["committed_microcents"] == "0"
+    assert market.participant(SELLER)["committed_microcents"] == str(before)
 
 
 def test_the_same_body_again_is_no_error_and_changes_nothing(market: RunningNode) -> None:
@@ -241,7 +301,117 @@ def test_a_batch_has_one_to_500_orders(market: RunningNode, count: int) -> None:
     assert_problem(refused(market, lambda running: running.post("/v1/orders/batch", body)), 422, "request-malformed")
 
 
+# ---- direct deals
+
+
+def deal(offer: str = "offered", **changes: Any) -> Callable[[RunningNode], dict[str, Any]]:
+    """A good acceptance of the open offer, or of the order with that client id, but for these changes."""
+    signer = changes.pop("signer", None)
+    replaced = changes.pop("replaced", {})
+
+    def body(market: RunningNode) -> dict[str, Any]:
+        acceptance = market.acceptance(uid_of(market, offer), **({"mtu_start": OFFERED} | changes))
+        posted: dict[str, Any] = market.deal_body(acceptance, signer=signer) | replaced
+        return posted
+
+    return body
+
+
+def uid_of(market: RunningNode, client_id: str) -> str:
+    """Uid of the order with a client id."""
+    uids = [row[0] for row in market.memory()["market_order"] if client_id in row]
+    return str(uids[0]) if uids else "0x" + "cd" * 32
+
+
+DEALS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict[str, object]]] = {
+    "an unknown offer": (deal("nobody's"), 404, "order-unknown", {"order_uid": "0x" + "cd" * 32}),
+    "a bid": (deal("taken", owner=SELLER.address, meter=SELL_METER, mtu_start=NEXT), 409, "offer-not-acceptable", {}),
+    "a pegged offer": (deal("pegged"), 409, "offer-not-acceptable", {"reason": "not a limit offer"}),
+    "a cancelled offer": (deal("cancelled"), 409, "offer-not-acceptable", {"reason": "it is cancelled"}),
+    "a settled offer": (deal("settled"), 409, "offer-not-acceptable", {"reason": "it is settled"}),
+    "another MTU": (deal(mtu_start=NEXT), 409, "offer-not-acceptable", {"reason": "not for this MTU"}),
+    "its own offer": (deal(owner=SELLER.address, meter=SELL_METER), 409, "own-offer", {"owner": SELLER.address}),
+    "more than is left": (
+        deal(quantity_wh=451),
+        409,
+        "offer-used-up",
+        {"requested_wh": 451, "unsold_wh": 450},
+    ),
+    "over capacity": (
+        deal("large", quantity_wh=951),
+        409,
+        "capacity-exceeded",
+        {"meter": BUY_METER, "requested_wh": 951, "open_wh": 50, "capacity_wh": 1_000},
+    ),
+    "after gate closure": (
+        deal("late", mtu_start=THIRD),
+        409,
+        "gate-closed",
+        {"mtu_start": THIRD, "gate_closure": NOW, "now": NOW},
+    ),
+    "an unknown meter": (deal(meter=99), 404, "meter-unknown", {"meter": 99}),
+    "somebody else's meter": (deal(meter=SELL_METER), 403, "meter-not-owned", {"meter": SELL_METER}),
+    "not admitted": (deal(owner=OUTSIDER.address), 403, "not-admitted", {"owner": OUTSIDER.address}),
+    "wrong signature": (deal(signer=SELLER), 403, "signer-not-owner", {"signer": SELLER.address.lower()}),
+    "changed after signing": (deal(replaced={"quantity_kwh": "0.101"}), 403, "signer-not-owner", {}),
+    "without energy": (deal(quantity_wh=0), 422, "out-of-range", {"field": "quantity_wh", "value": 0}),
+    "unaligned MTU": (deal(mtu_start=OFFERED + 1), 422, "unaligned-mtu", {"mtu_start": OFFERED + 1}),
+    "a salt beyond 40 bits": (deal(salt=2**40), 422, "out-of-range", {"field": "salt"}),
+    "a local time": (deal(replaced={"mtu_start": "2016-06-13T01:00:00+02:00"}), 422, "not-utc", {}),
+    "an energy finer than a watt-hour": (deal(replaced={"quantity_kwh": "0.0001"}), 422, "not-exact", {}),
+    "an uid in capitals": (deal(replaced={"offer_uid": "0x" + "AB" * 32}), 422, "request-malformed", {}),
+    "an unknown field": (deal(replaced={"price_cents_per_kwh": "1"}), 422, "request-malformed", {}),
+}
+
+
+@pytest.mark.parametrize("case", DEALS)
+def test_a_bad_deal_is_refused_by_name_and_leaves_no_trace(market: RunningNode, case: str) -> None:
+    body, status, code, values = DEALS[case]
+    answer = refused(market, lambda running: running.post("/v1/deals", body(running)))
+    assert_problem(answer, status, code, **values)
+
+
+def test_the_same_deal_again_is_no_error_and_changes_nothing(market: RunningNode) -> None:
+    uid = next(str(row[0]) for row in market.memory()["market_acceptance"])
+    told = market.get(f"/v1/deals/{uid}")
+    same = market.deal_body(market.acceptance(told["offer_uid"], mtu_start=OFFERED, quantity_wh=50, salt=1))
+    again = refused(market, lambda running: running.post("/v1/deals", same))
+    assert (again.status_code, again.json()) == (201, told)
+
+
+def test_a_deal_nobody_made_is_not_shown(market: RunningNode) -> None:
+    uid = "0x" + "ab" * 32
+    assert_problem(market.http.get(f"/v1/deals/{uid}"), 404, "order-unknown", order_uid=uid)
+
+
 # ---- cancellations
+
+
+def test_an_accepted_offer_cannot_be_cancelled(market: RunningNode) -> None:
+    uid = uid_of(market, "offered")
+    answer = refused(market, lambda running: running.cancel(uid, SELLER))
+    assert_problem(answer, 409, "order-has-deals", order_uid=uid, mtu_start=OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"signer": SELLER}, 403, "signer-not-owner"),
+        ({"owner": OUTSIDER, "signer": OUTSIDER}, 403, "not-admitted"),
+        ({"replaced": {"salt": "6"}}, 403, "signer-not-owner"),
+        ({"replaced": {"salt": str(2**64)}}, 422, "out-of-range"),
+        ({"replaced": {"salt": "-1"}}, 422, "request-malformed"),
+        ({"replaced": {"signature": "0x" + "00" * 65}}, 422, "signature-malformed"),
+        ({"replaced": {"colour": "green"}}, 422, "request-malformed"),
+    ],
+)
+def test_a_bad_bulk_cancellation_is_refused_by_name_and_leaves_no_trace(
+    market: RunningNode, changes: dict[str, Any], status: int, code: str
+) -> None:
+    body = market.cancel_up_to_body(changes.get("owner", BUYER), 5, signer=changes.get("signer"))
+    posted = body | changes.get("replaced", {})
+    answer = refused(market, lambda running: running.post("/v1/orders/cancellations", posted))
+    assert_problem(answer, status, code)
 
 
 def test_only_the_owner_cancels_and_only_what_is_open(market: RunningNode) -> None:

@@ -18,7 +18,7 @@ from tests.api.running import (
     key,
 )
 
-from gridledger.market.model import Side
+from gridledger.market.model import Pricing, Product, Side
 
 LARGEST_BODY_BYTES = 2 * 1024 * 1024
 JSON = {"content-type": "application/json"}
@@ -129,6 +129,9 @@ def test_the_documented_routes_are_the_public_names(market: RunningNode) -> None
     assert {
         ("POST", "/v1/orders"),
         ("POST", "/v1/orders/batch"),
+        ("POST", "/v1/orders/cancellations"),
+        ("POST", "/v1/deals"),
+        ("GET", "/v1/deals/{uid}"),
         ("GET", "/v1/orders/{uid}"),
         ("DELETE", "/v1/orders/{uid}"),
         ("POST", "/v1/readings"),
@@ -226,7 +229,7 @@ def test_an_order_may_leave_out_what_has_a_default(market: RunningNode) -> None:
 def test_a_posted_order_is_told_again_with_the_same_receipt(market: RunningNode) -> None:
     posted = market.accept(market.order(Side.BUY, quantity_wh=7), client_id="seven")
     told = market.get(f"/v1/orders/{posted['uid']}")
-    assert told == posted
+    assert told == posted | {"mtus": []}
     assert (told["state"], told["client_id"], told["quantity_wh"], told["zone"]) == ("open", "seven", 7, 1)
     assert (told["meter"], told["side"]) == (BUY_METER, "buy")
     committed = int(market.participant(BUYER)["committed_microcents"])
@@ -234,6 +237,37 @@ def test_a_posted_order_is_told_again_with_the_same_receipt(market: RunningNode)
     answer = market.cancel(posted["uid"], BUYER)
     assert answer.headers["cache-control"] == "no-store"
     assert market.participant(BUYER)["committed_microcents"] == "0"
+
+
+def test_a_bulk_cancellation_says_which_orders_it_took(market: RunningNode) -> None:
+    uids = [market.accept(market.order(Side.BUY, quantity_wh=1))["uid"] for _ in range(3)]
+    body = market.cancel_up_to_body(BUYER, market.salt - 1)
+    answer = market.post("/v1/orders/cancellations", body)
+    assert (answer.status_code, answer.json()) == (200, {"cancelled": uids[:2]})
+    assert [market.get(f"/v1/orders/{uid}")["state"] for uid in uids] == ["cancelled", "cancelled", "open"]
+    assert market.post("/v1/orders/cancellations", body).json() == {"cancelled": []}
+    assert market.cancel(uids[2], BUYER).status_code == 200
+
+
+def test_a_standing_pegged_low_carbon_order_is_told_as_it_was_signed(market: RunningNode) -> None:
+    order = market.order(
+        Side.BUY, last_mtu_start=MTU_START + 900, product=Product.LOW_CARBON, pricing=Pricing.PEGGED, quantity_wh=1
+    )
+    told = market.get(f"/v1/orders/{market.accept(order)['uid']}")
+    assert (told["product"], told["pricing"]) == ("low_carbon", "pegged")
+    assert (told["first_mtu_start"], told["last_mtu_start"], told["mtus"]) == (MTU_START, MTU_START + 900, [])
+    assert market.cancel(told["uid"], BUYER).status_code == 200
+
+
+def test_a_deal_is_told_again_with_the_same_receipt_and_committed_by_its_buyer(market: RunningNode) -> None:
+    later = MTU_START + 9_000
+    offer = market.accept(market.order(Side.SELL, mtu_start=later))["uid"]
+    before = int(market.participant(BUYER)["committed_microcents"])
+    deal = market.deal(offer, mtu_start=later, quantity_wh=250)
+    assert market.get(f"/v1/deals/{deal['uid']}") == deal
+    assert (deal["state"], deal["offer_uid"], deal["mtu_start"], deal["quantity_wh"]) == ("open", offer, later, 250)
+    assert (deal["meter"], deal["zone"], deal["receipt"]["order_uid"]) == (BUY_METER, 1, deal["uid"])
+    assert int(market.participant(BUYER)["committed_microcents"]) - before == 250 * 12_000
 
 
 def test_a_salt_of_64_bits_is_kept_exactly(market: RunningNode) -> None:

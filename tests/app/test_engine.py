@@ -150,7 +150,7 @@ def test_a_suspended_member_is_listed_as_ineligible_and_stops_nobody(start: Star
     market = start()
     gone = market.accept(market.order(Side.BUY))["uid"]
     market.accept(market.order(Side.SELL))
-    market.send(key("regulator"), "GridPolicy", "setSuspended", BUYER.address, True)
+    market.send(key("regulator"), "EnergyTrading", "setSuspended", BUYER.address, True)
     market.work()
     refused = market.post("/v1/orders", market.order_body(market.order(Side.BUY, quantity_wh=1)))
     assert_problem(refused, 403, "account-suspended", owner=BUYER.address)
@@ -248,6 +248,33 @@ def test_a_dead_meter_delays_only_its_own_position(start: Start) -> None:
     assert (market.mtu()["phase"], minted(market)) == ("settled", AVOIDED_UGCO2)
     assert market.view("MeterLedger", "anchorCount", 1, MTU_START) == (2,)
     assert sum(frees(market)) == 120 * EUR
+
+
+def test_a_meter_dead_beyond_the_deadline_is_settled_on_a_substitute_and_the_mtu_closes(start: Start) -> None:
+    after = 2 * 86_400
+    market = start(policy=PolicyParameters(substitute_after_s=after))
+    sell, buy = market.pair()
+    market.answer()
+    market.advance(MTU_END)
+    market.read({SELL_METER: 500})
+    market.advance(MTU_END + after - 1)
+    assert (states(market, sell, buy), market.mtu()["phase"]) == (["settled", "locked"], "cleared")
+    market.advance(MTU_END + after)
+    assert (states(market, sell, buy), market.mtu()["phase"]) == (["settled", "settled"], "settled")
+    assert market.free(SELLER) == 10 * EUR + 600 * 15_000 - 100 * 32_500
+    assert market.free(BUYER) == 10 * EUR - 600 * 16_000
+    assert (minted(market), sum(frees(market))) == (0, 120 * EUR)
+    assert market.view("EnergyTrading", "escrowMicrocents") == (0,)
+
+
+def test_without_any_reading_the_whole_mtu_is_settled_as_contracted(start: Start) -> None:
+    after = 2 * 86_400
+    market = start(policy=PolicyParameters(substitute_after_s=after))
+    market.pair()
+    market.advance(MTU_END + after)
+    assert market.mtu()["phase"] == "settled"
+    assert market.free(SELLER) == 10 * EUR + 600 * 15_000
+    assert (minted(market), sum(frees(market))) == (0, 120 * EUR)
 
 
 def test_the_reward_counts_only_what_was_delivered_and_consumed(start: Start) -> None:
@@ -383,7 +410,7 @@ def test_a_clock_moved_back_stays_where_it_is(start: Start) -> None:
 # ---- members who change their mind after the order
 
 
-def test_an_order_cancelled_on_chain_is_left_out_and_stops_nobody(tmp_path: Path, keys: Path) -> None:
+def test_an_order_cancelled_on_chain_before_its_gate_is_in_no_book_and_stops_nobody(tmp_path: Path, keys: Path) -> None:
     with served(make_folder(tmp_path / "three", keys)) as market:
         admit(market, ((SELLER, 1), (BUYER, 0), (OUTSIDER, 0)))
         for account in (SELLER, BUYER, OUTSIDER):
@@ -395,9 +422,9 @@ def test_an_order_cancelled_on_chain_is_left_out_and_stops_nobody(tmp_path: Path
         market.send(BUYER, "EnergyTrading", "cancel", bytes.fromhex(gone[2:]))
         market.work()
         market.advance(GATE)
-        assert (market.mtu()["phase"], market.mtu()["traded_wh"], market.mtu()["orders"]) == ("cleared", 600, 3)
-        assert states(market, gone, kept) == ["ineligible", "locked"]
-        assert market.get(f"/v1/orders/{gone}")["state_reason"] == "cancelled on chain"
+        assert (market.mtu()["phase"], market.mtu()["traded_wh"], market.mtu()["orders"]) == ("cleared", 600, 2)
+        assert states(market, gone, kept) == ["cancelled", "locked"]
+        assert market.get(f"/v1/orders/{gone}")["state_reason"] == "on chain"
         assert market.free(BUYER) == 10 * EUR
         market.answer()
         market.deliver({1: 600, 2: 0, 3: -600})
@@ -412,3 +439,65 @@ def test_an_order_cancelled_on_chain_once_its_gate_has_closed_is_bound(start: St
     market.send(BUYER, "EnergyTrading", "cancel", bytes.fromhex(bound[2:]))
     market.advance(GATE)  # the cancellation is mined at the gate's own second, before the clearing
     assert (market.mtu()["phase"], states(market, bound)) == ("cleared", ["locked"])
+
+
+def test_orders_cancelled_in_bulk_on_chain_are_in_no_book(start: Start) -> None:
+    market = start()
+    market.accept(market.order(Side.SELL))
+    gone = [market.accept(market.order(Side.BUY, quantity_wh=100))["uid"] for _ in range(2)]
+    salt = market.salt
+    kept = market.accept(market.order(Side.BUY, quantity_wh=100))["uid"]
+    market.send(BUYER, "EnergyTrading", "cancelUpTo", salt)
+    market.work()
+    market.advance(GATE)
+    assert (market.mtu()["orders"], market.mtu()["traded_wh"]) == (2, 100)
+    assert states(market, *gone, kept) == ["cancelled", "cancelled", "locked"]
+
+
+def test_a_standing_order_cancelled_on_chain_keeps_the_book_it_is_in_and_leaves_the_rest(start: Start) -> None:
+    market = start()
+    standing = market.accept(market.order(Side.BUY, last_mtu_start=NEXT + 900, expiry=NEXT + 900))["uid"]
+    market.accept(market.order(Side.SELL))
+    market.accept(market.order(Side.SELL, mtu_start=NEXT))
+    market.advance(GATE)
+    market.send(BUYER, "EnergyTrading", "cancel", bytes.fromhex(standing[2:]))
+    market.work()
+    assert states(market, standing) == ["cancelled"]
+    market.answer()
+    market.advance(NEXT - 300)
+    assert (market.mtu(NEXT)["orders"], market.mtu(NEXT)["traded_wh"]) == (1, 0)
+    told = market.get(f"/v1/orders/{standing}")
+    assert told["mtus"] == [{"mtu_start": MTU_START, "filled_wh": 600, "ineligible": None}]
+    market.deliver({SELL_METER: 600, BUY_METER: -600})
+    assert market.mtu()["phase"] == "settled"
+    assert market.free(BUYER) == 10 * EUR - 600 * 16_000
+
+
+def test_a_standing_order_goes_on_after_a_restart_between_its_mtus(tmp_path: Path, onboarded: Onboarded) -> None:
+    folder = NodeFolder(tmp_path / "data")
+    with onboarded.served(folder.path) as market:
+        standing = market.accept(market.order(Side.BUY, last_mtu_start=NEXT, expiry=NEXT))["uid"]
+        market.accept(market.order(Side.SELL, quantity_wh=200, last_mtu_start=NEXT, expiry=NEXT))
+        market.advance(GATE)
+        salt = market.salt
+    with served(folder) as market:
+        market.salt = salt
+        market.advance(NEXT - 300)
+        told = market.get(f"/v1/orders/{standing}")
+        assert [(one["mtu_start"], one["filled_wh"]) for one in told["mtus"]] == [(MTU_START, 200), (NEXT, 200)]
+        assert (told["state"], told["filled_wh"]) == ("locked", 400)
+
+
+def test_a_deal_with_an_offer_cancelled_on_chain_is_listed_and_told_and_binds_nobody(start: Start) -> None:
+    market = start()
+    offer = market.accept(market.order(Side.SELL))["uid"]
+    deal = market.deal(offer)["uid"]
+    market.send(SELLER, "EnergyTrading", "cancel", bytes.fromhex(offer[2:]))
+    market.work()
+    before = frees(market)
+    market.advance(GATE)
+    assert (market.mtu()["phase"], market.mtu()["orders"], market.mtu()["traded_wh"]) == ("settled", 1, 0)
+    told = market.get(f"/v1/deals/{deal}")
+    assert (told["state"], told["state_reason"]) == ("ineligible", "offer not eligible")
+    assert frees(market) == before
+    assert market.participant(BUYER)["committed_microcents"] == "0"

@@ -35,7 +35,7 @@ class World:
         """Only the market is asked for."""
         market: Any = self.room.market
         nothing: Any = None
-        return Services(market=market, metering=nothing, anchoring=nothing, dispatch=nothing)
+        return Services(desk=self.room.desk, market=market, metering=nothing, anchoring=nothing, dispatch=nothing)
 
     def pair(self) -> tuple[str, str]:
         """A matched pair; returns the uids of offer and bid."""
@@ -95,12 +95,13 @@ def test_a_member_whose_account_the_contract_names_is_left_out_and_the_rest_matc
     world.refuse("SubmitClearing", ContractReverted(name=name, arguments=(BUYER.address.lower(), 1, 0)))
     assert world.record().phase is MtuPhase.LISTED
     assert world.tx.mtus.positions(ZONE, MTU_START) == ()
-    assert world.tx.mtus.trades(ZONE, MTU_START) == ()
+    assert world.tx.mtus.deals(ZONE, MTU_START) == ()
+    assert world.tx.mtus.trade_totals() == (0, 0)
     world.room.market.match(ZONE, MTU_START)
     assert world.orders() == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, reason)]
     command = world.room.ledger.submitted[-1]
     assert isinstance(command, SubmitClearing)
-    assert command.proposal.matches == ()
+    assert command.proposal.trades == ()
     world.chain.index(world.tx, *cleared_events(world.tx, price=21_000))
     assert world.record().phase is MtuPhase.SETTLED
 
@@ -110,6 +111,32 @@ def test_an_order_the_contract_names_is_left_out_alone(world: World) -> None:
     world.refuse("SubmitClearing", ContractReverted(name="OrderIsCancelled", arguments=(bytes.fromhex(buy[2:]),)))
     world.room.market.match(ZONE, MTU_START)
     assert world.orders() == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "cancelled on chain")]
+
+
+def test_a_member_left_out_loses_its_deals_and_its_offers_deals_too(world: World) -> None:
+    offer = world.room.accept(an_order(Side.SELL))
+    deal = world.room.deal(offer)
+    world.room.match(world.chain)
+    error = ContractReverted(name="AccountSuspended", arguments=(SELLER.address.lower(),))
+    world.refuse("SubmitClearing", error)
+    world.room.market.match(ZONE, MTU_START)
+    assert world.orders() == [(OrderState.INELIGIBLE, "suspended")]
+    told = world.tx.orders.find_deal(deal)
+    assert told is not None
+    assert (told.state, told.state_reason) == (OrderState.INELIGIBLE, "offer not eligible")
+    assert world.tx.mtus.fills(ZONE, MTU_START) == {offer: 0, deal: 0}
+
+
+def test_a_standing_order_left_out_of_one_mtu_stays_for_the_next(world: World) -> None:
+    later = MTU_START + 900
+    standing = world.room.accept(an_order(last_mtu_start=later, expiry=later))
+    world.room.accept(an_order(Side.SELL))
+    world.room.match(world.chain)
+    world.refuse("SubmitClearing", ContractReverted(name="InsufficientFunds", arguments=(BUYER.address.lower(), 1, 0)))
+    world.room.market.match(ZONE, MTU_START)
+    assert world.tx.orders.fills(standing) == ((MTU_START, 0, "not funded"),)
+    assert world.tx.orders.unlisted_mtus(later, 0) == ((ZONE, later),)
+    assert world.orders()[0] == (OrderState.OPEN, None)
 
 
 def test_leaving_everybody_out_one_by_one_ends(world: World) -> None:
@@ -137,6 +164,8 @@ def test_a_clearing_refused_for_another_reason_lapses_with_it(world: World, erro
     world.refuse("SubmitClearing", error)
     assert (world.record().phase, world.record().failure) == (MtuPhase.LAPSED, str(error))
     assert world.orders() == [(OrderState.UNMATCHED, None)] * 2
+    assert set(world.tx.mtus.fills(ZONE, MTU_START).values()) == {0}
+    assert world.tx.mtus.positions(ZONE, MTU_START) == ()
     assert world.tx.orders.committed_microcents(BUYER.address) == 0
 
 

@@ -25,7 +25,7 @@ def test_settings_are_read_from_the_environment() -> None:
     }
     settings = NodeSettings.from_environment(environment, listens_at=HERE)
     assert settings.public_url == "https://market.example"
-    assert settings.webhook_allow == AllowList.parse("10.0.0.0/8, a.lan")
+    assert settings.webhook_allow == AllowList.parse("10.0.0.0/8, hooks.lan")
 
 
 def test_settings_that_cannot_be_read_keep_the_node_from_starting(tmp_path: Path, onboarded: Onboarded) -> None:

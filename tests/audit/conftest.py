@@ -1,20 +1,52 @@
-"""One small but complete market run for all audit tests: played, exported and its chain recorded once."""
+"""Two complete runs, played once: one over an in-process EVM that has everything, one through a real node."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.audit import evm_export
+from tests.audit.evm_day import play_in_evm
+from tests.audit.evm_node import EvmNode
 from tests.audit.fakes import MemoryFiles, RecordedChain, record
 from tests.audit.market_day import play
 
-from gridledger.app.audit_run import EndpointChain, market_facts
+from gridledger.app.audit_run import market_facts
 from gridledger.app.export import ExportSummary, export_run
 from gridledger.audit.evidence import MarketFacts
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.embedded import rebuild
 from gridledger.chain.journal import read_journal
 from gridledger.chain.toolchain import find_anvil
+
+
+@pytest.fixture(scope="session")
+def evm_node() -> EvmNode:
+    """The day in the EVM, over."""
+    return play_in_evm()
+
+
+@pytest.fixture(scope="session")
+def honest(evm_node: EvmNode) -> MemoryFiles:
+    """Its export; not to be changed."""
+    return evm_export.export(evm_node)
+
+
+@pytest.fixture
+def files(honest: MemoryFiles) -> MemoryFiles:
+    """Its export, to be tampered with."""
+    return honest.copy()
+
+
+@pytest.fixture(scope="session")
+def facts(honest: MemoryFiles, tmp_path_factory: pytest.TempPathFactory) -> MarketFacts:
+    """What its market files claim."""
+    return market_facts(honest.copy().write_to(tmp_path_factory.mktemp("evm") / "export"), load_artifacts())
+
+
+@pytest.fixture(scope="session")
+def chain(evm_node: EvmNode, facts: MarketFacts) -> RecordedChain:
+    """The answers of its chain."""
+    return record(evm_node.chain, len(evm_node.market.made) - 1, facts)
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +59,16 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def export(played: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its export; not to be changed."""
+    """The node's export; not to be changed."""
     target = tmp_path_factory.mktemp("audit") / "export"
     export_run(played, target, lambda *_: None)
     return target
+
+
+@pytest.fixture
+def exported(export: Path) -> MemoryFiles:
+    """The node's export in memory, to be tampered with."""
+    return MemoryFiles.of(export)
 
 
 @pytest.fixture(scope="session")
@@ -40,29 +78,14 @@ def summary(played: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportSum
 
 
 @pytest.fixture(scope="session")
-def facts(export: Path) -> MarketFacts:
-    """What the export's market files claim."""
+def exported_facts(export: Path) -> MarketFacts:
+    """What the market files of the node's export claim."""
     return market_facts(export, load_artifacts())
 
 
 @pytest.fixture(scope="session")
-def chain_url(played: Path, facts: MarketFacts) -> Iterator[str]:
-    """A running chain with the run's blocks."""
-    blocks = list(read_journal(played / "chain"))
+def chain_url(played: Path, exported_facts: MarketFacts) -> Iterator[str]:
+    """A running chain with the node's blocks."""
+    blocks, facts = list(read_journal(played / "chain")), exported_facts
     with rebuild(blocks, anvil=find_anvil(), genesis_time_s=facts.genesis_time_s, chain_id=facts.chain_id) as embedded:
         yield embedded.url
-
-
-@pytest.fixture(scope="session")
-def chain(chain_url: str, facts: MarketFacts) -> RecordedChain:
-    """That chain's answers."""
-    endpoint = EndpointChain(chain_url, load_artifacts(), facts.addresses, with_state_roots=True)
-    with closing(endpoint):
-        head = endpoint.head_number()
-        return record(endpoint.up_to(head), head, facts)
-
-
-@pytest.fixture
-def files(export: Path) -> MemoryFiles:
-    """The export in memory, to be tampered with."""
-    return MemoryFiles.of(export)

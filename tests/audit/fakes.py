@@ -11,7 +11,7 @@ from gridledger.audit.evidence import MarketFacts, read_export
 from gridledger.audit.findings import Findings
 from gridledger.audit.formats import MANIFEST, csv_line, csv_values
 from gridledger.audit.model import AuditReport
-from gridledger.audit.ports import Chain, ChainBlock, FileUnreadable, StateUnavailable
+from gridledger.audit.ports import Chain, ChainBlock, ChainCall, FileUnreadable, StateUnavailable
 from gridledger.audit.service import audit_run
 from gridledger.relay import ChainEvent
 
@@ -83,6 +83,8 @@ class RecordedChain:
     recorded_blocks: tuple[ChainBlock, ...]
     accounts: Mapping[str, tuple[int, int]]
     escrow: int
+    debts: Mapping[tuple[str, str], int]
+    kept: Mapping[tuple[int, int, int], str]
     supplies: Mapping[str, int]
     balances: Mapping[tuple[str, str], int]
     codes: Mapping[str, bytes]
@@ -103,6 +105,12 @@ class RecordedChain:
     def escrow_microcents(self) -> int:
         return self._answer("escrow", lambda: self.escrow)
 
+    def debt_microcents(self, debtor: str, creditor: str) -> int:
+        return self._answer("debt", lambda: self.debts.get((debtor, creditor), 0))
+
+    def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
+        return self._answer("state hash", lambda: self.kept.get((zone, mtu_start, chunk), "0x" + "0" * 64))
+
     def token_supply(self, token: str) -> int:
         return self._answer(f"supply of {token}", lambda: self.supplies[token])
 
@@ -120,6 +128,17 @@ class RecordedChain:
         )
         return replace(self, recorded_blocks=blocks)
 
+    def with_calls(self, change: Callable[[ChainCall], list[ChainCall]]) -> "RecordedChain":
+        """The same chain with each call replaced by what `change` makes of it."""
+        blocks = tuple(
+            replace(block, calls=tuple(changed for call in block.calls for changed in change(call)))
+            for block in self.recorded_blocks
+        )
+        return replace(self, recorded_blocks=blocks)
+
+    def calls(self) -> list[ChainCall]:
+        return [call for block in self.recorded_blocks for call in block.calls]
+
     def events(self) -> list[ChainEvent]:
         return [_of_chain(event) for block in self.recorded_blocks for event in block.events]
 
@@ -135,12 +154,23 @@ def record(chain: Chain, last: int, facts: MarketFacts) -> RecordedChain:
     text = json.dumps([[event.arguments for event in block.events] for block in blocks], default=str)
     addresses = sorted({word for word in text.split('"') if word.startswith("0x") and len(word) == 42})
     tokens = ("SettlementToken", "LowCarbonToken")
+    events = [event for block in blocks for event in block.events]
+    owed = {
+        (event.arguments["debtor"], event.arguments["creditor"]) for event in events if event.name == "DebtRecorded"
+    }
+    chunks = [
+        (event.arguments["zone"], event.arguments["mtuStart"], event.arguments["chunk"])
+        for event in events
+        if event.name == "MarketCleared"
+    ]
     return RecordedChain(
         recorded_chain_id=chain.chain_id(),
         recorded_mtu_length_s=chain.mtu_length_s(),
         recorded_blocks=blocks,
         accounts={address: chain.account(address) for address in addresses},
         escrow=chain.escrow_microcents(),
+        debts={(debtor, creditor): chain.debt_microcents(debtor, creditor) for debtor, creditor in owed},
+        kept={chunk: chain.state_hash(*chunk) for chunk in chunks},
         supplies={token: chain.token_supply(token) for token in tokens},
         balances={(token, address): chain.token_balance(token, address) for token in tokens for address in addresses},
         codes={contract: chain.code(contract) for contract in facts.addresses},

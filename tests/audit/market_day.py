@@ -1,9 +1,10 @@
 """A small but complete market run through the node's HTTP API, with everything an audit can meet.
 
-Six quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
-unanswered, one with a late reading and an order that can no longer be funded. Along the way: two cancelled orders, one
-of them on chain, a debt that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a replaced
-device key, a retired token. Zone 2 has one meter and is halted once.
+Eight quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
+unanswered, one with a late reading and an order that can no longer be funded, one with two products, a direct deal and
+a pegged order, one with a dead meter. Along the way: cancelled orders, single and in bulk, on chain and not, standing
+orders, a debt that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a new device key,
+a retired token. Zone 2 has one meter and is halted once.
 """
 
 import socket
@@ -23,9 +24,10 @@ from gridledger.app.market_folder import create_market
 from gridledger.app.node import Node, NodeFolder
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.keys import account_from_seed
+from gridledger.chain.plan import PolicyParameters
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
-from gridledger.market.model import Order, Pricing, Product, Side, SignedOrder
-from gridledger.market.order_hash import cancel_digest, order_uid
+from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedOrder
+from gridledger.market.order_hash import acceptance_uid, cancel_digest, cancel_up_to_digest, order_uid
 from gridledger.simulation.agents import order_body
 from gridledger.simulation.community import Community, Member, form_community
 from gridledger.simulation.devices import MeterDevice
@@ -45,7 +47,9 @@ FIRST = 1465776000  # 2016-06-13T00:00:00Z
 GENESIS = FIRST - 3600
 GATE_S = 300
 FULL, UNMATCHED, CURTAILED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
-PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP = 1, 2, 3, 4
+PRODUCTS, DEAD = FIRST + 8 * LENGTH_S, FIRST + 9 * LENGTH_S
+PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP, ENGINE, OFFICE = range(1, 7)
+POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
 GAS = 2_000_000
 FUNDS_LEFT_MICROCENTS = 8_000_000  # enough for the bakery's two next orders
 SECRET_OF_NEW_DEVICE = b"the household's meter was exchanged"
@@ -75,21 +79,24 @@ class Day:
         )
         include(self.client, [caller.call(GAS, contract, function, *arguments)], self.node.now)
 
-    def order(self, meter: int, side: Side, quantity_wh: int, limit: int, mtu_start: int) -> SignedOrder:
-        """Sign and post an order; it must be accepted."""
+    def order(
+        self, meter: int, side: Side, quantity_wh: int, limit: int, mtu_start: int, **changes: Any
+    ) -> SignedOrder:
+        """Sign and post an order; `product`, `pricing` and `last_mtu_start` can be changed. It must be accepted."""
         member = self.member(meter)
         self.salt += 1
+        last = changes.get("last_mtu_start", mtu_start)
         order = Order(
             owner=str(member.account.address),
             meter=meter,
             side=side,
-            product=Product.ANY,
-            pricing=Pricing.LIMIT,
+            product=changes.get("product", Product.ANY),
+            pricing=changes.get("pricing", Pricing.LIMIT),
             first_mtu_start=mtu_start,
-            last_mtu_start=mtu_start,
+            last_mtu_start=last,
             quantity_wh=quantity_wh,
             limit_cents_per_mwh=limit,
-            expiry=mtu_start,
+            expiry=last,
             salt=self.salt,
         )
         uid = order_uid(self.facts.order_domain, order)
@@ -101,6 +108,36 @@ class Day:
         signature = _sign(self.member(meter).account, cancel_digest(self.facts.order_domain, signed.uid))
         headers = {"gridledger-signature": "0x" + signature.hex()}
         self.http.delete(f"/v1/orders/{signed.uid}", headers=headers).raise_for_status()
+
+    def cancel_up_to(self, meter: int, salt: int) -> None:
+        account = self.member(meter).account
+        signature = _sign(account, cancel_up_to_digest(self.facts.order_domain, account.address, salt))
+        body = {"owner": account.address, "salt": str(salt), "signature": "0x" + signature.hex()}
+        self.http.post("/v1/orders/cancellations", json=body).raise_for_status()
+
+    def accept(self, meter: int, offer: SignedOrder, quantity_wh: int, mtu_start: int) -> None:
+        """Sign and post an acceptance of an offer."""
+        account = self.member(meter).account
+        self.salt += 1
+        acceptance = Acceptance(
+            owner=str(account.address),
+            meter=meter,
+            offer_uid=offer.uid,
+            mtu_start=mtu_start,
+            quantity_wh=quantity_wh,
+            salt=self.salt,
+        )
+        uid = acceptance_uid(self.facts.order_domain, acceptance)
+        body: dict[str, Any] = {
+            "owner": acceptance.owner,
+            "meter": meter,
+            "offer_uid": offer.uid,
+            "mtu_start": format_utc(mtu_start),
+            "quantity_kwh": f"{quantity_wh / 1000:.3f}",
+            "salt": str(acceptance.salt),
+            "signature": "0x" + _sign(account, bytes.fromhex(uid[2:])).hex(),
+        }
+        self.http.post("/v1/deals", json=body).raise_for_status()
 
     def answer(self, mtu_start: int, answer: Answer, reason: int) -> None:
         """The grid operator's answer to zone 1's schedule."""
@@ -118,9 +155,13 @@ class Day:
         self.advance(self.node.now)
 
     def read(self, mtu_start: int, net_wh: Mapping[int, int], *, exchanged: bool = False) -> None:
-        """Sign and post readings; positive energy is exported, negative imported."""
+        """Sign and post readings; positive energy is exported, negative imported.
+
+        With the bakery's come those of the two meters that mostly do nothing.
+        """
         texts = []
-        for meter, energy_wh in net_wh.items():
+        idle = dict.fromkeys((ENGINE, OFFICE), 0) if BAKERY in net_wh else {}
+        for meter, energy_wh in {**idle, **net_wh}.items():
             reading = MeterReading(
                 meter_id=self.member(meter).meters[0].spec.meter_id,
                 mtu_start=mtu_start,
@@ -143,9 +184,9 @@ class Day:
 
 def play(folder: Path) -> None:
     """Play the day in a new data folder; the node is stopped afterwards."""
-    create_market(folder, mtu_length_s=LENGTH_S, zones=(1, 2), genesis_time_s=GENESIS, seed=SEED)
+    create_market(folder, mtu_length_s=LENGTH_S, zones=(1, 2), genesis_time_s=GENESIS, policy=POLICY, seed=SEED)
     with _running(folder) as day:
-        for part in (_first_hour, _curtailed, _indebted, _unanswered, _late, _afterwards):
+        for part in (_first_hour, _curtailed, _indebted, _unanswered, _late, _products, _dead, _afterwards):
             part(day)
 
 
@@ -229,6 +270,41 @@ def _late(day: Day) -> None:
     day.advance(LATE + LENGTH_S + 301)
 
 
+def _products(day: Day) -> None:
+    """Low-carbon bids exceed low-carbon offers; part of an offer is dealt directly; standing orders are withdrawn."""
+    day.advance(PRODUCTS - 1_500)
+    on_chain = day.order(HOUSEHOLD, Side.BUY, 70, 12_000, PRODUCTS, last_mtu_start=DEAD)
+    day.transact(day.member(HOUSEHOLD).account, 1, "EnergyTrading", "cancelUpTo", on_chain.order.salt)
+    offer = day.order(ENGINE, Side.SELL, 400, 9_000, PRODUCTS)
+    day.accept(OFFICE, offer, 100, PRODUCTS)
+    day.order(PRODUCER, Side.SELL, 200, 8_500, PRODUCTS, pricing=Pricing.PEGGED)
+    day.order(HOUSEHOLD, Side.BUY, 260, 26_000, PRODUCTS, product=Product.LOW_CARBON)
+    standing = day.order(OFFICE, Side.BUY, 120, 21_000, PRODUCTS, last_mtu_start=DEAD + 4 * LENGTH_S)
+    extra = day.order(OFFICE, Side.BUY, 15, 14_000, PRODUCTS, last_mtu_start=DEAD)
+    day.advance(PRODUCTS - 400)
+    day.cancel(OFFICE, extra)
+    day.advance(PRODUCTS - GATE_S)
+    day.answer(PRODUCTS, Answer.ACKNOWLEDGED, 0)
+    day.advance(DEAD - 600)
+    day.order(PRODUCER, Side.SELL, 110, 10_000, DEAD)
+    day.order(HOUSEHOLD, Side.BUY, 40, 22_000, DEAD)
+    day.advance(DEAD - GATE_S)
+    day.answer(DEAD, Answer.ACKNOWLEDGED, 0)
+    day.advance(DEAD - GATE_S + 100)
+    day.cancel_up_to(OFFICE, standing.order.salt)
+
+
+def _dead(day: Day) -> None:
+    """The household's meter stays silent, so its position settles on a substitute."""
+    day.advance(DEAD)
+    metered = {PRODUCER: 195, HOUSEHOLD: -240, BAKERY: -1, WORKSHOP: 3, ENGINE: 380, OFFICE: -222}
+    day.read(PRODUCTS, metered, exchanged=True)
+    day.advance(DEAD + LENGTH_S)
+    day.read(DEAD, {PRODUCER: 120, BAKERY: -1, WORKSHOP: 3, ENGINE: 1, OFFICE: -70}, exchanged=True)
+    day.advance(DEAD + LENGTH_S + 300)
+    day.advance(DEAD + LENGTH_S + 1_800)
+
+
 def _afterwards(day: Day) -> None:
     """Part of the debt is paid, a token is retired, and nothing is left to do."""
     bakery, trading = day.member(BAKERY).account, day.calls.addresses["EnergyTrading"]
@@ -238,7 +314,7 @@ def _afterwards(day: Day) -> None:
     day.transact(bakery, 4, "EnergyTrading", "payDebt", day.keys["supplier"].address, MICROCENTS_PER_EUR // 2)
     producer = day.member(PRODUCER).account
     day.transact(producer, 1, "LowCarbonToken", "retire", 1_000, "the producer", "2016 report")
-    day.advance(LATE + 3 * LENGTH_S)
+    day.advance(DEAD + 6 * LENGTH_S)
 
 
 @contextmanager
@@ -267,7 +343,7 @@ def _joined(node: Node, client: NodeClient, http: httpx.Client) -> Day:
     keys = {name: account_from_seed(SEED, name) for name in facts.accounts}
     community = form_community(_METERS, SEED)
     parties = Parties(grid_operator=keys["grid_operator"], bank=keys["bank"], supplier=keys["supplier"])
-    join(client, community, parties, calls, facts, deadline_s=LATE)
+    join(client, community, parties, calls, facts, deadline_s=DEAD)
     return Day(node=node, client=client, http=http, facts=facts, calls=calls, community=community, keys=keys)
 
 
@@ -300,6 +376,8 @@ _METERS = (
     _meter("2 flat", "household", 1, "none"),
     _meter("3 oven, big", "bakery", 1, "none"),
     _meter("4 lathe", "workshop", 2, "solar"),
+    _meter("5 turbine", "engine", 1, "none"),
+    _meter("6 office", "office", 1, "none"),
 )
 
 

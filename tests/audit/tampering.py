@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from tests.audit.fakes import MemoryFiles
 
 from gridledger.audit.formats import ROW_FILES
-from gridledger.units import format_utc
+from gridledger.audit.model import Slot, chunk_name, position_name
 
-__all__ = ["CELLS", "EVERY_CELL", "Cell", "change_cell", "names_of", "undetectable"]
+__all__ = ["CELLS", "EVERY_CELL", "ROWS", "Cell", "change_cell", "names_of", "undetectable"]
 
 _OTHER_WORDS = {
     "true": "false",
@@ -15,25 +15,27 @@ _OTHER_WORDS = {
     "buy": "sell",
     "sell": "buy",
     "any": "low_carbon",
+    "low_carbon": "any",
     "limit": "pegged",
-    "settled": "refunded",
-    "refunded": "settled",
-    "cancelled": "open",
-    "unmatched": "matched",
-    "ineligible": "unmatched",
+    "pegged": "limit",
+    "deal": "auction",
+    "auction": "deal",
     "not funded": "suspended",
+    "suspended": "not funded",
     "cancelled on chain": "suspended",
 }
-_FILLED_IN = {"ineligible": "not funded", "state_reason": "not funded"}
+_FILLED_IN = {"ineligible": "not funded"}
 _COLUMNS = {file.name: list(file.columns) for file in ROW_FILES}
-_ROWS = {
-    "orders.csv": 19,
-    "cancellations.csv": 1,
-    "books.csv": 18,
-    "trades.csv": 7,
-    "positions.csv": 11,
-    "readings.csv": 24,
-    "meters.csv": 4,
+ROWS = {
+    "orders.csv": 42,
+    "acceptances.csv": 2,
+    "cancellations.csv": 2,
+    "bulk_cancellations.csv": 1,
+    "books.csv": 44,
+    "trades.csv": 19,
+    "positions.csv": 29,
+    "readings.csv": 26,
+    "meters.csv": 7,
 }
 
 
@@ -50,19 +52,19 @@ class Cell:
 
 
 def undetectable(cell: Cell) -> bool:
-    """Nobody signs the moment of a cancellation; only the bounds between receipt and gate hold it."""
-    return cell.file == "cancellations.csv" and cell.column == "received_at"
+    """Nobody signs the moment of a cancellation; only receipts before it and gates after it hold it."""
+    return cell.file in ("cancellations.csv", "bulk_cancellations.csv") and cell.column == "received_at"
 
 
 EVERY_CELL = [
     cell
-    for file, rows in _ROWS.items()
+    for file, rows in ROWS.items()
     for row in range(1, rows + 1)
     for column in _COLUMNS[file]
     if not undetectable(cell := Cell(file, row, column))
 ]
 # one row per column, another one for each column, so that most rows have their turn
-CELLS = [cell for cell in EVERY_CELL if cell.row == 1 + 5 * _COLUMNS[cell.file].index(cell.column) % _ROWS[cell.file]]
+CELLS = [cell for cell in EVERY_CELL if cell.row == 1 + 5 * _COLUMNS[cell.file].index(cell.column) % ROWS[cell.file]]
 
 
 def change_cell(files: MemoryFiles, cell: Cell) -> None:
@@ -106,13 +108,15 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
     header, values = files.table(file)[0], files.table(file)[row]
     cell = dict(zip(header, values, strict=True))
     line = f"{file} line {row + 1}"
-    if file in ("orders.csv", "cancellations.csv", "books.csv"):
-        uid = cell["order_uid"] if file == "books.csv" else cell["uid"]
-        return uid, f"(receipt {cell.get('running_number')})", line
-    if file == "trades.csv":
-        return f"zone {cell['zone']}, MTU {format_utc(int(cell['mtu_start']))}, trade {cell['position']}", line
-    if file == "positions.csv":
-        return f"meter {cell['meter']}, MTU {format_utc(int(cell['mtu_start']))}", line
+    if file == "bulk_cancellations.csv":
+        return f"cancellation of {cell['owner']} up to salt", f"up to salt {cell['salt']}", line
+    if "uid" in cell:
+        return cell["uid"], f"(receipt {cell.get('running_number')})", line
     if file == "readings.csv":
         return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
-    return f"meter {cell['meter']}", line
+    if file == "meters.csv":
+        return f"meter {cell['meter']}", line
+    slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
+    if file == "trades.csv":
+        return f"{chunk_name(slot, int(cell['chunk']))}, trade {cell['position']}", line
+    return position_name(int(cell["meter"]), slot.mtu_start, int(cell["chunk"])), line

@@ -32,24 +32,28 @@ def test_an_honest_run_is_rebuilt_from_its_blocks_and_found_right(export: Path) 
     assert report.mismatches == ()
     assert report.ok
     assert report.totals == {
-        "orders": 19,
-        "readings": 24,
-        "meters": 4,
+        "orders": 27,
+        "acceptances": 1,
+        "readings": 47,
+        "meters": 6,
         "blocks": report.totals["blocks"],
-        "cleared_mtus": 7,
-        "trades": 7,
-        "traded_wh": 1630,
-        "trade_value_microcents": 17_584_760,
-        "positions": 11,
-        "settled_positions": 9,
+        "cleared_mtus": 9,
+        "trades": 11,
+        "deals": 1,
+        "traded_wh": 2_160,
+        "trade_value_microcents": 27_074_760,
+        "positions": 18,
+        "settled_positions": 16,
         "refunded_positions": 2,
         "open_positions": 0,
-        "fees_microcents": 1_390_000,
+        "substituted_positions": 1,
+        "corrections": 0,
+        "fees_microcents": 2_140_000,
         "debts_microcents": 548_625_000,
         "deposited_microcents": report.totals["deposited_microcents"],
         "withdrawn_microcents": report.totals["withdrawn_microcents"],
         "cash_sum_microcents": 0,
-        "tokens_minted_ugco2": 423_780_000,
+        "tokens_minted_ugco2": 509_110_000,
         "tokens_burned_ugco2": 1_000,
     }
 
@@ -101,51 +105,51 @@ def _no_hex(block: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [_raw_digit, _time, _hash, _root, _number, _no_hex])
 def test_a_changed_block_makes_the_rebuilt_chain_another_one(
-    change: Callable[[dict[str, Any]], None], files: MemoryFiles, tmp_path: Path
+    change: Callable[[dict[str, Any]], None], exported: MemoryFiles, tmp_path: Path
 ) -> None:
-    lines = files.content[BLOCKS].splitlines(keepends=True)
+    lines = exported.content[BLOCKS].splitlines(keepends=True)
     block = json.loads(lines[10])
     change(block)
     lines[10] = json.dumps(block).encode() + b"\n"
-    files.content[BLOCKS] = b"".join(lines)
-    report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
+    exported.content[BLOCKS] = b"".join(lines)
+    report = audit(exported.seal().write_to(tmp_path / "export"), None, silent)
     assert rules_of(report) <= {Rule.CHAIN, Rule.FORMAT}
     assert Rule.CHAIN in rules_of(report)
-    assert report.checked[Rule.ORDER_SIGNATURE] == 19
+    assert report.checked[Rule.ORDER_SIGNATURE] == 28  # and of one acceptance
 
 
-def test_the_diverging_block_is_named(files: MemoryFiles, tmp_path: Path) -> None:
-    lines = files.content[BLOCKS].splitlines(keepends=True)
+def test_the_diverging_block_is_named(exported: MemoryFiles, tmp_path: Path) -> None:
+    lines = exported.content[BLOCKS].splitlines(keepends=True)
     block = json.loads(lines[10])
     _raw_digit(block)
     lines[10] = json.dumps(block).encode() + b"\n"
-    files.content[BLOCKS] = b"".join(lines)
-    report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
+    exported.content[BLOCKS] = b"".join(lines)
+    report = audit(exported.seal().write_to(tmp_path / "export"), None, silent)
     assert [mismatch.record for mismatch in report.mismatches] == [f"block 11 of {BLOCKS}"]
 
 
 def test_a_cut_off_chain_with_a_mended_head_misses_what_the_files_still_hold(
-    files: MemoryFiles, tmp_path: Path
+    exported: MemoryFiles, tmp_path: Path
 ) -> None:
-    lines = files.content[BLOCKS].splitlines(keepends=True)[:-12]
-    files.content[BLOCKS] = b"".join(lines)
+    lines = exported.content[BLOCKS].splitlines(keepends=True)[:-12]
+    exported.content[BLOCKS] = b"".join(lines)
     last = json.loads(lines[-1])
-    manifest = files.document(MANIFEST)
+    manifest = exported.document(MANIFEST)
     manifest["head"] = {"number": last["number"], "block_hash": last["block_hash"]}
-    files.put_document(MANIFEST, manifest)
-    report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
-    assert {Rule.POSITION, Rule.ORDER_STATE} <= rules_of(report)
+    exported.put_document(MANIFEST, manifest)
+    report = audit(exported.seal().write_to(tmp_path / "export"), None, silent)
+    assert {Rule.POSITION, Rule.FILL} <= rules_of(report)
 
 
-def test_a_chain_shorter_than_the_manifest_says_is_found(files: MemoryFiles, tmp_path: Path) -> None:
-    files.content[BLOCKS] = b"".join(files.content[BLOCKS].splitlines(keepends=True)[:-1])
-    report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
+def test_a_chain_shorter_than_the_manifest_says_is_found(exported: MemoryFiles, tmp_path: Path) -> None:
+    exported.content[BLOCKS] = b"".join(exported.content[BLOCKS].splitlines(keepends=True)[:-1])
+    report = audit(exported.seal().write_to(tmp_path / "export"), None, silent)
     assert Rule.CHAIN in rules_of(report)
 
 
-def test_a_changed_record_is_named_by_the_whole_audit(files: MemoryFiles, tmp_path: Path) -> None:
-    change_cell(files, Cell("readings.csv", 5, "import_wh"))
-    report = audit(files.seal().write_to(tmp_path / "export"), None, silent)
+def test_a_changed_record_is_named_by_the_whole_audit(exported: MemoryFiles, tmp_path: Path) -> None:
+    change_cell(exported, Cell("readings.csv", 7, "import_wh"))
+    report = audit(exported.seal().write_to(tmp_path / "export"), None, silent)
     assert not report.ok
     named = [mismatch for mismatch in report.mismatches if mismatch.rule is Rule.READING_COLUMN]
     assert [(mismatch.record, mismatch.expected, mismatch.found) for mismatch in named] == [
@@ -160,10 +164,10 @@ def test_a_changed_record_is_named_by_the_whole_audit(files: MemoryFiles, tmp_pa
     ids=["nothing", "half", "list", "object", "null", "bytes", "deep"],
 )
 def test_damaged_files_are_mismatches_and_never_exceptions(
-    name: str, content: bytes, files: MemoryFiles, tmp_path: Path
+    name: str, content: bytes, exported: MemoryFiles, tmp_path: Path
 ) -> None:
-    files.content[name] = content
-    report = audit(files.write_to(tmp_path / "export"), None, silent)
+    exported.content[name] = content
+    report = audit(exported.write_to(tmp_path / "export"), None, silent)
     assert any(name in mismatch.record for mismatch in report.mismatches)
 
 
@@ -172,9 +176,9 @@ def test_a_missing_folder_is_a_list_of_missing_files(tmp_path: Path) -> None:
     assert {f"{MANIFEST}", "orders.csv", BLOCKS} <= {mismatch.record for mismatch in report.mismatches}
 
 
-def test_a_folder_in_place_of_a_file_is_a_mismatch(files: MemoryFiles, tmp_path: Path) -> None:
-    del files.content["trades.csv"]
-    folder = files.write_to(tmp_path / "export")
+def test_a_folder_in_place_of_a_file_is_a_mismatch(exported: MemoryFiles, tmp_path: Path) -> None:
+    del exported.content["trades.csv"]
+    folder = exported.write_to(tmp_path / "export")
     (folder / "trades.csv").mkdir()
     assert Rule.FORMAT in rules_of(audit(folder, None, silent))
 
@@ -202,11 +206,11 @@ def _changed(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", [MARKET, DEPLOYMENT])
 def test_every_value_of_the_market_files_is_held_against_the_chain(
-    name: str, files: MemoryFiles, chain_url: str, tmp_path: Path
+    name: str, exported: MemoryFiles, chain_url: str, tmp_path: Path
 ) -> None:
     missed = []
-    for number, path in enumerate(_leaves(files.document(name))):
-        tampered, document = files.copy(), files.document(name)
+    for number, path in enumerate(_leaves(exported.document(name))):
+        tampered, document = exported.copy(), exported.document(name)
         parent = document
         for step in path[:-1]:
             parent = parent[step]
@@ -222,8 +226,8 @@ def test_an_endpoint_that_does_not_answer_is_a_typed_error(export: Path) -> None
         audit(export, "http://127.0.0.1:9", silent)
 
 
-def test_state_an_endpoint_no_longer_has_is_a_typed_error(chain_url: str, facts: MarketFacts) -> None:
-    endpoint = EndpointChain(chain_url, load_artifacts(), facts.addresses, with_state_roots=False)
+def test_state_an_endpoint_no_longer_has_is_a_typed_error(chain_url: str, exported_facts: MarketFacts) -> None:
+    endpoint = EndpointChain(chain_url, load_artifacts(), exported_facts.addresses, with_state_roots=False)
     with pytest.raises(StateUnavailable):
         endpoint.up_to(endpoint.head_number() - 30).escrow_microcents()
     endpoint.close()

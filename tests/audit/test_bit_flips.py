@@ -29,8 +29,12 @@ def _claimed(files: MemoryFiles, folder: Path) -> MarketFacts | None:
 
 
 def _in_a_cancellations_moment(name: str, content: bytes, place: int) -> bool:
-    """Nobody signs that moment: only the receipt before it and the gate after it bound it."""
-    return name == "cancellations.csv" and content.rfind(b",") < place < len(content) - 1
+    """Nobody signs that moment: only receipts before it and gates after it bound it."""
+    if name not in ("cancellations.csv", "bulk_cancellations.csv"):
+        return False
+    start = content.rfind(b"\n", 0, place) + 1
+    end = content.find(b"\n", place)
+    return start > 0 and content.rfind(b",", start, end) < place < end
 
 
 def test_any_flipped_bit_is_found_even_if_the_manifest_is_mended(

@@ -18,24 +18,24 @@ def silent(done: int, total: int, text: str) -> None:
     """Progress nobody watches."""
 
 
-def test_the_summary_counts_what_the_files_hold(summary: ExportSummary, files: MemoryFiles) -> None:
-    manifest = files.document(MANIFEST)
+def test_the_summary_counts_what_the_files_hold(summary: ExportSummary, exported: MemoryFiles) -> None:
+    manifest = exported.document(MANIFEST)
     assert summary.rows == {name: entry["rows"] for name, entry in manifest["files"].items()}
     assert (summary.head_block, summary.head_hash) == (manifest["head"]["number"], manifest["head"]["block_hash"])
     assert json.loads(json.dumps(asdict(summary))) == asdict(summary)
-    assert summary.rows["orders.csv"] == 19
+    assert summary.rows["orders.csv"] == 27
 
 
-def test_an_export_holds_exactly_the_named_files(files: MemoryFiles) -> None:
-    assert files.names() == {file.name for file in ROW_FILES} | {BLOCKS, DEPLOYMENT, MANIFEST, MARKET}
+def test_an_export_holds_exactly_the_named_files(exported: MemoryFiles) -> None:
+    assert exported.names() == {file.name for file in ROW_FILES} | {BLOCKS, DEPLOYMENT, MANIFEST, MARKET}
 
 
-def test_two_exports_of_one_run_are_the_same_bytes(played: Path, files: MemoryFiles, tmp_path: Path) -> None:
+def test_two_exports_of_one_run_are_the_same_bytes(played: Path, exported: MemoryFiles, tmp_path: Path) -> None:
     export_run(played, tmp_path / "export", silent)
-    assert MemoryFiles.of(tmp_path / "export").content == files.content
+    assert MemoryFiles.of(tmp_path / "export").content == exported.content
 
 
-def test_a_running_node_can_be_exported(played: Path, files: MemoryFiles, tmp_path: Path) -> None:
+def test_a_running_node_can_be_exported(played: Path, exported: MemoryFiles, tmp_path: Path) -> None:
     shutil.copytree(played, tmp_path / "data")
     node = Node(NodeFolder(tmp_path / "data"), simulated=True)
     node.start()
@@ -43,7 +43,7 @@ def test_a_running_node_can_be_exported(played: Path, files: MemoryFiles, tmp_pa
         export_run(tmp_path / "data", tmp_path / "export", silent)
     finally:
         node.close()
-    assert MemoryFiles.of(tmp_path / "export").content == files.content
+    assert MemoryFiles.of(tmp_path / "export").content == exported.content
 
 
 def test_an_export_changes_nothing_in_the_data_folder(played: Path, tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_an_export_changes_nothing_in_the_data_folder(played: Path, tmp_path: Pa
     assert {path.suffix for path in after.keys() - before.keys()} <= {".db-shm", ".db-wal"}
 
 
-def test_no_key_and_no_seed_leaves_the_data_folder(files: MemoryFiles, played: Path) -> None:
-    assert files.document(MARKET)["seed"] is None
+def test_no_key_and_no_seed_leaves_the_data_folder(exported: MemoryFiles, played: Path) -> None:
+    assert exported.document(MARKET)["seed"] is None
     password = (played / "keys" / "password").read_bytes().strip()
-    assert not any(password in content for content in files.content.values())
+    assert not any(password in content for content in exported.content.values())
 
 
 def test_only_its_owner_can_read_an_export(export: Path) -> None:

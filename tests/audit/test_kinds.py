@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from gridledger.audit import kinds
 from gridledger.audit.formats import ROW_FILES, csv_line, csv_values
 from gridledger.audit.kinds import Kind
-from gridledger.market.model import OrderState, Side
+from gridledger.audit.model import TradeKind
+from gridledger.market.model import Side
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(str.isprintable)
 SAMPLES: list[tuple[Kind, st.SearchStrategy[Any]]] = [
@@ -24,7 +25,7 @@ SAMPLES: list[tuple[Kind, st.SearchStrategy[Any]]] = [
     (kinds.FLAG, st.booleans()),
     (kinds.MOMENT, st.integers(0, 253_402_300_799)),
     (kinds.SIDE, st.sampled_from(Side)),
-    (kinds.STATE, st.sampled_from(OrderState)),
+    (kinds.TRADE_KIND, st.sampled_from(TradeKind)),
 ]
 
 

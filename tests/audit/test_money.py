@@ -36,13 +36,23 @@ def test_credit_is_set_aside_from_the_suppliers_money() -> None:
     assert total(cash) == 0
 
 
-def test_a_debt_gives_back_what_was_not_collected_and_its_payment_moves_it() -> None:
+def test_what_cannot_be_collected_becomes_a_debt_and_its_payment_moves_it() -> None:
     cash = Cash()
-    cash.apply(event("DebtRecorded", debtor="member", creditor="supplier", amountMicrocents=7))
-    assert (cash.free["member"], cash.free["supplier"]) == (7, -7)
+    cash.apply(event("Deposited", account="member", amountMicrocents=10))
+    assert cash.collect("member", "supplier", 17) == 7
+    assert (cash.free["member"], cash.free["supplier"], cash.debts["member", "supplier"]) == (0, 10, 7)
+    cash.apply(event("Deposited", account="member", amountMicrocents=5))
     cash.apply(event("DebtPaid", debtor="member", creditor="supplier", amountMicrocents=5))
-    assert (cash.free["member"], cash.free["supplier"]) == (2, -2)
-    assert cash.debts["member", "supplier"] == 2
+    assert (cash.free["member"], cash.free["supplier"], cash.debts["member", "supplier"]) == (0, 15, 2)
+
+
+def test_credit_is_collected_from_but_never_more() -> None:
+    cash = Cash()
+    cash.apply(event("Deposited", account="supplier", amountMicrocents=10))
+    cash.apply(event("CreditSet", account="member", supplier="supplier", creditMicrocents=10))
+    assert cash.collect("member", "supplier", 10) == 0
+    assert cash.collect("member", "supplier", 1) == 1
+    assert cash.free["member"] == -10
 
 
 def test_what_an_account_could_lock_is_known_for_every_block() -> None:
@@ -58,7 +68,7 @@ def test_what_an_account_could_lock_is_known_for_every_block() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["Deposited", "Withdrawn", "DebtRecorded", "DebtPaid", "lock"]),
+            st.sampled_from(["Deposited", "Withdrawn", "DebtPaid", "collect", "lock"]),
             st.sampled_from("abc"),
             st.sampled_from("abc"),
             st.integers(0, 2**90),
@@ -70,6 +80,8 @@ def test_no_movement_makes_or_loses_money(movements: list[tuple[str, str, str, i
     for name, one, other, amount in movements:
         if name == "lock":
             cash.lock(one, amount)
+        elif name == "collect":
+            cash.collect(one, other, amount)
         else:
             cash.apply(event(name, account=one, debtor=one, creditor=other, amountMicrocents=amount))
     assert total(cash) == 0

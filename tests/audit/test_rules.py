@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.audit.fakes import MemoryFiles, RecordedChain, judge
@@ -78,6 +79,24 @@ def _unless(left_out: bool, event: ChainEvent) -> list[ChainEvent]:
     return [] if left_out else [event]
 
 
+def in_call(function: str, change: Callable[[Any], Any]) -> Tamper:
+    """Change the call data of the last call of a function."""
+
+    def tamper(files: MemoryFiles, chain: RecordedChain) -> tuple[MemoryFiles, RecordedChain]:
+        target = [call for call in chain.calls() if call.function == function][-1]
+        changed = replace(target, arguments=change(target.arguments))
+        return files, chain.with_calls(lambda call: [changed if call is target else call])
+
+    return tamper
+
+
+def other_positions(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Present one microcent more locked in the first position."""
+    positions = list(arguments[3])
+    positions[2] += 1 << 80
+    return (*arguments[:3], tuple(positions), *arguments[4:])
+
+
 def one_more(value: int) -> int:
     """One more."""
     return value + 1
@@ -95,17 +114,18 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.ORDER_UID: in_file("orders.csv", 4, "quantity_wh"),
     Rule.ORDER_SIGNATURE: in_file("orders.csv", 4, "signature"),
     Rule.ORDER_OWNER: in_file("orders.csv", 4, "zone"),
-    Rule.ORDER_STATE: in_file("orders.csv", 1, "filled_wh"),
+    Rule.ACCEPTANCE: in_file("acceptances.csv", 1, "offer_uid"),
     Rule.RECEIPT: in_file("orders.csv", 1, "receipt_signature"),
     Rule.RECEIPT_SEQUENCE: in_file("orders.csv", 4, "running_number"),
     Rule.CANCELLATION: in_file("cancellations.csv", 1, "signature"),
-    Rule.BOOK: in_file("books.csv", 1, "order_uid"),
-    Rule.ELIGIBILITY: in_file("books.csv", 13, "ineligible"),
+    Rule.BOOK: in_file("books.csv", 1, "uid"),
+    Rule.ELIGIBILITY: in_file("books.csv", 17, "ineligible"),
     Rule.REFERENCE_PRICE: in_event("ReferencePricePublished", "priceCentsPerMwh", one_more),
-    Rule.CLEARING: in_event("MarketCleared", "priceCentsPerMwh", one_more),
-    Rule.TRADE_LIMIT: in_event("MarketCleared", "priceCentsPerMwh", lambda price: price * 2),
+    Rule.CLEARING: in_event("MarketCleared", "anyPrice", one_more),
+    Rule.TRADE_LIMIT: in_event("MarketCleared", "anyPrice", lambda price: price * 2),
+    Rule.FILL: in_file("books.csv", 1, "filled_wh"),
     Rule.TRADE: in_file("trades.csv", 1, "energy_wh"),
-    Rule.LOCK: in_event("PositionOpened", "lockedMicrocents", one_more),
+    Rule.LOCK: in_call("settle", other_positions),
     Rule.POSITION: in_file("positions.csv", 1, "fee_microcents"),
     Rule.DISPATCH: in_event("DispatchScheduled", "tradedWh", one_more),
     Rule.READING_SIGNATURE: in_file("readings.csv", 1, "text"),
@@ -116,7 +136,7 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.ENERGY: in_event("EnergyTraded", "energyWh", one_more),
     Rule.CASH: in_event("Withdrawn", "amountMicrocents", one_more),
     Rule.SETTLEMENT_TOKEN: without_first("Transfer"),
-    Rule.REWARD: in_event("RewardGranted", "sellerUgco2", one_more),
+    Rule.REWARD: in_event("RewardsGranted", "energyWh", one_more),
     Rule.LOW_CARBON_TOKEN: without_first("Retired"),
 }
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.audit.evm_day import FULL, UNANSWERED
 from tests.audit.fakes import MemoryFiles, RecordedChain, judge
 from tests.audit.tampering import Cell, change_cell
 
 from gridledger.audit.evidence import MarketFacts
-from gridledger.audit.model import Rule
+from gridledger.audit.model import Rule, Slot, meter_name, slot_name
 from gridledger.relay import ChainEvent
 from gridledger.units import MICROCENTS_PER_EUR
 
@@ -43,15 +44,18 @@ EVENT_NAMES = (
     "MarketHalted",
     "MeterRegistered",
     "OrderCancelled",
+    "OrdersCancelled",
     "ParticipantAdmitted",
+    "ParticipantSuspended",
     "PolicyScheduled",
-    "PositionOpened",
     "PositionRefunded",
+    "PositionResettled",
     "PositionSettled",
+    "PositionSubstituted",
     "ReadingsAnchored",
     "ReferencePricePublished",
     "Retired",
-    "RewardGranted",
+    "RewardsGranted",
     "RoleGranted",
     "RoleRevoked",
     "SettlementProgressed",
@@ -126,9 +130,11 @@ def test_a_left_out_event_is_found(name: str, files: MemoryFiles, facts: MarketF
         "Deposited",
         "EnergyTraded",
         "PositionRefunded",
+        "PositionResettled",
         "PositionSettled",
+        "PositionSubstituted",
         "ReadingsAnchored",
-        "RewardGranted",
+        "RewardsGranted",
         "SettlementProgressed",
         "Transfer",
         "Withdrawn",
@@ -154,7 +160,7 @@ def test_a_book_without_a_clearing_is_excused_only_by_a_halt(
     unhalted = chain.with_events(lambda event: [] if event.name == "MarketHalted" else [event])
     report = judge(files, facts, unhalted)
     assert [(mismatch.rule, mismatch.record) for mismatch in report.mismatches] == [
-        (Rule.CLEARING, "zone 2, MTU 2016-06-13T01:00:00Z")
+        (Rule.CLEARING, slot_name(Slot(2, UNANSWERED)))
     ]
 
 
@@ -163,7 +169,7 @@ def test_a_suspended_owner_in_a_book_is_found(files: MemoryFiles, facts: MarketF
     household = facts_of_meter(chain, 2)
     suspended = replace(
         admitted,
-        contract="GridPolicy",
+        contract="EnergyTrading",
         name="ParticipantSuspended",
         arguments={"account": household, "suspended": True},
     )
@@ -187,8 +193,9 @@ def _moved_after_the_gate(chain: RecordedChain, owner: str, amount: int) -> Reco
     return chain.with_events(change)
 
 
+# The household has deposited 10 EUR; its bid of 300 Wh at 25,000 can lock 0.081 EUR with the fee.
 @pytest.mark.parametrize(
-    ("amount", "justified"), [(440_000 * MICROCENTS_PER_EUR, False), (450_100 * MICROCENTS_PER_EUR - 1, True)]
+    ("amount", "justified"), [(9 * MICROCENTS_PER_EUR, False), (10 * MICROCENTS_PER_EUR - 8_099_999, True)]
 )
 def test_an_order_may_be_excluded_after_the_book_only_if_its_owner_has_moved_the_money(
     amount: int, justified: bool, files: MemoryFiles, facts: MarketFacts, chain: RecordedChain
@@ -204,7 +211,7 @@ def test_an_open_position_that_could_have_been_settled_is_found(
 ) -> None:
     settled = next(event for event in chain.events() if event.name == "PositionSettled")
     report = judge(files, facts, _changing(chain, settled, []))
-    assert (Rule.COMPLETENESS, "meter 1, MTU 2016-06-13T00:00:00Z") in {
+    assert (Rule.COMPLETENESS, meter_name(1, FULL)) in {
         (mismatch.rule, mismatch.record) for mismatch in report.mismatches
     }
 
@@ -224,6 +231,10 @@ def facts_of_meter(chain: RecordedChain, meter: int) -> str:
         ({"unanswered": frozenset({"mtu_length_s"})}, Rule.MARKET),
         ({"unanswered": frozenset({"account"})}, Rule.CASH),
         ({"unanswered": frozenset({"escrow"})}, Rule.CASH),
+        ({"debts": {}}, Rule.CASH),
+        ({"unanswered": frozenset({"debt"})}, Rule.CASH),
+        ({"kept": {}}, Rule.LOCK),
+        ({"unanswered": frozenset({"state hash"})}, Rule.LOCK),
         ({"unanswered": frozenset({"code"})}, Rule.CODE),
         ({"unanswered": frozenset({"supply of SettlementToken"})}, Rule.SETTLEMENT_TOKEN),
         ({"unanswered": frozenset({"balance of LowCarbonToken"})}, Rule.LOW_CARBON_TOKEN),

@@ -23,19 +23,25 @@ WEB3 = Web3()
 
 uint32, uint64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 int64, word = st.integers(-(2**63), 2**63 - 1), st.binary(min_size=32, max_size=32)
-uint8 = st.integers(0, 1)
-orders = st.tuples(uint32, uint8, uint8, uint8, uint64, uint64, uint64, int64, uint64, uint64, uint32, word, word)
-matches = st.tuples(st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), uint64)
+uint16, uint256 = st.integers(0, 2**16 - 1), st.integers(0, 2**256 - 1)
+orders = st.tuples(uint256, uint256, word, word)
+ends = st.tuples(uint16, uint16)
 clearings = st.tuples(
     uint32,
     uint64,
+    uint16,
+    st.booleans(),
+    st.booleans(),
     int64,
-    st.integers(0, 2**16 - 1),
-    st.integers(0, 2**16 - 1),
+    int64,
+    ends,
+    ends,
     st.binary(max_size=90),
+    st.lists(word, max_size=3),
     st.lists(orders, max_size=3),
     st.lists(orders, max_size=2),
-    st.lists(matches, max_size=3),
+    st.lists(uint16, max_size=3),
+    st.lists(uint32, max_size=3),
 )
 
 
@@ -93,9 +99,10 @@ def test_a_whole_clearing_is_encoded_as_web3_encodes_it_and_read_back(clearing: 
     data = trading.call_data("clear", clearing)
     assert "0x" + data.hex() == web3_contract("EnergyTrading").encode_abi("clear", [clearing])
     name, (decoded,) = trading.arguments(data)
-    assert (name, decoded["zone"], decoded["book"]) == ("clear", clearing[0], clearing[5])
-    assert [tuple(order.values()) for order in decoded["orders"]] == clearing[6]
-    assert [tuple(match.values()) for match in decoded["matches"]] == clearing[8]
+    assert (name, decoded["zone"], decoded["bookNumbers"]) == ("clear", clearing[0], clearing[9])
+    assert tuple(decoded["anyEnds"].values()) == clearing[7]
+    assert [tuple(order.values()) for order in decoded["orders"]] == clearing[11]
+    assert list(decoded["acceptedOffers"]) == clearing[13]
     assert trading.call_data("clear", decoded) == data
 
 
@@ -188,8 +195,8 @@ def test_a_wrong_number_of_arguments_is_refused() -> None:
 
 def test_results_come_back_as_tuples_and_structs_by_name() -> None:
     trading, policy = codec("EnergyTrading"), codec("GridPolicy")
-    data = encode(["bytes32", "bytes32", "int64", "bool", "uint32"], [b"\1" * 32, b"\2" * 32, -5, True, 2])
-    assert trading.result("clearingOf", data) == (b"\1" * 32, b"\2" * 32, -5, True, 2)
+    data = encode(["int128", "uint128"], [-5, 2])
+    assert trading.result("accountOf", data) == (-5, 2)
     (prices,) = policy.result("pricesAt", encode(["int64"] * 6, [1, 2, 3, 4, 5, 6]))
     assert prices == {"feedIn": 1, "retail": 2, "floor": 3, "cap": 4, "surplus": 5, "shortage": 6}
 

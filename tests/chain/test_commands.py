@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.chain.deployed import addresses, artifacts, key
-from tests.market.fakes import BUYER, MTU_START, POLICY, PRICES, SELLER, ZONE, Member, an_order, signed
+from tests.market.fakes import (
+    BUYER,
+    MTU_START,
+    POLICY,
+    PRICES,
+    SELLER,
+    ZONE,
+    Member,
+    an_acceptance,
+    an_order,
+    signed,
+    signed_acceptance,
+)
 from tests.market.test_locking import METERS
 
 from gridledger.chain.client import ChainClient
@@ -17,17 +29,23 @@ from gridledger.chain.commands import (
     Command,
     CommandEncoder,
     compact_signature,
-    position_tuple,
-    trade_tuple,
 )
 from gridledger.chain.roles import Role
 from gridledger.dispatch.model import Answer
 from gridledger.dispatch.ports import RelayAnswer
-from gridledger.market.book import auction_orders, book_bytes
-from gridledger.market.clearing import clear
+from gridledger.market.auction import clear
+from gridledger.market.book import auction_orders, listed_deals
 from gridledger.market.locking import propose
-from gridledger.market.model import BookEntry, Order, Side
-from gridledger.market.ports import CommitBook, PublishPrice, SettlePositions, SubmitClearing
+from gridledger.market.model import BookEntry, Order, Product, Side, Trade
+from gridledger.market.packing import (
+    acceptance_from_words,
+    fill_of,
+    is_acceptance,
+    order_from_words,
+    position_from_words,
+    trade_from_word,
+)
+from gridledger.market.ports import CommitBook, PublishPrice, SettlementKind, SettlePositions, SubmitClearing
 from gridledger.metering.anchoring import AnchorReadings
 
 NOWHERE = "http://127.0.0.1:1"
@@ -95,12 +113,17 @@ def entries(orders: list[tuple[Order, Member]]) -> list[BookEntry]:
 
 
 def submitted(book: list[BookEntry]) -> SubmitClearing:
-    clearing = clear(auction_orders(book), floor_cents_per_mwh=PRICES.floor, cap_cents_per_mwh=PRICES.cap)
-    proposal = propose(clearing, book, METERS, POLICY, PRICES)
-    return SubmitClearing(zone=ZONE, mtu_start=MTU_START, book=book_bytes(book), proposal=proposal)
+    deals = listed_deals(book)
+    result = clear(
+        auction_orders(book, deals, METERS, 14_000),
+        floor_cents_per_mwh=PRICES.floor,
+        cap_cents_per_mwh=PRICES.cap,
+    )
+    proposal = propose(result, deals, book, METERS, POLICY, PRICES)
+    return SubmitClearing(zone=ZONE, mtu_start=MTU_START, book=tuple(book), proposal=proposal)
 
 
-def test_a_clearing_says_every_order_with_its_signature_every_match_and_the_ends() -> None:
+def test_a_clearing_says_every_order_with_its_signature_the_whole_book_and_the_ends() -> None:
     book = entries(
         [
             (an_order(Side.SELL, meter=1, quantity_wh=400), SELLER),
@@ -112,46 +135,93 @@ def test_a_clearing_says_every_order_with_its_signature_every_match_and_the_ends
     name, (clearing,) = read(encoded(command), "EnergyTrading")
     assert name == "clear"
     assert isinstance(clearing, dict)
-    assert (clearing["zone"], clearing["mtuStart"], clearing["book"]) == (ZONE, MTU_START, command.book)
-    assert clearing["priceCentsPerMwh"] == command.proposal.price_cents_per_mwh == 20_000
-    assert (clearing["lowerEnd"], clearing["upperEnd"]) == (1, 1)
-    assert [tuple(match.values()) for match in clearing["matches"]] == [(0, 1, 400)]
+    assert (clearing["zone"], clearing["mtuStart"]) == (ZONE, MTU_START)
+    assert (clearing["chunk"], clearing["last"], clearing["merged"]) == (0, True, True)
+    assert (clearing["anyPrice"], clearing["lowCarbonPrice"]) == (20_000, 20_000)
+    assert tuple(clearing["anyEnds"].values()) == tuple(clearing["lowCarbonEnds"].values()) == (1, 1)
+    assert clearing["bookNumbers"] == b"".join(number.to_bytes(8) for number in (1, 2, 3))
+    assert clearing["otherUids"] == (bytes.fromhex(book[2].uid[2:]),)
+    assert (clearing["ends"], clearing["acceptedOffers"], clearing["continuedMeters"]) == ((), (), ())
     for shown, item in zip(clearing["orders"], command.proposal.orders, strict=True):
-        order = item.entry.signed.order
-        assert (shown["meter"], shown["side"], shown["quantityWh"]) == (order.meter, order.side, order.quantity_wh)
-        assert (shown["limitCentsPerMwh"], shown["salt"]) == (order.limit_cents_per_mwh, order.salt)
-        assert (shown["firstMtuStart"], shown["expiry"]) == (order.first_mtu_start, order.expiry)
-        assert shown["bookIndex"] == item.book_index
+        order = item.entry.order
+        assert order_from_words(shown["terms"], shown["guard"], order.owner) == order
+        assert fill_of(shown["terms"]) == (item.book_index, 400)
         assert (shown["r"], shown["vs"]) == compact_signature(item.entry.signed.signature)
+
+
+def test_an_acceptance_is_presented_among_the_orders_and_names_its_offer() -> None:
+    offer = signed(an_order(Side.SELL, meter=1), SELLER)
+    acceptance = an_acceptance(offer.uid, meter=3)
+    book = [
+        BookEntry(running_number=1, signed=offer),
+        BookEntry(running_number=2, signed=signed_acceptance(acceptance, BUYER)),
+    ]
+    _, (clearing,) = read(encoded(submitted(book)), "EnergyTrading")
+    assert isinstance(clearing, dict)
+    first, second = clearing["orders"]
+    assert (is_acceptance(first["terms"]), is_acceptance(second["terms"])) == (False, True)
+    assert acceptance_from_words(second["terms"], second["guard"], BUYER.address) == acceptance
+    assert (fill_of(first["terms"]), fill_of(second["terms"])) == ((0, 200), (1, 200))
+    assert (second["r"], second["vs"]) == compact_signature(BUYER.sign_acceptance(acceptance))
+    assert clearing["acceptedOffers"] == (0,)
+
+
+def test_separate_books_say_two_prices_and_their_own_ends() -> None:
+    book = entries(
+        [
+            (an_order(Side.SELL, meter=1, quantity_wh=100, limit_cents_per_mwh=9_000), SELLER),
+            (an_order(Side.SELL, meter=2, quantity_wh=500, limit_cents_per_mwh=9_000, salt=2), SELLER),
+            (an_order(meter=3, product=Product.LOW_CARBON, limit_cents_per_mwh=30_000, quantity_wh=300), BUYER),
+            (an_order(meter=3, quantity_wh=200, salt=2), BUYER),
+        ]
+    )
+    _, (clearing,) = read(encoded(submitted(book)), "EnergyTrading")
+    assert isinstance(clearing, dict)
+    assert (clearing["merged"], clearing["anyPrice"], clearing["lowCarbonPrice"]) == (False, 9_000, 30_000)
+    assert (tuple(clearing["anyEnds"].values()), tuple(clearing["lowCarbonEnds"].values())) == ((1, 1), (2, 2))
 
 
 def test_floor_and_cap_are_named_by_no_order() -> None:
     _, (clearing,) = read(encoded(submitted([])), "EnergyTrading")
     assert isinstance(clearing, dict)
-    assert (clearing["lowerEnd"], clearing["upperEnd"]) == (NO_ORDER, NO_ORDER)
-    assert (clearing["orders"], clearing["ends"], clearing["matches"]) == ((), (), ())
+    assert tuple(clearing["anyEnds"].values()) == tuple(clearing["lowCarbonEnds"].values()) == (NO_ORDER, NO_ORDER)
+    assert (clearing["orders"], clearing["ends"], clearing["otherUids"]) == ((), (), ())
 
 
-def test_a_settlement_presents_what_the_contract_keeps_and_what_was_metered() -> None:
+@pytest.mark.parametrize(
+    ("kind", "function", "metered"),
+    [
+        (SettlementKind.READINGS, "settle", ((-7,),)),
+        (SettlementKind.SUBSTITUTES, "settleSubstitutes", ()),
+        (SettlementKind.REFUND, "refund", ()),
+    ],
+)
+def test_a_settlement_presents_what_the_contract_keeps_and_what_was_metered(
+    kind: SettlementKind, function: str, metered: tuple[tuple[int, ...], ...]
+) -> None:
     book = entries([(an_order(Side.SELL, meter=1), SELLER), (an_order(meter=3), BUYER)])
     proposal = submitted(book).proposal
     positions = (proposal.positions[0], replace(proposal.positions[1], settled=True, metered_wh=-580))
-    trades = (proposal.trades[0].with_reward(5),)
+    deals = (Trade(sell=0, buy=1, energy_wh=5),)
     command = SettlePositions(
-        zone=ZONE, mtu_start=MTU_START, positions=positions, trades=trades, indexes=(0,), metered_wh=(-7,)
+        zone=ZONE,
+        mtu_start=MTU_START,
+        chunk=3,
+        kind=kind,
+        positions=positions,
+        deals=deals,
+        indexes=(0,),
+        metered_wh=(-7,) if metered else (),
     )
     call = encoded(command)
-    assert call.signer == SIGNERS[Role.MARKET_OPERATOR]
-    name, (zone, mtu_start, shown_positions, shown_trades, indexes, metered) = read(call, "EnergyTrading")
-    assert (name, zone, mtu_start) == ("settle", ZONE, MTU_START)
-    assert isinstance(shown_positions, tuple)
-    assert isinstance(shown_trades, tuple)
-    lowered = [
-        tuple(value.lower() if isinstance(value, str) else value for value in position_tuple(one)) for one in positions
-    ]
-    assert [tuple(one.values()) for one in shown_positions] == lowered
-    assert [tuple(one.values()) for one in shown_trades] == [trade_tuple(one) for one in trades]
-    assert (indexes, metered) == ((0,), (-7,))
+    assert (call.signer, call.to_address) == (SIGNERS[Role.MARKET_OPERATOR], addresses()["EnergySettlement"])
+    name, (zone, mtu_start, chunk, words, deal_words, indexes, *rest) = read(call, "EnergySettlement")
+    assert (name, zone, mtu_start, chunk, indexes) == (function, ZONE, MTU_START, 3, (0,))
+    assert isinstance(words, tuple)
+    assert isinstance(deal_words, tuple)
+    assert position_from_words(words) == tuple(replace(one, owner=one.owner.lower()) for one in positions)
+    assert tuple(trade_from_word(word) for word in deal_words) == deals
+    assert tuple(rest) == metered
 
 
 @settings(max_examples=50, deadline=None)

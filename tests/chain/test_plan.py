@@ -14,6 +14,7 @@ from gridledger.chain.plan import CONTRACTS, PlanStep, contract_addresses, deplo
 from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 from gridledger.chain.toolchain import contracts_root
 
+DECLARED = re.compile(r"^(?:abstract )?contract (\w+)(?: is ([^{]+))?\{", flags=re.MULTILINE)
 RESTRICTED = re.compile(r"function\s+(\w+)\s*\([^)]*\)[^;{]*\brestricted\b")
 DEPLOYER = key("deployer").address
 
@@ -51,13 +52,24 @@ def test_the_plan_is_the_same_every_time_and_another_from_another_nonce() -> Non
 
 
 def test_the_table_of_roles_names_every_restricted_function_of_the_sources_and_no_other() -> None:
-    """A restricted function that is not in the table would be left to the admin."""
-    found = {
-        (path.stem, name)
+    """A restricted function that is not in the table would be left to the admin; it may be an inherited one."""
+    sources = {
+        path.stem: re.sub(r"//[^\n]*|/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
         for path in sorted(Path(contracts_root() / "src").glob("*.sol"))
-        for name in RESTRICTED.findall(re.sub(r"//[^\n]*|/\*.*?\*/", "", path.read_text(), flags=re.DOTALL))
     }
+    bases = {
+        name: [base.strip() for base in inherited.split(",") if base.strip() in sources]
+        for source in sources.values()
+        for name, inherited in DECLARED.findall(source)
+    }
+
+    def restricted(contract: str) -> set[str]:
+        own = set(RESTRICTED.findall(sources[contract]))
+        return own.union(*(restricted(base) for base in bases[contract]))
+
+    found = {(contract, name) for contract in CONTRACTS for name in restricted(contract)}
     assert found == set(FUNCTION_ROLES)
+    assert {name for contract in sources for name in restricted(contract)} == {name for _, name in FUNCTION_ROLES}
 
 
 @pytest.mark.parametrize(("contract", "function"), FUNCTION_ROLES, ids=str)
@@ -85,6 +97,7 @@ def test_the_chain_asks_for_that_role(market: Deployed, contract: str, function:
 def test_every_role_is_held_by_its_account_alone(market: Deployed) -> None:
     holders = {role: parameters().accounts[role] for role in EXTERNAL_ROLES}
     holders |= {Role.TRADING_CONTRACT: addresses()["EnergyTrading"], Role.CARBON_CONTRACT: addresses()["CarbonLedger"]}
+    holders |= {Role.SETTLEMENT_CONTRACT: addresses()["EnergySettlement"]}
     holders |= {Role.ADMIN: parameters().accounts[Role.REGULATOR]}
     everybody = {*holders.values(), DEPLOYER, key("supplier").address}
     for role in Role:

@@ -159,9 +159,9 @@ def test_a_command_that_comes_while_another_waits_gets_the_nonce_after_it(market
 
 
 def test_what_a_full_block_leaves_out_waits_for_the_next(market: Deployed) -> None:
-    """Each posts 290 prices, about 14 million gas; four of them leave no room for a fifth."""
+    """Each posts 530 prices, about 15 million gas; four of them leave no room for a fifth."""
     numbers = [
-        market.command("oracle", "GridPolicy", "postFeedIn", MTU_START + 900 * 290 * index, [5_000] * 290)
+        market.command("oracle", "GridPolicy", "postFeedIn", MTU_START + 900 * 530 * index, [5_000] * 530)
         for index in range(5)
     ]
     sender = market.sender()

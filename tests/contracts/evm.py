@@ -35,6 +35,7 @@ from gridledger.chain.plan import (
 )
 from gridledger.chain.roles import EXTERNAL_ROLES, Role
 
+WATCHED_CHUNKS = 3
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
 _ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account \{")
 _NONCE = re.compile(r"nonce: (\d+)")
@@ -216,6 +217,7 @@ class DeployedMarket:
         mtus = tuple(
             (
                 self.view("EnergyTrading", "clearingOf", *key),
+                *(self.view("EnergyTrading", "stateHashOf", *key, chunk) for chunk in range(WATCHED_CHUNKS)),
                 self.view("EnergyDispatching", "scheduleHashOf", *key),
                 self.view("EnergyDispatching", "outcomeOf", *key),
                 self.view("MeterLedger", "anchorCount", *key),

@@ -1,19 +1,24 @@
 """The market of the contract tests: builders from a registered meter to a settled position.
 
-Energy in Wh, prices in cents per MWh, money in microcents, carbon in micrograms.
+Orders, books, clearings and settlements are made by the node's own pure rules, so that every accepted transaction also
+compares the contracts with them: the kept hash, every account and the escrow. Energy in Wh, prices in cents per MWh,
+money in microcents, carbon in micrograms.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.contracts.evm import DeployedMarket, compiled, revert_bytes
+from tests.contracts.accounts import PlainAccounts
+from tests.contracts.evm import compiled, revert_bytes
+from tests.contracts.members import Members
 from tests.contracts.words import (
+    ACCEPTANCE_FIELDS,
     ACKNOWLEDGED,
-    ANSWER_FIELDS,
-    BOOK_NUMBER_BYTES,
     BUY,
     CHAIN_ID,
+    CLEARED,
+    CLEARING_FIELDS,
     CURTAILED,
     EUR,
     FIRST_MTU,
@@ -21,9 +26,10 @@ from tests.contracts.words import (
     MTU_LENGTH_S,
     NO_ORDER,
     NOT_SCHEDULED,
+    OPEN,
     ORDER_FIELDS,
+    PARTIAL,
     PENDING,
-    PERMIT_FIELDS,
     PROCEEDS,
     SELL,
     SOLAR,
@@ -32,6 +38,7 @@ from tests.contracts.words import (
     VOID,
     ZONE,
     Actor,
+    AnySigned,
     ClearingData,
     Kept,
     Meter,
@@ -44,14 +51,36 @@ from tests.contracts.words import (
     policy_tuple,
     settle_arguments,
     sign,
+    sign_acceptance,
+    sign_order,
+    terms_part,
+    uid_bytes,
+    with_terms,
 )
 
 from gridledger.chain.codec import keccak256
+from gridledger.chain.commands import clearing_tuple
+from gridledger.market.auction import AuctionResult, BookPrice, clear
+from gridledger.market.book import auction_orders, book_bytes, listed_deals, undealt_orders
+from gridledger.market.locking import PresentedOrder, Proposal, dealt_energy, propose
+from gridledger.market.model import (
+    Acceptance,
+    BookEntry,
+    Order,
+    Pricing,
+    Product,
+    Side,
+    SignedAcceptance,
+    SignedOrder,
+)
+from gridledger.market.pricing import supply_and_demand
 
 __all__ = [
+    "ACCEPTANCE_FIELDS",
     "ACKNOWLEDGED",
     "BUY",
     "CHAIN_ID",
+    "CLEARED",
     "CURTAILED",
     "EUR",
     "FIRST_MTU",
@@ -59,6 +88,9 @@ __all__ = [
     "MTU_LENGTH_S",
     "NOT_SCHEDULED",
     "NO_ORDER",
+    "OPEN",
+    "ORDER_FIELDS",
+    "PARTIAL",
     "PENDING",
     "PROCEEDS",
     "SELL",
@@ -68,6 +100,7 @@ __all__ = [
     "VOID",
     "ZONE",
     "Actor",
+    "AnySigned",
     "ClearingData",
     "Kept",
     "Market",
@@ -83,288 +116,298 @@ __all__ = [
     "policy_tuple",
     "revert_bytes",
     "settle_arguments",
+    "sign",
+    "terms_part",
+    "uid_bytes",
+    "with_terms",
 ]
 
+FIRST_RUNNING_NUMBER = 7
 
-class Market(DeployedMarket):
+
+class Market(Members):
     """A deployed market with everything its parties do."""
-
-    # --- members and money ----------------------------------------------------------------------------------------
-
-    def register(
-        self,
-        owner: Actor,
-        *,
-        import_w: int = 40_000,
-        export_w: int = 0,
-        source: int = 0,
-        zone: int = ZONE,
-        supplier: Actor | None = None,
-    ) -> Meter:
-        """Register a meter, admitting its owner where that is still to be done."""
-        return self.register_many([owner], import_w, export_w, source, zone, supplier)[0]
-
-    def register_many(
-        self,
-        owners: Sequence[Actor],
-        import_w: int = 40_000,
-        export_w: int = 0,
-        source: int = 0,
-        zone: int = ZONE,
-        supplier: Actor | None = None,
-    ) -> list[Meter]:
-        """Register one meter for each owner, admitting owners where that is still to be done."""
-        zero = "0x" + "00" * 20
-        new = [one.address for one in owners if self.view("ParticipantRegistry", "supplierOf", one.address) == zero]
-        if new:
-            serving = (supplier or self.supplier).address
-            self.send(self.grid_operator, "ParticipantRegistry", "admitParticipants", new, serving)
-        count = self.view("ParticipantRegistry", "meterCount")
-        rows = [
-            (one.address, zone, import_w, export_w, source, *device_key(count + 1 + place))
-            for place, one in enumerate(owners)
-        ]
-        receipt = self.send(self.grid_operator, "ParticipantRegistry", "registerMeters", rows)
-        (first,) = self.codecs["ParticipantRegistry"].result("registerMeters", receipt.output)
-        self.watched += [one.address for one in owners if one.address not in self.watched]
-        return [Meter(number=first + place, owner=one, zone=zone, source=source) for place, one in enumerate(owners)]
-
-    def producer(self, name: str, **options: Any) -> Meter:
-        """A funded member with a solar meter."""
-        settings: dict[str, Any] = {"import_w": 4_000, "export_w": 40_000, "source": SOLAR} | options
-        return self._funded(name, settings)
-
-    def consumer(self, name: str, **options: Any) -> Meter:
-        """A funded member whose meter takes much energy and gives 100 Wh at most."""
-        return self._funded(name, {"export_w": 400} | options)
-
-    def _funded(self, name: str, settings: dict[str, Any]) -> Meter:
-        eur = settings.pop("eur", 10)
-        meter = self.register(actor(name), **settings)
-        if eur:
-            self.deposit(meter.owner, eur * EUR)
-        return meter
-
-    def fund(self, owner: Actor, amount_microcents: int) -> None:
-        """Give settlement tokens and approve them for the trading contract."""
-        self.send(self.bank, "SettlementToken", "issue", [owner.address], [amount_microcents])
-        self.send(owner, "SettlementToken", "approve", self.at["EnergyTrading"], amount_microcents)
-
-    def deposit(self, owner: Actor, amount_microcents: int) -> Receipt:
-        """Fund and deposit."""
-        self.fund(owner, amount_microcents)
-        if owner.address not in self.watched:
-            self.watched.append(owner.address)
-        return self.send(owner, "EnergyTrading", "deposit", amount_microcents)
-
-    def set_credit(self, owner: Actor, amount_microcents: int, supplier: Actor | None = None) -> Receipt:
-        """A supplier's credit for its customer."""
-        return self.send(supplier or self.supplier, "EnergyTrading", "setCredit", [owner.address], [amount_microcents])
-
-    def free(self, owner: Actor) -> int:
-        """Free balance, microcents; below zero while credit is used."""
-        return int(self.view("EnergyTrading", "accountOf", owner.address)[0])
-
-    def credit(self, owner: Actor) -> int:
-        """Credit limit, microcents."""
-        return int(self.view("EnergyTrading", "accountOf", owner.address)[1])
-
-    def debt(self, debtor: Actor, creditor: Actor) -> int:
-        """Recorded debt, microcents."""
-        return int(self.view("EnergyTrading", "debtOf", debtor.address, creditor.address))
-
-    def escrow(self) -> int:
-        """Money locked for all clearings, microcents."""
-        return int(self.view("EnergyTrading", "escrowMicrocents"))
-
-    def held(self) -> int:
-        """Settlement tokens the trading contract holds."""
-        return int(self.view("SettlementToken", "balanceOf", self.at["EnergyTrading"]))
-
-    def tokens(self, owner: Actor) -> int:
-        """Low-carbon tokens, micrograms."""
-        return int(self.view("LowCarbonToken", "balanceOf", owner.address))
-
-    def assert_solvent(self) -> None:
-        """What the contract holds is free, set aside behind credit, or in escrow; nobody is below the credit limit."""
-        accounts = [self.view("EnergyTrading", "accountOf", one) for one in set(self.watched)]
-        assert self.held() == sum(free + credit for free, credit in accounts) + self.escrow()
-        assert all(free + credit >= 0 for free, credit in accounts)
 
     # --- orders, books, clearings ---------------------------------------------------------------------------------
 
-    def domain(self, contract: str, name: str) -> dict[str, Any]:
-        """EIP-712 domain of one of the contracts."""
-        return {"name": name, "version": "1", "chainId": CHAIN_ID, "verifyingContract": self.at[contract]}
+    def order(self, meter: Meter, side: int, quantity_wh: int, limit: int, **changes: Any) -> SignedOrder:
+        """A limit order for the first MTU signed by the meter's owner.
 
-    def order(self, meter: Meter, side: int, quantity_wh: int, limit: int, **changes: Any) -> Signed:
-        """An order for the first MTU signed by the meter's owner; `signer` and any field can be changed."""
+        `mtu_start`, `signer`, `domain` (chain id or contract) and any field of Order can be changed.
+        """
         signer: Actor = changes.pop("signer", meter.owner)
         mtu_start = changes.pop("mtu_start", FIRST_MTU)
-        domain = changes.pop("domain", {})
+        domain = replace(self.order_domain, **changes.pop("domain", {}))
         self._salt += 1
-        message = {
-            "owner": meter.owner.address,
-            "meter": meter.number,
-            "side": side,
-            "product": 0,
-            "pricing": 0,
-            "firstMtuStart": mtu_start,
-            "lastMtuStart": mtu_start,
-            "quantityWh": quantity_wh,
-            "limitCentsPerMwh": limit,
-            "expiry": mtu_start,
-            "salt": self._salt,
-        } | changes
-        return sign(signer, "Order", ORDER_FIELDS, message, self.domain("EnergyTrading", "gridledger") | domain)
+        made = Order(
+            owner=meter.owner.address,
+            meter=meter.number,
+            side=Side(side),
+            product=Product.ANY,
+            pricing=Pricing.LIMIT,
+            first_mtu_start=mtu_start,
+            last_mtu_start=mtu_start,
+            quantity_wh=quantity_wh,
+            limit_cents_per_mwh=limit,
+            expiry=mtu_start,
+            salt=self._salt,
+        )
+        return sign_order(signer, domain, replace(made, **changes))
+
+    def acceptance(self, meter: Meter, offer: AnySigned, quantity_wh: int, **changes: Any) -> SignedAcceptance:
+        """A buyer's acceptance of an offer for the first MTU; `signer`, `domain` and any field can be changed."""
+        signer: Actor = changes.pop("signer", meter.owner)
+        domain = replace(self.order_domain, **changes.pop("domain", {}))
+        self._salt += 1
+        made = Acceptance(
+            owner=meter.owner.address,
+            meter=meter.number,
+            offer_uid=offer.uid,
+            mtu_start=FIRST_MTU,
+            quantity_wh=quantity_wh,
+            salt=self._salt,
+        )
+        return sign_acceptance(signer, domain, replace(made, **changes))
 
     @staticmethod
-    def book(orders: Sequence[Signed]) -> bytes:
-        """The committed list: running number and uid of each order."""
-        return b"".join(number.to_bytes(BOOK_NUMBER_BYTES) + one.uid for number, one in enumerate(orders))
+    def book(signed: Sequence[AnySigned | BookEntry]) -> tuple[BookEntry, ...]:
+        """The list in receipt order; entries that come as such may be ineligible."""
+        return tuple(
+            replace(one, running_number=FIRST_RUNNING_NUMBER + place)
+            if isinstance(one, BookEntry)
+            else BookEntry(running_number=FIRST_RUNNING_NUMBER + place, signed=one)
+            for place, one in enumerate(signed)
+        )
 
-    def clearing(
-        self,
-        book: Sequence[Signed],
-        matches: Sequence[tuple[Signed, Signed, int]],
-        *,
-        lower: Signed | None = None,
-        upper: Signed | None = None,
-        mtu_start: int = FIRST_MTU,
-        zone: int = ZONE,
-    ) -> ClearingData:
-        """The contract's Clearing: `matches` are (offer, bid, energy), `lower` and `upper` name the interval's ends."""
-        index = {one.uid: place for place, one in enumerate(book)}
-        named = {one.uid: one for match in matches for one in match[:2]}
-        filled = sorted(named.values(), key=lambda one: (one.message["meter"], index[one.uid]))
-        ends = list({one.uid: one for one in (lower, upper) if one and one.uid not in named}.values())
-        at = {one.uid: place for place, one in enumerate([*filled, *ends])}
-        prices = self.view("GridPolicy", "pricesAt", mtu_start)
-        low = lower.message["limitCentsPerMwh"] if lower else prices["floor"]
-        high = upper.message["limitCentsPerMwh"] if upper else prices["cap"]
-        return {
-            "zone": zone,
-            "mtuStart": mtu_start,
-            "priceCentsPerMwh": floor_midpoint(low, high),
-            "lowerEnd": at[lower.uid] if lower else NO_ORDER,
-            "upperEnd": at[upper.uid] if upper else NO_ORDER,
-            "book": self.book(book),
-            "orders": [one.presented(index[one.uid]) for one in filled],
-            "ends": [one.presented(index[one.uid]) for one in ends],
-            "matches": [{"sell": at[s.uid], "buy": at[b.uid], "energyWh": wh} for s, b, wh in matches],
-        }
-
-    def commit_book(self, orders: Sequence[Signed], mtu_start: int = FIRST_MTU, zone: int = ZONE) -> Receipt:
+    def commit_book(
+        self, signed: Sequence[AnySigned | BookEntry], mtu_start: int = FIRST_MTU, zone: int = ZONE
+    ) -> Receipt:
         """Commit the book; the gate must be closed."""
-        book_hash = keccak256(self.book(orders))
-        arguments = (zone, mtu_start, book_hash, len(orders))
+        book = self.book(signed)
+        arguments = (zone, mtu_start, keccak256(book_bytes(book)), len(book))
         receipt = self.send(self.market_operator, "EnergyTrading", "commitBook", *arguments)
         self.watched_mtus.append((zone, mtu_start))
         return receipt
 
+    def publish_price(
+        self, signed: Sequence[AnySigned | BookEntry], mtu_start: int = FIRST_MTU, zone: int = ZONE
+    ) -> int:
+        """Publish the reference price that follows from the book; returns it."""
+        book = self.book(signed)
+        totals = supply_and_demand(undealt_orders(book, listed_deals(book)), self.prices(mtu_start))
+        self.send(self.market_operator, "EnergyPricing", "publish", zone, mtu_start, *totals)
+        return int(self.view("EnergyPricing", "referencePrice", zone, mtu_start))
+
+    def auction(
+        self, signed: Sequence[AnySigned | BookEntry], mtu_start: int = FIRST_MTU, reference_price: int = 0
+    ) -> AuctionResult:
+        """The node's auction over the book."""
+        book, prices = self.book(signed), self.prices(mtu_start)
+        facts = {entry.meter: self.facts(entry.meter) for entry in book}
+        orders = auction_orders(book, listed_deals(book), facts, reference_price)
+        return clear(orders, floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
+
+    def proposal(
+        self,
+        signed: Sequence[AnySigned | BookEntry],
+        *,
+        result: AuctionResult | None = None,
+        mtu_start: int = FIRST_MTU,
+        reference_price: int = 0,
+    ) -> Proposal:
+        """What the node proposes for the book; `result` replaces the auction's."""
+        book = self.book(signed)
+        return propose(
+            result or self.auction(signed, mtu_start, reference_price),
+            listed_deals(book),
+            book,
+            {entry.meter: self.facts(entry.meter) for entry in book},
+            self.rules(),
+            self.prices(mtu_start),
+        )
+
+    def clearing(
+        self,
+        signed: Sequence[AnySigned | BookEntry],
+        proposal: Proposal | None = None,
+        *,
+        mtu_start: int = FIRST_MTU,
+        zone: int = ZONE,
+    ) -> ClearingData:
+        """The contract's Clearing of a proposal, by default the node's, open to changes."""
+        made = proposal or self.proposal(signed, mtu_start=mtu_start)
+        words = clearing_tuple(zone, mtu_start, self.book(signed), made)
+        data: ClearingData = dict(zip(CLEARING_FIELDS, words, strict=True))
+        for name in ("anyEnds", "lowCarbonEnds"):
+            data[name] = dict(zip(("lower", "upper"), data[name], strict=True))
+        for name in ("orders", "ends"):
+            data[name] = [dict(zip(("terms", "guard", "r", "vs"), one, strict=True)) for one in data[name]]
+        return data
+
+    def present(
+        self,
+        signed: Sequence[AnySigned | BookEntry],
+        fills_wh: Mapping[int, int],
+        *,
+        price: int | tuple[int, int],
+        ends: tuple[int | None, int | None] = (None, None),
+        low_carbon_ends: tuple[int | None, int | None] | None = None,
+        mtu_start: int = FIRST_MTU,
+        zone: int = ZONE,
+        **top: Any,
+    ) -> ClearingData:
+        """A clearing made by hand, right or wrong: fills and ends by place in the book, deals included.
+
+        One price stands for both products; named low-carbon ends make separate books. `top` changes any other field.
+        """
+        book = self.book(signed)
+        any_price, low_carbon_price = price if isinstance(price, tuple) else (price, price)
+        named = {place for place in (*ends, *(low_carbon_ends or ())) if place is not None} - fills_wh.keys()
+        orders = [PresentedOrder(entry=book[at], book_index=at, fill_wh=wh) for at, wh in fills_wh.items()]
+        orders.sort(key=lambda one: (one.entry.meter, one.book_index))
+        unfilled = [PresentedOrder(entry=book[at], book_index=at, fill_wh=0) for at in sorted(named)]
+        index_of = {item.book_index: index for index, item in enumerate((*orders, *unfilled))}
+        at_uid = {item.entry.uid: index for index, item in enumerate(orders)}
+        made = Proposal(
+            merged=low_carbon_ends is None,
+            any_price_cents_per_mwh=any_price,
+            low_carbon_price_cents_per_mwh=low_carbon_price,
+            any_ends=_indexes(ends, index_of),
+            low_carbon_ends=_indexes(ends if low_carbon_ends is None else low_carbon_ends, index_of),
+            orders=tuple(orders),
+            ends=tuple(unfilled),
+            accepted_offers=tuple(
+                at_uid.get(item.entry.signed.acceptance.offer_uid, 0)
+                for item in orders
+                if isinstance(item.entry.signed, SignedAcceptance)
+            ),
+            positions=(),
+            deals=(),
+            trades=(),
+        )
+        return self.clearing(signed, made, mtu_start=mtu_start, zone=zone) | top
+
+    def chunk(
+        self,
+        signed: Sequence[AnySigned | BookEntry],
+        fills_wh: Mapping[int, int],
+        *,
+        number: int,
+        last: bool,
+        continued: Sequence[int] = (),
+        prior_wh: Mapping[int, int] | None = None,
+        **options: Any,
+    ) -> tuple[ClearingData, Kept]:
+        """One chunk of a clearing and what is kept of it; `continued` and `prior_wh` are by meter number."""
+        top: dict[str, Any] = {"chunk": number, "last": last, "continuedMeters": sorted(continued)}
+        data = self.present(signed, fills_wh, **options, **top)
+        book = self.book(signed)
+        listed = {book[at].uid: wh for at, wh in fills_wh.items()}
+        deals = [deal for deal in listed_deals(book) if deal.acceptance_uid in listed]
+        dealt = dealt_energy(deals) | {deal.acceptance_uid: deal.energy_wh for deal in deals}
+        auction_wh = {uid: wh - dealt.get(uid, 0) for uid, wh in listed.items()}
+        price: dict[str, Any] = {"lower_end_uid": None, "upper_end_uid": None, "volume_wh": 0}
+        result = AuctionResult(
+            merged=data["merged"],
+            any=BookPrice(price_cents_per_mwh=data["anyPrice"], **price),
+            low_carbon=BookPrice(price_cents_per_mwh=data["lowCarbonPrice"], **price),
+            fills_wh={uid: wh for uid, wh in auction_wh.items() if wh},
+            welfare_microcents=0,
+        )
+        facts = {entry.meter: self.facts(entry.meter) for entry in book}
+        made = propose(result, deals, book, facts, self.rules(), self.prices(data["mtuStart"]))
+        positions = tuple(
+            replace(one, prior_wh=(prior_wh or {}).get(one.meter, 0), continued=one.meter in continued)
+            for one in made.positions
+        )
+        kept = Kept(zone=data["zone"], mtu_start=data["mtuStart"], chunk=number, positions=positions, deals=made.deals)
+        return data, kept
+
     def clear(self, clearing: ClearingData) -> Receipt:
-        """Propose a clearing."""
+        """Propose a clearing as it is."""
         return self.send(self.market_operator, "EnergyTrading", "clear", clearing)
 
-    def kept_after(self, clearing: ClearingData, receipt: Receipt) -> Kept:
-        """What the contract keeps by hash after accepting the clearing."""
-        opened = [event.arguments for event in receipt.named("PositionOpened")]
-        meters = [one["meter"] for one in opened]
-        views = self.view("ParticipantRegistry", "lookup", meters)
-        positions = [
-            {
-                "meter": one["meter"],
-                "source": view["source"],
-                "settled": False,
-                "owner": one["owner"],
-                "supplier": view["supplier"],
-                "contractedWh": one["contractedWh"],
-                "meteredWh": 0,
-                "lockedMicrocents": one["lockedMicrocents"],
-                "feeMicrocents": one["feeMicrocents"],
-            }
-            for one, view in zip(opened, views, strict=True)
-        ]
-        place = [meters.index(order["meter"]) for order in clearing["orders"]]
-        trades = [
-            {
-                "sell": place[match["sell"]],
-                "buy": place[match["buy"]],
-                "energyWh": match["energyWh"],
-                "rewardedWh": 0,
-                "rewarded": False,
-            }
-            for match in clearing["matches"]
-        ]
-        return Kept(clearing["zone"], clearing["mtuStart"], positions, trades)
+    def accept(self, clearing: ClearingData, kept: Kept) -> Receipt:
+        """Propose a clearing that is accepted; state hash, locks and escrow are as the node's rules say."""
+        expected = self.accounts()
+        expected.lock(kept.positions)
+        receipt = self.clear(clearing)
+        assert self.view("EnergyTrading", "stateHashOf", kept.zone, kept.mtu_start, kept.chunk) == kept.state_hash()
+        assert expected.differences(self.accounts(), {}) == []
+        self.assert_solvent()
+        return receipt
 
     def clear_book(
         self,
-        book: Sequence[Signed],
-        matches: Sequence[tuple[Signed, Signed, int]],
+        signed: Sequence[AnySigned | BookEntry],
         *,
-        lower: Signed | None = None,
-        upper: Signed | None = None,
         mtu_start: int = FIRST_MTU,
         zone: int = ZONE,
+        publish: bool = False,
     ) -> Kept:
-        """Close the gate, commit the book and clear it."""
+        """Close the gate, commit the book, publish the reference price where asked, and clear."""
         self.close_gate(mtu_start)
-        self.commit_book(book, mtu_start, zone)
-        clearing = self.clearing(book, matches, lower=lower, upper=upper, mtu_start=mtu_start, zone=zone)
-        return self.kept_after(clearing, self.clear(clearing))
+        self.commit_book(signed, mtu_start, zone)
+        reference = self.publish_price(signed, mtu_start, zone) if publish else 0
+        proposal = self.proposal(signed, mtu_start=mtu_start, reference_price=reference)
+        kept = Kept.of(proposal, zone=zone, mtu_start=mtu_start)
+        self.accept(self.clearing(signed, proposal, mtu_start=mtu_start, zone=zone), kept)
+        return kept
 
-    # --- dispatch, readings, settlement ---------------------------------------------------------------------------
+    # --- settlement ----------------------------------------------------------------------------------------------
 
-    def signed_answer(
-        self, answer: int, *, mtu_start: int = FIRST_MTU, zone: int = ZONE, reason: int = 0, **changes: Any
-    ) -> tuple[object, ...]:
-        """Arguments of `EnergyDispatching.answer`; `signer`, `schedule_hash` and `domain` can be changed."""
-        signer: Actor = changes.get("signer", self.grid_operator)
-        schedule_hash = changes.get("schedule_hash") or self.view(
-            "EnergyDispatching", "scheduleHashOf", zone, mtu_start
-        )
-        message = {
-            "zone": zone,
-            "mtuStart": mtu_start,
-            "scheduleHash": schedule_hash,
-            "answer": answer,
-            "reason": reason,
-        }
-        domain = self.domain("EnergyDispatching", "gridledger-dispatch") | changes.get("domain", {})
-        signed = sign(signer, "DispatchAnswer", ANSWER_FIELDS, message, domain)
-        return zone, mtu_start, answer, reason, signed.r, signed.vs
+    def settle(self, kept: Kept, metered_wh: Mapping[int, int]) -> tuple[Kept, Receipt]:
+        """Settle or correct the positions at those indexes; state hash and every account are as the rules say."""
+        arguments = settle_arguments(kept, list(metered_wh), list(metered_wh.values()))
+        return self._settled(kept, kept.settled(metered_wh), list(metered_wh), "settle", arguments)
 
-    def answer(self, answer: int, *, mtu_start: int = FIRST_MTU, zone: int = ZONE, reason: int = 0) -> Receipt:
-        """The grid operator's answer, relayed by somebody without any role."""
-        arguments = self.signed_answer(answer, mtu_start=mtu_start, zone=zone, reason=reason)
-        return self.send(self.outsider, "EnergyDispatching", "answer", *arguments)
+    def substitute(self, kept: Kept, indexes: Sequence[int]) -> tuple[Kept, Receipt]:
+        """Somebody settles positions nobody has read in time on substitute values."""
+        after = kept.substituted(indexes)
+        return self._settled(kept, after, indexes, "settleSubstitutes", kept.arguments(indexes))
 
-    def anchor(self, mtu_start: int = FIRST_MTU, zone: int = ZONE, *, sequence: int = 0) -> Receipt:
-        """Anchor a batch of readings; the MTU must be over."""
-        root = keccak256(f"readings {sequence}".encode())
-        return self.send(self.relayer, "MeterLedger", "anchor", zone, mtu_start, sequence, root, 2)
+    def refund(self, kept: Kept, indexes: Sequence[int]) -> tuple[Kept, Receipt]:
+        """Somebody releases the locks of a void dispatch."""
+        expected = self.accounts()
+        expected.refund(kept.positions[index] for index in indexes)
+        receipt = self.send(self.outsider, "EnergySettlement", "refund", *kept.arguments(indexes))
+        return self._checked(kept.refunded(indexes), expected, {}), receipt
 
-    def settle(self, kept: Kept, metered_wh: Mapping[int, int], *, proceeds: bool = True) -> tuple[Kept, Receipt]:
-        """Settle the positions at those indexes; returns what is kept then."""
-        indexes, values = list(metered_wh), list(metered_wh.values())
-        receipt = self.send(self.market_operator, "EnergyTrading", "settle", *settle_arguments(kept, indexes, values))
-        return kept.advanced(indexes, values, proceeds=proceeds), receipt
+    def _settled(
+        self, kept: Kept, after: Kept, indexes: Sequence[int], function: str, arguments: tuple[object, ...]
+    ) -> tuple[Kept, Receipt]:
+        expected, suppliers = self.accounts(), [one.lower() for one in self.parameters.suppliers]
+        cleared = self.view("EnergyTrading", "clearingOf", kept.zone, kept.mtu_start)
+        debts = self._debts(kept, suppliers)
+        expected.debts.update(debts)
+        for index in indexes:
+            expected.settle(
+                kept.positions[index],
+                after.positions[index].metered_wh,
+                suppliers[kept.positions[index].supplier_number - 1],
+                self.grid_operator.address,
+                (cleared["anyPrice"], cleared["lowCarbonPrice"]),
+                self.prices(kept.mtu_start),
+            )
+        caller = self.market_operator if function == "settle" else self.outsider
+        receipt = self.send(caller, "EnergySettlement", function, *arguments)
+        return self._checked(after, expected, self._debts(kept, suppliers)), receipt
 
-    def permit(self, owner: Actor, amount_microcents: int, deadline: int) -> tuple[int, bytes, bytes]:
-        """EIP-2612 permit for the trading contract: v, r, s."""
-        message = {
-            "owner": owner.address,
-            "spender": self.at["EnergyTrading"],
-            "value": amount_microcents,
-            "nonce": self.view("SettlementToken", "nonces", owner.address),
-            "deadline": deadline,
-        }
-        signed = sign(
-            owner, "Permit", PERMIT_FIELDS, message, self.domain("SettlementToken", "gridledger settlement token")
-        )
-        vs = int.from_bytes(signed.vs)
-        return 27 + (vs >> 255), signed.r, (vs & ((1 << 255) - 1)).to_bytes(32)
+    def _checked(self, after: Kept, expected: PlainAccounts, debts: Mapping[tuple[str, str], int]) -> Kept:
+        assert self.view("EnergyTrading", "stateHashOf", after.zone, after.mtu_start, after.chunk) == after.state_hash()
+        assert expected.differences(self.accounts(), debts) == []
+        self.assert_solvent()
+        return after
+
+    def _debts(self, kept: Kept, suppliers: Sequence[str]) -> dict[tuple[str, str], int]:
+        pairs = [(position.owner, one) for position in kept.positions for one in suppliers]
+        pairs += [(one, owner) for owner, one in pairs]
+        return {pair: int(self.view("EnergyTrading", "debtOf", *pair)) for pair in pairs}
+
+
+def _indexes(ends: tuple[int | None, int | None], index_of: Mapping[int, int]) -> tuple[int | None, int | None]:
+    lower, upper = ends
+    return None if lower is None else index_of[lower], None if upper is None else index_of[upper]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,8 +416,8 @@ class Pair:
 
     seller: Meter
     buyer: Meter
-    offer: Signed
-    bid: Signed
+    offer: SignedOrder
+    bid: SignedOrder
     mtu_start: int = FIRST_MTU
 
     @classmethod
@@ -393,33 +436,20 @@ class Pair:
         )
 
     @property
-    def book(self) -> list[Signed]:
+    def book(self) -> list[AnySigned]:
         """Both orders, the offer first."""
         return [self.offer, self.bid]
 
-    @property
-    def quantity_wh(self) -> int:
-        """The traded energy."""
-        return int(self.offer.message["quantityWh"])
-
     def clearing(self, market: Market) -> ClearingData:
         """The clearing that trades everything at the midpoint of both limits."""
-        matches = [(self.offer, self.bid, self.quantity_wh)]
-        return market.clearing(
-            self.book, matches, lower=self.offer, upper=self.bid, mtu_start=self.mtu_start, zone=self.seller.zone
-        )
+        return market.clearing(self.book, mtu_start=self.mtu_start, zone=self.seller.zone)
 
     def cleared(self, market: Market) -> Kept:
         """Close the gate, commit the book and clear."""
-        market.close_gate(self.mtu_start)
-        market.commit_book(self.book, self.mtu_start, self.seller.zone)
-        clearing = self.clearing(market)
-        return market.kept_after(clearing, market.clear(clearing))
+        return market.clear_book(self.book, mtu_start=self.mtu_start, zone=self.seller.zone)
 
     def delivered(self, market: Market) -> Kept:
         """Cleared, acknowledged, over and anchored: ready to settle."""
         kept = self.cleared(market)
-        market.answer(ACKNOWLEDGED, mtu_start=kept.mtu_start, zone=kept.zone)
-        market.pass_mtu(kept.mtu_start)
-        market.anchor(kept.mtu_start, kept.zone)
+        market.deliver(kept.mtu_start, kept.zone)
         return kept

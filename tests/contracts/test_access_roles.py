@@ -1,6 +1,7 @@
 """Every restricted function has exactly one role; nobody else, not even the deployer, can call it.
 
-The table is `gridledger.chain.roles.FUNCTION_ROLES`. That it is complete is checked against ABI and bytecode.
+The table is `gridledger.chain.roles.FUNCTION_ROLES`. Which functions are restricted is found by calling every function
+of every ABI as a stranger; a function the table does not name fails the tests.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from tests.contracts.harness import Market, compiled
 
 from gridledger.chain.codec import ContractReverted, keccak256
 from gridledger.chain.plan import CONTRACTS
-from gridledger.chain.roles import FUNCTION_ROLES, Role
+from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 
 ERC20_FUNCTIONS = {"transfer", "transferFrom", "approve"}
 # Functions that change state and are open to everybody, because they act on the caller's own things, carry a signature,
@@ -27,16 +28,51 @@ OPEN_FUNCTIONS: dict[str, set[str]] = {
     "LowCarbonToken": ERC20_FUNCTIONS | {"retire", "setAuthority"},
     "CarbonLedger": {"setAuthority"},
     "EnergyTrading": {
-        "refund",
         "deposit",
         "depositWithPermit",
         "withdraw",
         "payDebt",
         "setCredit",
         "cancel",
+        "cancelUpTo",
+        "setAuthority",
+    },
+    "EnergySettlement": {"refund", "settleSubstitutes", "setAuthority"},
+    "MarketBond": {
+        "recognise",
+        "post",
+        "noteCancelReceipt",
+        "recordHalt",
+        "challenge",
+        "defeatByCancel",
+        "defeatByCancelUpTo",
+        "defeatByDeals",
+        "defeatByIneligibility",
+        "resolve",
         "setAuthority",
     },
 }
+# What only one contract may call, stated a second time: here the money, the schedules and the tokens come from.
+CONTRACT_ONLY = {
+    ("EnergyTrading", "applyOutcome"): "EnergySettlement",
+    ("EnergyDispatching", "schedule"): "EnergyTrading",
+    ("CarbonLedger", "grantRewards"): "EnergySettlement",
+    ("LowCarbonToken", "mint"): "CarbonLedger",
+    ("LowCarbonToken", "invalidate"): "CarbonLedger",
+}
+CONTRACT_HOLDERS = {
+    Role.TRADING_CONTRACT: "EnergyTrading",
+    Role.SETTLEMENT_CONTRACT: "EnergySettlement",
+    Role.CARBON_CONTRACT: "CarbonLedger",
+}
+# Who tries: every role's account, people without a role, and every contract.
+CALLERS = (
+    *(role.name for role in EXTERNAL_ROLES),
+    "outsider",
+    "deployer",
+    "supplier",
+    *(name for name in CONTRACTS if name != "MarketAccessManager"),
+)
 # The access manager's own functions: of its admin (delayed), or on the caller's own role and operations.
 MANAGER_FUNCTIONS = {
     "cancel",
@@ -106,26 +142,48 @@ def callers(market: Market) -> dict[str, str]:
 
 def holder_name(role: Role) -> str:
     """Who holds the role."""
-    return {Role.TRADING_CONTRACT: "EnergyTrading", Role.CARBON_CONTRACT: "CarbonLedger"}.get(role, role.name)
+    return CONTRACT_HOLDERS.get(role, role.name)
 
 
-@pytest.mark.parametrize(("contract", "function"), FUNCTION_ROLES)
+def restricted_functions(market: Market) -> set[tuple[str, str]]:
+    """Every function, by contract, that turns a stranger away; `setAuthority` asks for more than a role."""
+    found = set()
+    for contract in CONTRACTS:
+        for function, entry in abi_functions(contract).items():
+            if entry["stateMutability"] in ("view", "pure") or function == "setAuthority":
+                continue
+            with market.undone():
+                error = refusal(market, market.outsider.address, contract, function, zero_arguments(contract, function))
+            if error is not None and error.name == "AccessManagedUnauthorized":
+                found.add((contract, function))
+    return found
+
+
+def test_the_table_names_every_restricted_function_and_no_other(shared_market: Market) -> None:
+    assert restricted_functions(shared_market) == set(FUNCTION_ROLES)
+
+
+def test_a_function_only_a_contract_may_call_has_that_contract_s_role() -> None:
+    tabled = {key: CONTRACT_HOLDERS[role] for key, role in FUNCTION_ROLES.items() if role in CONTRACT_HOLDERS}
+    assert tabled == CONTRACT_ONLY
+
+
+# A contract made to call loses its own code, so it cannot be asked to call itself.
+MATRIX = [(*key, caller) for key in FUNCTION_ROLES for caller in CALLERS if caller != key[0]]
+
+
+@pytest.mark.parametrize(("contract", "function", "caller"), MATRIX)
 def test_a_restricted_function_refuses_everybody_but_its_role(
-    shared_market: Market, impersonators: dict[str, Market], contract: str, function: str
+    shared_market: Market, impersonators: dict[str, Market], contract: str, function: str, caller: str
 ) -> None:
-    right = holder_name(FUNCTION_ROLES[contract, function])
-    arguments = zero_arguments(contract, function)
-    for name, address in callers(shared_market).items():
-        if name in ("MarketAccessManager", contract):
-            continue
-        market = impersonators.get(name, shared_market)
-        with market.undone():
-            error = refusal(market, address, contract, function, arguments)
-        if name == right:
-            assert error is None or error.name != "AccessManagedUnauthorized"
-        else:
-            assert error is not None
-            assert (error.name, error.arguments) == ("AccessManagedUnauthorized", (address,)), name
+    market, address = impersonators.get(caller, shared_market), callers(shared_market)[caller]
+    with market.undone():
+        error = refusal(market, address, contract, function, zero_arguments(contract, function))
+    if caller == holder_name(FUNCTION_ROLES[contract, function]):
+        assert error is None or error.name != "AccessManagedUnauthorized"
+    else:
+        assert error is not None
+        assert (error.name, error.arguments) == ("AccessManagedUnauthorized", (address,))
 
 
 def refusal(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.contracts.harness import EUR, FIRST_MTU, MTU_LENGTH_S, SOLAR, Market, Pair, Receipt
+from tests.contracts.harness import EUR, FIRST_MTU, MTU_LENGTH_S, SOLAR, Market, Pair, Receipt, actor
 
 HIGHEST = 5_000_000
 DOCUMENT = b"\1" * 32
@@ -50,12 +50,61 @@ def test_a_reward_is_split_without_losing_a_microgram(energy_wh: int, share_bp: 
     pair = Pair.of(market)
     seller, buyer = pair.seller.owner, pair.buyer.owner
     reward = (seller.address, buyer.address, SOLAR, energy_wh)
-    trading = market.impersonate("EnergyTrading")
-    receipt = market.send(trading, "CarbonLedger", "grantRewards", FIRST_MTU, [reward, reward])
+    settlement = market.impersonate("EnergySettlement")
+    receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward, reward])
     total = energy_wh * (363_000 - 41_000)
+    assert receipt.one("RewardsGranted") == {
+        "mtuStart": FIRST_MTU,
+        "gridFactorMgco2PerKwh": 363_000,
+        "energyWh": 2 * energy_wh,
+        "totalUgco2": 2 * total,
+    }
     assert market.codecs["CarbonLedger"].result("grantRewards", receipt.output) == (2 * total,)
     assert market.tokens(seller) == 2 * (total * share_bp // 10_000)
     assert market.tokens(seller) + market.tokens(buyer) == market.view("LowCarbonToken", "totalSupply") == 2 * total
+
+
+def test_neighbouring_rewards_of_one_holder_are_minted_together(market: Market) -> None:
+    first, second, third = (actor(name).address for name in ("first", "second", "third"))
+    settlement = market.impersonate("EnergySettlement")
+    rewards = [
+        (first, second, SOLAR, 10),
+        (first, third, SOLAR, 4),
+        (first, third, SOLAR, 2),
+        (second, first, SOLAR, 1),
+    ]
+    receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, rewards)
+    minted = [(event.arguments["to"], event.arguments["value"]) for event in receipt.named("Transfer")]
+    half = (363_000 - 41_000) // 2
+    # Only the two holders before are looked at, so the first one comes a second time.
+    expected = [(first, 14), (second, 10), (third, 6), (first, 3), (second, 1)]
+    assert minted == [(holder, energy * half) for holder, energy in expected]
+    assert receipt.one("RewardsGranted")["energyWh"] == 17
+
+
+def test_a_source_without_a_factor_and_a_grid_cleaner_than_it_earn_nothing_and_stop_nobody(market: Market) -> None:
+    seller, buyer = actor("seller").address, actor("buyer").address
+    publish(market, FIRST_MTU, [41_000, 40_999, 41_001])
+    settlement = market.impersonate("EnergySettlement")
+    rewards = [(seller, buyer, 9, 1_000), (seller, buyer, SOLAR, 100)]
+    for place, total in enumerate([0, 0, 100]):
+        receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU + place * 900, rewards)
+        event = receipt.one("RewardsGranted")
+        assert (event["energyWh"], event["totalUgco2"]) == (100 if total else 0, total)
+        assert len(receipt.named("Transfer")) == (2 if total else 0)
+    assert market.view("LowCarbonToken", "totalSupply") == 100
+
+
+def test_the_first_reward_of_an_mtu_fixes_its_grid_factor(market: Market) -> None:
+    settlement = market.impersonate("EnergySettlement")
+    reward = (actor("seller").address, actor("buyer").address, SOLAR, 1)
+    pinned = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward]).one("GridFactorPublished")
+    assert pinned == {"mtuStart": FIRST_MTU, "factorMgco2PerKwh": 363_000, "sourceHash": bytes(32)}
+    with market.refuses("GridFactorAlreadyPublished", FIRST_MTU):
+        publish(market, FIRST_MTU, [500_000])
+    again = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward])
+    assert not again.named("GridFactorPublished")
+    assert again.one("RewardsGranted")["totalUgco2"] == 363_000 - 41_000
 
 
 def test_a_published_factor_decides_the_reward_of_its_mtu_only(market: Market) -> None:

@@ -1,9 +1,12 @@
-"""Deposits, withdrawals, credit and debts: nobody but the owner takes money out, and never more than is there."""
+"""Deposits, withdrawals, credit, debts, suspension and cancellation: what concerns one account."""
 
 import pytest
-from tests.contracts.harness import EUR, Market, Meter, Pair, actor
+from tests.contracts.harness import BUY, EUR, SELL, Market, Meter, Pair, actor, uid_bytes
 
-LARGEST = 2**90
+from gridledger.market.model import SignedOrder
+
+LARGEST = 2**72
+ZERO = "0x" + "00" * 20
 
 
 @pytest.fixture
@@ -31,10 +34,32 @@ def test_amounts_of_zero_and_beyond_the_largest_are_refused(market: Market, memb
             market.send(member.owner, "EnergyTrading", function, 0)
         with market.refuses("AmountTooLarge", LARGEST + 1):
             market.send(member.owner, "EnergyTrading", function, LARGEST + 1)
-    with market.refuses("AmountIsZero"):
-        market.send(member.owner, "EnergyTrading", "payDebt", market.supplier.address, 0)
+    for amount, error in ((0, "AmountIsZero"), (LARGEST + 1, "AmountTooLarge")):
+        with market.refuses(error):
+            market.send(member.owner, "EnergyTrading", "payDebt", market.supplier.address, amount)
+        with market.refuses(error):
+            market.send(
+                member.owner, "EnergyTrading", "depositWithPermit", amount, market.now, 27, b"\1" * 32, b"\1" * 32
+            )
     with market.refuses("ERC20InsufficientAllowance"):
         market.send(member.owner, "EnergyTrading", "deposit", LARGEST)
+
+
+def test_the_largest_amounts_are_kept_to_the_unit(market: Market, member: Meter) -> None:
+    for _ in range(3):
+        market.deposit(member.owner, LARGEST)
+    market.deposit(market.supplier, LARGEST)
+    market.set_credit(member.owner, LARGEST)
+    assert (market.free(member.owner), market.credit(member.owner)) == (10 * EUR + 3 * LARGEST, LARGEST)
+    assert market.free(market.supplier) == 0
+    # The four parts of the account's word keep apart.
+    market.suspend(member.owner)
+    market.send(member.owner, "EnergyTrading", "cancel", b"\1" * 32)
+    assert (market.free(member.owner), market.credit(member.owner)) == (10 * EUR + 3 * LARGEST, LARGEST)
+    assert market.view("EnergyTrading", "suspendedSince", member.owner.address) == market.now
+    market.send(member.owner, "EnergyTrading", "withdraw", LARGEST)
+    assert market.free(member.owner) == 10 * EUR + 2 * LARGEST
+    market.assert_solvent()
 
 
 def test_a_deposit_needs_tokens_and_an_approval(market: Market, member: Meter) -> None:
@@ -46,18 +71,36 @@ def test_a_deposit_needs_tokens_and_an_approval(market: Market, member: Meter) -
         market.send(member.owner, "EnergyTrading", "deposit", 2 * EUR)
 
 
-def test_a_permit_replaces_the_approval_and_may_have_been_submitted_by_somebody_else(
-    market: Market, member: Meter
-) -> None:
+def test_a_permit_replaces_the_approval(market: Market, member: Meter) -> None:
+    owner = member.owner
+    market.send(market.bank, "SettlementToken", "issue", [owner.address], [EUR])
+    signature = market.permit(owner, EUR, market.now)
+    receipt = market.send(owner, "EnergyTrading", "depositWithPermit", EUR, market.now, *signature)
+    assert receipt.one("Deposited") == {"account": owner.address, "amountMicrocents": EUR}
+    assert market.free(owner) == 11 * EUR
+    market.assert_solvent()
+
+
+def test_a_permit_somebody_else_has_already_submitted_deposits_all_the_same(market: Market, member: Meter) -> None:
     owner = member.owner
     market.send(market.bank, "SettlementToken", "issue", [owner.address], [2 * EUR])
-    signature = market.permit(owner, EUR, market.now)
-    market.send(owner, "EnergyTrading", "depositWithPermit", EUR, market.now, *signature)
     signature = market.permit(owner, EUR, market.now)
     arguments = (owner.address, market.at["EnergyTrading"], EUR, market.now, *signature)
     market.send(market.outsider, "SettlementToken", "permit", *arguments)
     market.send(owner, "EnergyTrading", "depositWithPermit", EUR, market.now, *signature)
-    assert market.free(owner) == 12 * EUR
+    assert market.free(owner) == 11 * EUR
+    # Used up: the same permit a third time moves nothing.
+    with market.refuses("ERC20InsufficientAllowance"):
+        market.send(owner, "EnergyTrading", "depositWithPermit", EUR, market.now, *signature)
+    market.assert_solvent()
+
+
+def test_a_seen_permit_gives_the_deposit_to_nobody_else(market: Market, member: Meter) -> None:
+    owner, thief = member.owner, market.consumer("thief", eur=0).owner
+    market.send(market.bank, "SettlementToken", "issue", [owner.address], [EUR])
+    signature = market.permit(owner, EUR, market.now)
+    with market.refuses("ERC20InsufficientAllowance"):
+        market.send(thief, "EnergyTrading", "depositWithPermit", EUR, market.now, *signature)
 
 
 def test_a_permit_that_expired_or_was_signed_by_another_deposits_nothing(market: Market, member: Meter) -> None:
@@ -82,6 +125,41 @@ def test_credit_is_backed_by_the_supplier_s_own_money(market: Market, member: Me
         market.send(market.supplier, "EnergyTrading", "withdraw", 2 * EUR)
     market.set_credit(member.owner, EUR // 4)
     assert market.free(market.supplier) == 2 * EUR - EUR // 4
+    market.set_credit(member.owner, 0)
+    assert (market.free(market.supplier), market.credit(member.owner)) == (2 * EUR, 0)
+    market.assert_solvent()
+
+
+def test_many_credits_are_set_in_one_call_or_none_at_all(market: Market, member: Meter) -> None:
+    other = market.consumer("other")
+    market.deposit(market.supplier, EUR)
+    both = [member.owner.address, other.owner.address]
+    receipt = market.send(market.supplier, "EnergyTrading", "setCredit", both, [EUR // 4, EUR // 2])
+    assert [event.arguments["account"] for event in receipt.named("CreditSet")] == both
+    assert market.free(market.supplier) == EUR // 4
+    with market.refuses("InsufficientFunds", market.supplier.address, EUR, EUR // 2):
+        market.send(market.supplier, "EnergyTrading", "setCredit", both, [0, 3 * EUR // 2])
+    assert market.credit(member.owner) == EUR // 4
+    market.assert_solvent()
+
+
+def test_a_supplier_on_credit_of_its_own_cannot_give_more_than_it_may_lock(market: Market) -> None:
+    market.send(
+        market.grid_operator,
+        "ParticipantRegistry",
+        "admitParticipants",
+        [market.supplier.address],
+        market.other_supplier.address,
+    )
+    member = market.consumer("member")
+    market.deposit(market.other_supplier, EUR)
+    market.set_credit(market.supplier, EUR, supplier=market.other_supplier)
+    market.set_credit(member.owner, EUR)
+    assert market.free(market.supplier) == -EUR
+    with market.refuses("InsufficientFunds", market.supplier.address, 1, 0):
+        market.set_credit(member.owner, EUR + 1)
+    with market.refuses("CreditInUse", market.supplier.address, -EUR, EUR - 1):
+        market.set_credit(market.supplier, EUR - 1, supplier=market.other_supplier)
     market.assert_solvent()
 
 
@@ -97,7 +175,7 @@ def test_only_the_member_s_own_supplier_sets_its_credit(market: Market, member: 
     owner, supplier, other = member.owner.address, market.supplier.address, market.other_supplier.address
     with market.refuses("NotTheSupplier", owner, supplier, other):
         market.set_credit(member.owner, 1, supplier=market.other_supplier)
-    with market.refuses("NotTheSupplier", market.outsider.address, "0x" + "00" * 20, supplier):
+    with market.refuses("NotTheSupplier", market.outsider.address, ZERO, supplier):
         market.set_credit(market.outsider, 1)
     with market.refuses("NotTheSupplier", owner, supplier, owner):
         market.set_credit(member.owner, 1, supplier=member.owner)
@@ -169,6 +247,129 @@ def test_a_debt_is_not_paid_with_money_that_is_not_there(market: Market) -> None
 
 def test_deposits_can_be_withdrawn_whatever_is_halted_or_suspended(market: Market, member: Meter) -> None:
     market.send(market.regulator, "GridPolicy", "setHalted", 0, True)
-    market.send(market.regulator, "GridPolicy", "setSuspended", member.owner.address, True)
+    market.suspend(member.owner)
     market.send(member.owner, "EnergyTrading", "withdraw", 10 * EUR)
     assert market.held() == 0
+
+
+def test_suspension_acts_at_once_and_its_first_moment_is_known(market: Market, member: Meter) -> None:
+    owner, first = member.owner, market.now
+    assert market.view("EnergyTrading", "suspendedSince", owner.address) == 0
+    receipt = market.suspend(owner)
+    assert receipt.one("ParticipantSuspended") == {"account": owner.address, "suspended": True}
+    assert market.view("EnergyTrading", "suspendedSince", owner.address) == first
+    market.move_to(first + 100)
+    market.suspend(owner)
+    assert market.view("EnergyTrading", "suspendedSince", owner.address) == first
+    market.suspend(owner, suspended=False)
+    assert market.view("EnergyTrading", "suspendedSince", owner.address) == 0
+    market.suspend(owner)
+    assert market.view("EnergyTrading", "suspendedSince", owner.address) == first + 100
+    assert (market.free(owner), market.credit(owner)) == (10 * EUR, 0)
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_a_suspended_member_trades_in_no_clearing_until_it_is_readmitted(market: Market, side: int) -> None:
+    pair = Pair.of(market)
+    owner = (pair.seller if side == SELL else pair.buyer).owner
+    market.close_gate()
+    market.commit_book(pair.book)
+    clearing = pair.clearing(market)
+    market.suspend(owner)
+    with market.refuses("AccountSuspended", owner.address):
+        market.clear(clearing)
+    market.suspend(owner, suspended=False)
+    market.clear(clearing)
+
+
+def test_open_positions_of_a_suspended_member_settle(market: Market) -> None:
+    pair = Pair.of(market)
+    kept = pair.delivered(market)
+    market.suspend(pair.seller.owner)
+    market.settle(kept, {0: 600, 1: -600})
+    assert market.free(pair.seller.owner) == 10 * EUR + 600 * 15_000
+
+
+def is_cancelled(market: Market, order: SignedOrder, gate: int) -> bool:
+    """Whether the order was cancelled before that gate."""
+    arguments = (order.order.owner, uid_bytes(order), order.order.salt, gate)
+    return bool(market.view("EnergyTrading", "isCancelledAt", *arguments))
+
+
+def test_a_cancellation_counts_for_gates_after_its_own_second(market: Market, member: Meter) -> None:
+    order = market.order(member, BUY, 1, 10_000)
+    now = market.now
+    assert not is_cancelled(market, order, now + 10**6)
+    receipt = market.send(member.owner, "EnergyTrading", "cancel", uid_bytes(order))
+    assert receipt.one("OrderCancelled") == {"owner": member.owner.address, "orderUid": uid_bytes(order)}
+    assert [is_cancelled(market, order, now + step) for step in (-1, 0, 1)] == [False, False, True]
+    market.move_to(now + 50)
+    market.send(member.owner, "EnergyTrading", "cancel", uid_bytes(order))
+    assert [is_cancelled(market, order, now + step) for step in (0, 1)] == [False, True]
+
+
+def test_nobody_cancels_another_s_order(market: Market, member: Meter) -> None:
+    order = market.order(member, BUY, 1, 10_000)
+    market.send(market.outsider, "EnergyTrading", "cancel", uid_bytes(order))
+    market.send(market.outsider, "EnergyTrading", "cancelUpTo", 2**64 - 1)
+    assert not is_cancelled(market, order, market.now + 10**6)
+
+
+def test_a_bulk_cancellation_reaches_its_salt_and_no_other(market: Market, member: Meter) -> None:
+    orders = [market.order(member, BUY, 1, 10_000, salt=salt) for salt in (0, 6, 7, 8, 2**64 - 1)]
+    now = market.now
+    receipt = market.send(member.owner, "EnergyTrading", "cancelUpTo", 7)
+    assert receipt.one("OrdersCancelled") == {"owner": member.owner.address, "upToSalt": 7}
+    assert [is_cancelled(market, one, now + 1) for one in orders] == [True, True, True, False, False]
+    assert not any(is_cancelled(market, one, now) for one in orders)
+
+
+def test_bulk_cancellations_ascend_and_each_counts_from_its_own_time(market: Market, member: Meter) -> None:
+    orders = [market.order(member, BUY, 1, 10_000, salt=salt) for salt in (0, 5, 100, 2**64 - 1)]
+    cancel_up_to = (member.owner, "EnergyTrading", "cancelUpTo")
+    first = market.now
+    market.send(*cancel_up_to, 0)
+    for salt, already in ((0, 0),):
+        with market.refuses("SaltNotAscending", salt, already):
+            market.send(*cancel_up_to, salt)
+    market.move_to(first + 10)
+    market.send(*cancel_up_to, 5)
+    # Twice in one second is two marks.
+    market.send(*cancel_up_to, 100)
+    with market.refuses("SaltNotAscending", 100, 100):
+        market.send(*cancel_up_to, 100)
+    with market.refuses("SaltNotAscending", 7, 100):
+        market.send(*cancel_up_to, 7)
+    market.move_to(first + 20)
+    market.send(*cancel_up_to, 2**64 - 1)
+    with market.refuses("SaltNotAscending", 2**64 - 1, 2**64 - 1):
+        market.send(*cancel_up_to, 2**64 - 1)
+    seen = {step: [is_cancelled(market, one, first + step) for one in orders] for step in (0, 1, 10, 11, 20, 21)}
+    assert seen == {
+        0: [False, False, False, False],
+        1: [True, False, False, False],
+        10: [True, False, False, False],
+        11: [True, True, True, False],
+        20: [True, True, True, False],
+        21: [True, True, True, True],
+    }
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+@pytest.mark.parametrize(("seconds_before_gate", "fillable"), [(1, False), (0, True)])
+def test_a_cancelled_order_is_not_filled_unless_its_gate_had_closed(
+    market: Market, seconds_before_gate: int, *, in_bulk: bool, fillable: bool
+) -> None:
+    pair = Pair.of(market)
+    market.close_gate()
+    market.move_to(market.now - seconds_before_gate)
+    call = ("cancelUpTo", pair.bid.order.salt) if in_bulk else ("cancel", uid_bytes(pair.bid))
+    market.send(pair.buyer.owner, "EnergyTrading", *call)
+    market.close_gate()
+    market.commit_book(pair.book)
+    clearing = pair.clearing(market)
+    if fillable:
+        market.clear(clearing)
+        return
+    with market.refuses("OrderIsCancelled", uid_bytes(pair.bid)):
+        market.clear(clearing)

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
+    BUY,
     CHAIN_ID,
     CURTAILED,
     FIRST_MTU,
     NOT_SCHEDULED,
     PENDING,
     PROCEEDS,
+    SELL,
     VOID,
     ZONE,
     Market,
@@ -19,6 +21,7 @@ from tests.contracts.harness import (
 )
 
 from gridledger.chain.codec import ContractReverted
+from gridledger.chain.plan import PolicyParameters
 
 
 def outcome(market: Market) -> int:
@@ -108,14 +111,42 @@ def test_an_answer_to_one_mtu_does_not_answer_the_next(market: Market) -> None:
     pair.cleared(market)
     later = FIRST_MTU + 900
     orders = [
-        market.order(pair.seller, 1, 600, 10_000, mtu_start=later),
-        market.order(pair.buyer, 0, 600, 20_000, mtu_start=later),
+        market.order(pair.seller, SELL, 600, 10_000, mtu_start=later),
+        market.order(pair.buyer, BUY, 600, 20_000, mtu_start=later),
     ]
-    offer, bid = orders
     answered = market.signed_answer(ACKNOWLEDGED)
-    market.clear_book(orders, [(offer, bid, 600)], lower=offer, upper=bid, mtu_start=later)
+    market.clear_book(orders, mtu_start=later)
     with market.refuses("NotTheGridOperator"):
         market.send(market.outsider, "EnergyDispatching", "answer", ZONE, later, *answered[2:])
+
+
+def test_a_schedule_says_what_was_traded_and_until_when_it_is_answered(market: Market) -> None:
+    pair = Pair.of(market)
+    market.close_gate()
+    market.commit_book(pair.book)
+    event = market.clear(pair.clearing(market)).one("DispatchScheduled")
+    assert (event["zone"], event["mtuStart"], event["tradedWh"]) == (ZONE, FIRST_MTU, 600)
+    assert event["answerDeadline"] == FIRST_MTU - 60
+    assert event["scheduleHash"] == market.view("EnergyDispatching", "scheduleHashOf", ZONE, FIRST_MTU)
+    assert event["scheduleHash"] == market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["resultHash"]
+
+
+def test_a_clearing_without_energy_schedules_nothing(market: Market) -> None:
+    market.close_gate()
+    market.commit_book([])
+    receipt = market.clear(market.clearing([]))
+    assert not receipt.named("DispatchScheduled")
+    assert outcome(market) == NOT_SCHEDULED
+
+
+@pytest.mark.parametrize(("proceeds", "expected"), [(True, PROCEEDS), (False, VOID)])
+def test_without_an_answer_the_default_of_the_mtu_s_rules_holds(expected: int, *, proceeds: bool) -> None:
+    market = Market(policy=PolicyParameters(proceed_without_answer=proceeds))
+    Pair.of(market).cleared(market)
+    market.move_to(FIRST_MTU - 60)
+    assert outcome(market) == PENDING
+    market.move_to(FIRST_MTU - 59)
+    assert outcome(market) == expected
 
 
 def test_only_the_trading_contract_schedules_and_only_once(market: Market) -> None:

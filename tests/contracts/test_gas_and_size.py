@@ -1,6 +1,7 @@
 """Gas of a clearing and a settlement, and the size of every contract, do not grow unnoticed.
 
-Measured on cold storage, as the first transaction of a block pays. GRIDLEDGER_UPDATE_GAS=1 writes the snapshot anew.
+Measured on cold storage, as the first transaction of a block pays, between distinct owners whose balances are not zero.
+GRIDLEDGER_UPDATE_GAS=1 writes the snapshot anew.
 """
 
 import json
@@ -15,16 +16,22 @@ from tests.contracts.harness import (
     EUR,
     FIRST_MTU,
     GAS_LIMIT,
+    MTU_LENGTH_S,
     SELL,
     SOLAR,
     TESTS_ROOT,
+    ZONE,
+    Kept,
     Market,
+    Meter,
     Pair,
     actor,
     compiled,
+    settle_arguments,
 )
 
 from gridledger.chain.plan import CONTRACTS
+from gridledger.market.model import SignedOrder
 
 SNAPSHOT = TESTS_ROOT / "gas_snapshot.json"
 LARGEST_CODE_BYTES = 24_576
@@ -32,40 +39,56 @@ MOST_RISE_PERCENT = 2
 TRADE_COUNTS = (1, 10, 100)
 
 
+class Neighbourhood:
+    """As many sellers as buyers, each with money and low-carbon tokens from an MTU before the measured one."""
+
+    def __init__(self, trades: int) -> None:
+        self.market = Market(gas_limit=2**26)
+        self.sellers = self.market.register_many(
+            [actor(f"seller {one}") for one in range(trades)], 4_000, 40_000, SOLAR
+        )
+        self.buyers = self.market.register_many([actor(f"buyer {one}") for one in range(trades)])
+        for meter in (*self.sellers, *self.buyers):
+            self.market.deposit(meter.owner, EUR)
+        self.market.deposit(self.market.supplier, EUR)
+        self.lifecycle(FIRST_MTU)
+
+    def lifecycle(self, mtu_start: int) -> dict[str, int]:
+        """Gas of each transaction of an MTU in which everybody trades 600 Wh and reads 1 Wh more.
+
+        Nothing is read between a rebase and what it measures, for a read warms storage.
+        """
+        market, gas = self.market, {}
+        offers = [self._order(meter, SELL, 10_000, mtu_start) for meter in self.sellers]
+        book = [*offers, *(self._order(meter, BUY, 20_000, mtu_start) for meter in self.buyers)]
+        market.close_gate(mtu_start)
+        market.rebase()
+        gas["commit_book"] = market.commit_book(book, mtu_start).gas_used
+        proposal = market.proposal(book, mtu_start=mtu_start)
+        clearing = market.clearing(book, proposal, mtu_start=mtu_start)
+        kept = Kept.of(proposal, zone=ZONE, mtu_start=mtu_start)
+        market.rebase()
+        gas["clear"] = market.clear(clearing).gas_used
+        answer = market.signed_answer(ACKNOWLEDGED, mtu_start=mtu_start)
+        market.rebase()
+        gas["answer"] = market.send(market.outsider, "EnergyDispatching", "answer", *answer).gas_used
+        market.pass_mtu(mtu_start)
+        market.rebase()
+        gas["anchor"] = market.anchor(mtu_start).gas_used
+        metered = {index: one.contracted_wh + 1 for index, one in enumerate(kept.positions)}
+        arguments = settle_arguments(kept, list(metered), list(metered.values()))
+        market.rebase()
+        gas["settle"] = market.send(market.market_operator, "EnergySettlement", "settle", *arguments).gas_used
+        return gas
+
+    def _order(self, meter: Meter, side: int, limit: int, mtu_start: int) -> SignedOrder:
+        return self.market.order(meter, side, 600, limit, mtu_start=mtu_start)
+
+
 @cache
 def lifecycle_gas(trades: int) -> dict[str, int]:
-    """Gas of each transaction of an MTU with that many trades, each between two meters of their own.
-
-    Nothing is read between a rebase and what it measures, for a read warms storage.
-    """
-    market = Market(gas_limit=2**26)
-    sellers = market.register_many([actor(f"seller {number}") for number in range(trades)], 4_000, 40_000, SOLAR)
-    buyers = market.register_many([actor(f"buyer {number}") for number in range(trades)])
-    for meter in (*sellers, *buyers):
-        market.deposit(meter.owner, EUR)
-    market.deposit(market.supplier, EUR)
-    offers = [market.order(meter, SELL, 600, 10_000) for meter in sellers]
-    bids = [market.order(meter, BUY, 600, 20_000) for meter in buyers]
-    matches = [(offer, bid, 600) for offer, bid in zip(offers, bids, strict=True)]
-    market.close_gate()
-    gas = {}
-    market.rebase()
-    gas["commit_book"] = market.commit_book([*offers, *bids]).gas_used
-    clearing = market.clearing([*offers, *bids], matches, lower=offers[0], upper=bids[0])
-    market.rebase()
-    cleared = market.clear(clearing)
-    gas["clear"] = cleared.gas_used
-    kept = market.kept_after(clearing, cleared)
-    answer = market.signed_answer(ACKNOWLEDGED)
-    market.rebase()
-    gas["answer"] = market.send(market.outsider, "EnergyDispatching", "answer", *answer).gas_used
-    market.pass_mtu()
-    market.rebase()
-    gas["anchor"] = market.anchor().gas_used
-    metered = {index: one["contractedWh"] + 1 for index, one in enumerate(kept.positions)}
-    market.rebase()
-    gas["settle"] = market.settle(kept, metered)[1].gas_used
-    return gas
+    """Gas of each transaction of an MTU with that many trades, each between two owners of their own."""
+    return Neighbourhood(trades).lifecycle(FIRST_MTU + MTU_LENGTH_S)
 
 
 @cache
@@ -78,6 +101,7 @@ def plain_gas() -> dict[str, int]:
     measured: dict[str, Callable[[], int]] = {
         "deposit": lambda: market.send(owner, "EnergyTrading", "deposit", EUR).gas_used,
         "cancel": lambda: market.send(owner, "EnergyTrading", "cancel", b"\1" * 32).gas_used,
+        "cancel_up_to": lambda: market.send(owner, "EnergyTrading", "cancelUpTo", 7).gas_used,
         "withdraw": lambda: market.send(owner, "EnergyTrading", "withdraw", EUR).gas_used,
     }
     gas = {}
@@ -133,6 +157,12 @@ def test_a_hundred_trades_fit_into_one_transaction_each_way() -> None:
     assert max(gas.values()) < GAS_LIMIT
 
 
+def test_a_trade_among_a_hundred_costs_less_than_one_alone() -> None:
+    alone, together = lifecycle_gas(1), lifecycle_gas(100)
+    assert all(together[step] < 100 * alone[step] for step in alone)
+    assert together["commit_book"] - alone["commit_book"] < 100
+
+
 def test_gas_is_measured_on_cold_storage() -> None:
     market = Market()
     pair = Pair.of(market)
@@ -143,4 +173,4 @@ def test_gas_is_measured_on_cold_storage() -> None:
         warm = market.clear(clearing).gas_used
     market.rebase()
     assert market.clear(clearing).gas_used > warm + 5_000
-    assert market.view("EnergyTrading", "clearingOf", 1, FIRST_MTU)[3]
+    assert market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["openPositions"] == 2

@@ -1,7 +1,7 @@
 """Low-carbon tokens come from settled energy, are used up by retiring, and are taken back only by invalidating."""
 
 import pytest
-from tests.contracts.harness import Actor, Market, Pair
+from tests.contracts.harness import Actor, Market, Pair, actor
 
 
 @pytest.fixture
@@ -50,3 +50,21 @@ def test_invalidating_is_another_event_than_retiring(market: Market, holder: Act
     assert receipt.one("Invalidated")["reason"] == "corrected reading"
     assert not receipt.named("Retired")
     assert market.tokens(holder) == 96_000_000
+
+
+def test_a_mint_has_as_many_amounts_as_holders_and_passes_over_nothing(market: Market) -> None:
+    ledger = market.impersonate("CarbonLedger")
+    first, second, nobody = actor("first").address, actor("second").address, "0x" + "00" * 20
+    receipt = market.send(ledger, "LowCarbonToken", "mint", [first, nobody, second, first], [3, 0, 5, 4])
+    minted = [(event.arguments["to"], event.arguments["value"]) for event in receipt.named("Transfer")]
+    assert minted == [(first, 3), (second, 5), (first, 4)]
+    assert market.view("LowCarbonToken", "totalSupply") == 12
+    for holders, amounts in (([first], []), ([first], [1, 2]), ([], [1])):
+        with market.refuses("ListsDiffer", len(holders), len(amounts)):
+            market.send(ledger, "LowCarbonToken", "mint", holders, amounts)
+
+
+def test_more_than_held_cannot_be_invalidated(market: Market, holder: Actor) -> None:
+    ledger = market.impersonate("CarbonLedger")
+    with market.refuses("ERC20InsufficientBalance", holder.address, 96_600_000, 96_600_001):
+        market.send(ledger, "LowCarbonToken", "invalidate", holder.address, 96_600_001, "all of it")

@@ -1,244 +1,201 @@
-"""What the node's pure rules propose, the contract accepts; what they expect to be paid, it pays, bit for bit."""
+"""What the node's pure rules propose, the contract accepts; what they expect to be kept and paid, it keeps and pays.
+
+Whole random MTUs: two products, pegged orders, deals, several orders per meter, members of two suppliers, readings that
+are anything, corrections, substitutes, refunds. The harness compares state hash, every account, debts and escrow.
+"""
 
 import random
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
-    CHAIN_ID,
+    CURTAILED,
     EUR,
-    FIRST_MTU,
     MTU_LENGTH_S,
-    NO_ORDER,
     SOLAR,
     ZONE,
-    ClearingData,
+    AnySigned,
     Kept,
     Market,
     Meter,
-    Signed,
     actor,
 )
+from tests.contracts.words import FIRST_MTU
 
-from gridledger.market.clearing import AuctionOrder, clear
-from gridledger.market.locking import ListedOrder, Proposal, propose
-from gridledger.market.model import (
-    BookEntry,
-    MeterFacts,
-    MtuPrices,
-    Order,
-    Policy,
-    Position,
-    Pricing,
-    Product,
-    Side,
-    SignedOrder,
-    Trade,
-)
-from gridledger.market.order_hash import OrderDomain, order_uid
-from gridledger.market.settlement import position_cash, reward_trades, settle_positions
+from gridledger.market.auction import AuctionResult
+from gridledger.market.locking import Proposal
+from gridledger.market.model import Position, Pricing, Product, Side, SignedOrder
+from gridledger.market.pairing import SelfMatch
+from gridledger.market.settlement import rewarded_trades
 
-BOOKS = 60
+BOOKS = 150
+BOOKS_PER_MARKET = 25
 MEMBERS = 10
-FIELDS = {
-    "contracted_wh": "contractedWh",
-    "metered_wh": "meteredWh",
-    "locked_microcents": "lockedMicrocents",
-    "fee_microcents": "feeMicrocents",
-    "energy_wh": "energyWh",
-    "rewarded_wh": "rewardedWh",
-}
+CAPACITY_W = 160_000
+AVOIDED_PER_WH = 363_000 - 41_000
 
 
 class Room:
-    """A market and what the node's rules know of it."""
+    """A market with members of two suppliers; every third has no low-carbon source."""
 
     def __init__(self) -> None:
         self.market = Market()
+        suppliers = (self.market.supplier, self.market.other_supplier)
         self.meters = [self._meter(number) for number in range(MEMBERS)]
-        self.signed: dict[str, Signed] = {}
-        self.domain = OrderDomain(chain_id=CHAIN_ID, trading_contract=self.market.at["EnergyTrading"])
-        parameters = self.market.policy
-        self.policy = Policy(
-            gate_closure_s=parameters.gate_closure_s,
-            answer_lead_s=parameters.answer_lead_s,
-            proceed_without_answer=parameters.proceed_without_answer,
-            seller_reward_share_bp=parameters.seller_reward_share_bp,
-            default_grid_factor_mgco2_per_kwh=parameters.default_grid_factor_mgco2_per_kwh,
-            grid_fee_cents_per_mwh=parameters.grid_fee_cents_per_mwh,
-            low_carbon_relief_cents_per_mwh=parameters.low_carbon_relief_cents_per_mwh,
-        )
+        for supplier in suppliers:
+            self.market.deposit(supplier, 1_000 * EUR)
 
     def _meter(self, number: int) -> Meter:
         owner = actor(f"member {number}")
-        meter = self.market.register(owner, import_w=80_000, export_w=80_000, source=SOLAR if number % 3 else 0)
-        self.market.deposit(owner, 100 * EUR)
+        supplier = self.market.other_supplier if number % 4 == 3 else self.market.supplier
+        source = SOLAR if number % 3 else 0
+        meter = self.market.register(owner, import_w=CAPACITY_W, export_w=CAPACITY_W, source=source, supplier=supplier)
+        self.market.deposit(owner, 1_000 * EUR)
         return meter
 
-    def facts(self) -> dict[int, MeterFacts]:
-        """The meters as the rules see them."""
-        return {
-            meter.number: MeterFacts(
-                meter=meter.number,
-                owner=meter.owner.address,
-                supplier=self.market.supplier.address,
-                zone=meter.zone,
-                import_capacity_w=80_000,
-                export_capacity_w=80_000,
-                source=meter.source,
-            )
-            for meter in self.meters
-        }
-
-    def prices(self, mtu_start: int) -> MtuPrices:
-        """The prices the contract holds for the MTU."""
-        shown = self.market.view("GridPolicy", "pricesAt", mtu_start)
-        return MtuPrices(
-            feed_in=shown["feedIn"],
-            retail=shown["retail"],
-            floor=shown["floor"],
-            cap=shown["cap"],
-            surplus=shown["surplus"],
-            shortage=shown["shortage"],
-        )
-
-    def sign(self, meter: Meter, side: Side, quantity_wh: int, limit: int, mtu_start: int) -> BookEntry:
-        """A signed order with the uid that the node computes."""
-        made = self.market.order(meter, int(side), quantity_wh, limit, mtu_start=mtu_start)
-        order = Order(
-            owner=meter.owner.address,
-            meter=meter.number,
-            side=side,
-            product=Product.ANY,
-            pricing=Pricing.LIMIT,
-            first_mtu_start=mtu_start,
-            last_mtu_start=mtu_start,
-            quantity_wh=quantity_wh,
-            limit_cents_per_mwh=limit,
-            expiry=made.message["expiry"],
-            salt=made.message["salt"],
-        )
-        uid = order_uid(self.domain, order)
-        assert uid == "0x" + made.uid.hex()
-        self.signed[uid] = made
-        return BookEntry(
-            running_number=len(self.signed), signed=SignedOrder(order=order, uid=uid, signature=made.r + made.vs)
-        )
-
-    def random_book(self, source: random.Random, mtu_start: int) -> list[BookEntry]:
-        """Up to three orders of each member, all on one side, many with equal limits."""
-        prices = self.prices(mtu_start)
-        steps = (prices.cap - prices.floor) // source.choice([3, 10, 1_000])
-        entries = []
+    def book(self, source: random.Random, mtu_start: int) -> list[AnySigned]:
+        """Up to three orders of each member, all on one side, many with equal limits, some pegged; then acceptances."""
+        prices = self.market.prices(mtu_start)
+        step = (prices.cap - prices.floor) // source.choice([3, 10, 1_000])
+        green = source.random()
+        entries: list[AnySigned] = []
         for meter in source.sample(self.meters, source.randint(0, MEMBERS)):
             side = source.choice([Side.BUY, Side.SELL])
             for _ in range(source.randint(1, 3)):
-                limit = prices.floor + source.randrange((prices.cap - prices.floor) // steps + 1) * steps
-                entries.append((meter, side, source.randint(1, 6_000), limit))
+                limit = prices.floor + source.randrange((prices.cap - prices.floor) // step + 1) * step
+                low_carbon = side is Side.BUY and source.random() < green
+                entries.append(
+                    self.market.order(
+                        meter,
+                        side,
+                        source.randint(1, 6_000),
+                        limit,
+                        product=Product.LOW_CARBON if low_carbon else Product.ANY,
+                        pricing=Pricing.PEGGED if source.random() < 0.2 else Pricing.LIMIT,
+                        first_mtu_start=mtu_start - source.choice([0, 0, 3]) * MTU_LENGTH_S,
+                        last_mtu_start=mtu_start + source.choice([0, 0, 5]) * MTU_LENGTH_S,
+                        expiry=mtu_start + source.choice([0, 7, -300]),
+                    )
+                )
         source.shuffle(entries)
-        return [self.sign(meter, side, quantity, limit, mtu_start) for meter, side, quantity, limit in entries]
+        return [*entries, *self.acceptances(source, entries, mtu_start)]
 
-    def presented(self, items: Sequence[ListedOrder]) -> list[dict[str, Any]]:
-        """The contract's orders."""
-        return [self.signed[item.entry.signed.uid].presented(item.book_index) for item in items]
-
-    def clearing(self, proposal: Proposal, book: Sequence[BookEntry], mtu_start: int) -> ClearingData:
-        """The contract's clearing."""
-        return {
-            "zone": ZONE,
-            "mtuStart": mtu_start,
-            "priceCentsPerMwh": proposal.price_cents_per_mwh,
-            "lowerEnd": NO_ORDER if proposal.lower_end is None else proposal.lower_end,
-            "upperEnd": NO_ORDER if proposal.upper_end is None else proposal.upper_end,
-            "book": self.market.book([self.signed[entry.signed.uid] for entry in book]),
-            "orders": self.presented(proposal.orders),
-            "ends": self.presented(proposal.ends),
-            "matches": [{"sell": one.sell, "buy": one.buy, "energyWh": one.energy_wh} for one in proposal.matches],
-        }
+    def acceptances(self, source: random.Random, entries: list[AnySigned], mtu_start: int) -> Iterator[AnySigned]:
+        """Parts of some limit offers, accepted by members who do not sell."""
+        orders = [one for one in entries if isinstance(one, SignedOrder)]
+        offers = [one for one in orders if one.order.side is Side.SELL and one.order.pricing is Pricing.LIMIT]
+        selling = {one.order.meter for one in orders if one.order.side is Side.SELL}
+        buyers = [meter for meter in self.meters if meter.number not in selling]
+        for offer in source.sample(offers, min(len(offers), source.choice([0, 0, 1, 3]))):
+            left = offer.order.quantity_wh
+            for meter in source.sample(buyers, min(len(buyers), 2)):
+                wh = source.randint(1, left)
+                left -= wh
+                yield self.market.acceptance(meter, offer, wh, mtu_start=mtu_start)
+                if not left:
+                    return
 
 
-def kept_of(mtu_start: int, positions: Sequence[Position], trades: Sequence[Trade]) -> Kept:
-    """Positions and trades of the rules in the contract's names."""
-    return Kept(
-        ZONE,
-        mtu_start,
-        [{FIELDS.get(name, name): value for name, value in asdict(one).items()} for one in positions],
-        [{FIELDS.get(name, name): value for name, value in asdict(one).items()} for one in trades],
-    )
+def metered(source: random.Random, position: Position) -> int:
+    """Mostly about the contract, sometimes anything the connection carries."""
+    if source.random() < 0.3:
+        return source.randint(-40_000, 40_000)
+    return max(-40_000, min(40_000, position.contracted_wh + source.randint(-500, 500)))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_books_go_through_exactly_as_the_pure_rules_say(seed: int) -> None:
-    source = random.Random(seed)
-    room = Room()
-    traded = 0
-    for number in range(BOOKS // 3):
-        mtu_start = FIRST_MTU + number * MTU_LENGTH_S
-        if source.random() < 0.5:
-            tariff = source.randint(-40_000, 10_000)
-            room.market.move_to(mtu_start - 3_600)
-            room.market.send(room.market.oracle, "GridPolicy", "postFeedIn", mtu_start, [tariff])
-        traded += one_mtu(room, source, mtu_start)
-    assert traded > 1_000
-    room.market.assert_solvent()
+def settled(market: Market, source: random.Random, kept: Kept, seen: Counter[str]) -> None:
+    """Settle in several steps, some positions on substitutes, some corrected; tokens are those of the node's rules."""
+    everybody = list(range(len(kept.positions)))
+    source.shuffle(everybody)
+    waiting = everybody[: source.choice([0, 1, 2])]
+    while unread := [index for index in everybody if not kept.positions[index].settled and index not in waiting]:
+        some = unread[: source.randint(1, len(unread))]
+        corrected = [index for index in everybody if kept.positions[index].settled and source.random() < 0.4]
+        kept = read(market, source, kept, [*some, *corrected])
+        seen["corrected"] += len(corrected)
+    if not waiting:
+        return
+    market.move_to(kept.mtu_start + MTU_LENGTH_S + market.policy.substitute_after_s)
+    kept, _ = market.substitute(kept, waiting)
+    seen["substituted"] += len(waiting)
+    read(market, source, kept, waiting[:1])
 
 
-def one_mtu(room: Room, source: random.Random, mtu_start: int) -> int:
-    """Match, clear, deliver and settle a random book in two parts; returns the traded energy, Wh."""
-    market, prices = room.market, room.prices(mtu_start)
-    book = room.random_book(source, mtu_start)
-    orders = [
-        AuctionOrder(
-            uid=entry.signed.uid,
-            side=entry.signed.order.side,
-            quantity_wh=entry.signed.order.quantity_wh,
-            limit_cents_per_mwh=entry.signed.order.limit_cents_per_mwh,
-        )
-        for entry in book
-    ]
-    result = clear(orders, floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
-    proposal = propose(result, book, room.facts(), room.policy, prices)
-    market.close_gate(mtu_start)
-    market.commit_book([room.signed[entry.signed.uid] for entry in book], mtu_start)
-    clearing = room.clearing(proposal, book, mtu_start)
-    kept = market.kept_after(clearing, market.clear(clearing))
-    assert kept == kept_of(mtu_start, proposal.positions, proposal.trades)
-    if proposal.trades:
-        settle_in_two_parts(room, source, mtu_start, proposal, prices)
-    return result.traded_wh
+def read(market: Market, source: random.Random, kept: Kept, indexes: list[int]) -> Kept:
+    """Settle or correct those positions and compare the tokens minted."""
+    newly = {index for index in indexes if not kept.positions[index].read}
+    before = {one.owner: market.view("LowCarbonToken", "balanceOf", one.owner) for one in kept.positions}
+    kept, _ = market.settle(kept, {index: metered(source, kept.positions[index]) for index in indexes})
+    for trade in rewarded_trades(kept.positions, kept.deals, newly):
+        total = trade.energy_wh * AVOIDED_PER_WH
+        before[kept.positions[trade.sell].owner] += total // 2
+        before[kept.positions[trade.buy].owner] += total - total // 2
+    assert before == {owner: market.view("LowCarbonToken", "balanceOf", owner) for owner in before}
+    return kept
 
 
-def settle_in_two_parts(
-    room: Room, source: random.Random, mtu_start: int, proposal: Proposal, prices: MtuPrices
-) -> None:
-    """The hash check of the second part proves that the rules kept the very same state after the first."""
+def proposed(market: Market, book: list[AnySigned], mtu_start: int) -> tuple[Proposal, AuctionResult] | None:
+    """Publish the price and propose as the node does; None where an owner would trade with itself."""
+    reference = market.publish_price(book, mtu_start)
+    result = market.auction(book, mtu_start, reference)
+    try:
+        return market.proposal(book, result=result, mtu_start=mtu_start), result
+    except SelfMatch:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(BOOKS // BOOKS_PER_MARKET))
+def test_what_the_rules_propose_is_cleared_and_settled_as_they_say(seed: int) -> None:
+    source, room, seen = random.Random(100 + seed), Room(), Counter[str]()
     market = room.market
-    market.answer(ACKNOWLEDGED, mtu_start=mtu_start)
-    market.pass_mtu(mtu_start)
-    market.anchor(mtu_start)
-    positions, trades = proposal.positions, proposal.trades
-    indexes = list(range(len(positions)))
-    source.shuffle(indexes)
-    cut = source.randint(0, len(indexes))
-    for part in (indexes[:cut], indexes[cut:]):
-        metered = {index: positions[index].contracted_wh + source.choice([0, -300, 450]) for index in part}
-        _, receipt = market.settle(kept_of(mtu_start, positions, trades), metered)
-        positions = settle_positions(positions, metered)
-        rewarded = reward_trades(positions, trades)
-        check_cash(receipt, [positions[index] for index in part], proposal.price_cents_per_mwh, prices)
-        news = [new.rewarded_wh for old, new in zip(trades, rewarded, strict=True) if new.rewarded_wh > old.rewarded_wh]
-        assert [event.arguments["energyWh"] for event in receipt.named("RewardGranted")] == news
-        trades = rewarded
+    for number in range(BOOKS_PER_MARKET):
+        # Far enough apart that the substitutes of one MTU come before the gate of the next.
+        mtu_start = FIRST_MTU + number * 8 * 86_400
+        market.move_to(mtu_start - 3_600)
+        book = room.book(source, mtu_start)
+        market.close_gate(mtu_start)
+        market.commit_book(book, mtu_start)
+        made = proposed(market, book, mtu_start)
+        if made is None:
+            continue
+        proposal, result = made
+        kept = Kept.of(proposal, zone=ZONE, mtu_start=mtu_start)
+        receipt = market.accept(market.clearing(book, proposal, mtu_start=mtu_start), kept)
+        traded = [tuple(one.arguments.values()) for one in receipt.named("EnergyTraded")]
+        meters = [one.meter for one in kept.positions]
+        assert traded == [(meters[one.sell], meters[one.buy], one.energy_wh) for one in proposal.trades]
+        seen["separate" if not result.merged else "merged"] += 1
+        seen["deals"] += len(kept.deals)
+        seen["traded"] += bool(kept.positions)
+        if not kept.positions:
+            continue
+        if source.random() < 0.15:
+            market.answer(CURTAILED, mtu_start=mtu_start)
+            market.refund(kept, range(len(kept.positions)))
+            seen["refunded"] += 1
+            continue
+        market.deliver(mtu_start)
+        settled(market, source, kept, seen)
+        assert market.escrow() == 0
+    assert {name for name in ("merged", "separate", "deals", "corrected", "substituted") if not seen[name]} == set()
+    assert seen["traded"] > BOOKS_PER_MARKET // 2
 
 
-def check_cash(receipt: Any, settled: Sequence[Position], price: int, prices: MtuPrices) -> None:
-    """The settlement's events carry the cash that the rules expect."""
-    shown = [
-        (one.arguments["tradeMicrocents"], one.arguments["imbalanceMicrocents"])
-        for one in receipt.named("PositionSettled")
-    ]
-    expected = [position_cash(one, price, prices.surplus, prices.shortage) for one in settled]
-    assert shown == [(one.trade_microcents, one.imbalance_microcents) for one in expected]
+def test_an_answer_is_needed_to_compare_anything() -> None:
+    """The comparison itself notices a position that is paid otherwise than the rules say."""
+    room = Room()
+    market = room.market
+    seller, buyer = room.meters[1], room.meters[2]
+    book = [market.order(seller, Side.SELL, 600, 10_000), market.order(buyer, Side.BUY, 600, 20_000)]
+    kept = market.clear_book(book)
+    market.answer(ACKNOWLEDGED)
+    market.pass_mtu()
+    market.anchor()
+    wrong = market.accounts()
+    wrong.free[seller.owner.address] += 1
+    assert wrong.differences(market.accounts(), {}) != []
+    market.settle(kept, {0: 600, 1: -600})
+    with pytest.raises(AssertionError):
+        market._checked(kept, market.accounts(), {})

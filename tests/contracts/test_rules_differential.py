@@ -1,101 +1,41 @@
 """The contracts' integer rules and the node's Python rules agree bit for bit, on thousands of cases and extremes."""
 
 import random
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pyrevm import EVM
-from tests.contracts.harness import SPEC_ID, TESTS_ROOT, compiled, revert_bytes
+from tests.contracts.rules import CASES, INT64, UINT64, Rules, batches, cases_of, differences, drawn
 
-from gridledger.chain.codec import ContractCodec, ContractReverted, decode_revert
-from gridledger.chain.compiler import load_artifacts
-from gridledger.chain.toolchain import contracts_root
+from gridledger.chain.codec import ContractReverted
 from gridledger.market.model import MtuPrices, Position, Trade
+from gridledger.market.packing import position_from_words, position_words, trade_from_word, trade_word
+from gridledger.market.pairing import EnergyNotBalanced, SelfMatch, derive_trades
 from gridledger.market.pricing import reference_price
 from gridledger.market.settlement import (
     buyer_lock_microcents,
-    position_cash,
+    fulfilled_wh,
+    grid_fee_microcents,
+    imbalance_microcents,
     seller_lock_microcents,
     served_wh,
+    settle_positions,
+    substitute_positions,
+    trade_microcents,
 )
 from gridledger.units import floor_midpoint
 
-CASES = 5_000
-BATCH = 500
-INT64 = (-(2**63), 2**63 - 1)
 INT256 = (-(2**255), 2**255 - 1)
-UINT64 = (0, 2**64 - 1)
-CALLER = "0x" + "aa" * 20
-
-
-class Rules:
-    """The test-only contract around the libraries, deployed in an EVM of its own."""
-
-    def __init__(self) -> None:
-        # The libraries are read from beside the project's contracts; their hash names the folder, so none is stale.
-        build = contracts_root() / "build" / "rules-harness" / compiled().input_sha256[:16]
-        self._artifacts = load_artifacts(source_dir=TESTS_ROOT / "sources", build_dir=build)
-        self._codec = ContractCodec(self._artifacts.contract("RulesHarness"))
-        self._evm = EVM(spec_id=SPEC_ID)
-        self._address = self._evm.deploy(deployer=CALLER, code=self._codec.creation_data())
-
-    def __call__(self, function: str, *arguments: object) -> Any:
-        """One call; raises ContractReverted."""
-        data = self._codec.call_data(function, *arguments)
-        try:
-            answer = self._evm.message_call(caller=CALLER, to=self._address, calldata=data, is_static=True)
-        except RuntimeError as error:
-            raise decode_revert(self._artifacts, revert_bytes(error)) from None
-        (values,) = self._codec.result(function, bytes(answer))
-        return values
-
-    def many(self, function: str, cases: Sequence[tuple[int, ...]]) -> list[Any]:
-        """The results of all cases, in batches."""
-        results: list[Any] = []
-        for start in range(0, len(cases), BATCH):
-            columns = [list(column) for column in zip(*cases[start : start + BATCH], strict=True)]
-            results += self(function, *columns)
-        return results
+UINT48 = (0, 2**48 - 1)
+INT48 = (-(2**47), 2**47 - 1)
+PRICE = (-40_000_000, 40_000_000)
+PAIRINGS = 1_500
 
 
 @pytest.fixture(scope="module")
 def rules() -> Rules:
     """The deployed rules."""
     return Rules()
-
-
-def near(bounds: tuple[int, int]) -> list[int]:
-    """The extremes of a type and the values around zero that lie inside it."""
-    low, high = bounds
-    return sorted({low, low + 1, high - 1, high, *(value for value in (-2, -1, 0, 1, 2) if low <= value <= high)})
-
-
-def drawn(source: random.Random, bounds: tuple[int, int]) -> int:
-    """A value of any magnitude inside the bounds, so that small and large ones are equally likely."""
-    low, high = bounds
-    magnitude = source.getrandbits(source.randint(1, high.bit_length()))
-    return max(low, min(high, magnitude if low == 0 or source.random() < 0.5 else -magnitude))
-
-
-def cases_of(seed: int, *bounds: tuple[int, int]) -> list[tuple[int, ...]]:
-    """Every combination of extremes, then random cases, at least CASES in all."""
-    source = random.Random(seed)
-    extremes = list(product(*(near(one) for one in bounds)))
-    return extremes + [tuple(drawn(source, one) for one in bounds) for _ in range(CASES)]
-
-
-def differences(
-    cases: Sequence[tuple[int, ...]], results: Sequence[Any], expected: Callable[..., Any]
-) -> list[tuple[Any, ...]]:
-    """Cases on which the two disagree, with both results."""
-    assert len(cases) == len(results) >= CASES
-    return [
-        (case, result, expected(*case))
-        for case, result in zip(cases, results, strict=True)
-        if result != expected(*case)
-    ]
 
 
 def test_division_floors_as_python_does(rules: Rules) -> None:
@@ -133,52 +73,205 @@ def test_the_ratio_price_is_the_node_s_for_any_tariffs_and_energies(rules: Rules
     assert differences(cases, rules.many("ratioPrice", cases), expected) == []
 
 
-def test_locks_are_the_node_s(rules: Rules) -> None:
-    cases = cases_of(5, UINT64, INT64, INT64)
+def test_locks_and_fees_are_the_node_s(rules: Rules) -> None:
+    source = random.Random(5)
+    cases = []
+    for energy_wh, price, shortage, fee in cases_of(5, UINT48, PRICE, PRICE, (0, 10**7)):
+        cases.append((energy_wh, price, shortage, fee, source.randint(0, fee)))
 
-    def expected(energy_wh: int, price: int, shortage: int) -> tuple[int, int]:
-        return buyer_lock_microcents(energy_wh, price), seller_lock_microcents(energy_wh, price, shortage)
+    def expected(energy_wh: int, price: int, shortage: int, fee: int, relief: int) -> tuple[int, ...]:
+        return (
+            buyer_lock_microcents(energy_wh, price),
+            seller_lock_microcents(energy_wh, price, shortage),
+            grid_fee_microcents(energy_wh, fee, relief, low_carbon=True),
+            grid_fee_microcents(energy_wh, fee, relief, low_carbon=False),
+        )
 
-    assert differences(cases, rules.many("locks", cases), expected) == []
-
-
-def test_settlement_cash_is_the_node_s(rules: Rules) -> None:
-    source = random.Random(6)
-    limits = (INT64, INT64, INT64, INT64, INT64)
-    cases = [tuple(drawn(source, one) for one in limits) for _ in range(CASES)]
-    cases += [tuple(source.choice(near(INT64)) for _ in limits) for _ in range(CASES)]
-
-    def expected(contracted: int, metered: int, price: int, surplus: int, shortage: int) -> tuple[int, int]:
-        made = position_cash(position(contracted, metered), price, surplus, shortage)
-        return made.trade_microcents, made.imbalance_microcents
-
-    assert differences(cases, rules.many("cash", cases), expected) == []
+    assert differences(cases, rules.many("locksAndFees", cases), expected) == []
 
 
-def position(contracted_wh: int, metered_wh: int, *, settled: bool = True) -> Position:
-    """A position of which only the energies matter."""
-    return Position(
-        meter=1,
-        source=1,
-        settled=settled,
-        owner=CALLER,
-        supplier=CALLER,
-        contracted_wh=contracted_wh,
-        metered_wh=metered_wh,
-        locked_microcents=0,
-        fee_microcents=0,
+def a_position(source: random.Random, **changes: Any) -> Position:
+    """A position with every part drawn from its whole range; a seller has no low-carbon part."""
+    sells = source.random() < 0.5
+    drawn_parts: dict[str, Any] = {
+        "meter": drawn(source, (0, 2**32 - 1)),
+        "owner": f"0x{source.getrandbits(160):040x}",
+        "supplier_number": drawn(source, (0, 2**16 - 1)),
+        "source": source.choice([0, 1, 255]),
+        "sells": sells,
+        "capacity_w": drawn(source, (0, 2**24 - 1)),
+        "auction_wh": drawn(source, UINT48),
+        "low_carbon_wh": 0 if sells else drawn(source, UINT48),
+        "dealt_wh": drawn(source, UINT48),
+        "prior_wh": source.choice([0, drawn(source, UINT48)]),
+        "continued": source.random() < 0.3,
+        "settled": source.random() < 0.7,
+        "substitute": source.random() < 0.2,
+        "version": source.randint(0, 254),
+        "metered_wh": drawn(source, INT48),
+        "fee_microcents": drawn(source, (0, 2**80 - 1)),
+        "locked_microcents": drawn(source, (0, 2**88 - 1)),
+        "deal_microcents": drawn(source, (-(2**87), 2**87 - 1)),
+    }
+    return Position(**(drawn_parts | changes))
+
+
+def near_contract(source: random.Random) -> Position:
+    """A position whose meter read about what the contract and the chunks before say, so that every clamp is reached."""
+    contracted = [source.randint(0, 900) for _ in range(3)]
+    sells = source.random() < 0.5
+    around = sum(contracted) + source.randint(-1_500, 1_500)
+    return a_position(
+        source,
+        sells=sells,
+        auction_wh=contracted[0],
+        low_carbon_wh=0 if sells else contracted[1],
+        dealt_wh=contracted[2],
+        prior_wh=source.choice([0, source.randint(0, 900)]),
+        metered_wh=around if sells else -around,
     )
+
+
+def many_positions(seed: int) -> list[Position]:
+    """Half of them of any size, half near their contract."""
+    source = random.Random(seed)
+    return [one(source) for _ in range(CASES) for one in (a_position, near_contract)]
+
+
+def test_every_part_of_a_position_is_read_where_the_node_wrote_it(rules: Rules) -> None:
+    positions = many_positions(8)
+    for batch in batches(positions):
+        words = position_words(batch)
+        assert position_from_words(words) == tuple(batch)
+        for position, parts in zip(batch, rules("partsOfPositions", words), strict=True):
+            assert parts == (
+                int(position.owner, 16),
+                position.meter,
+                position.supplier_number,
+                position.source,
+                position.sells,
+                position.settled,
+                position.read,
+                position.continued,
+                position.version,
+                position.capacity_w,
+                position.auction_wh,
+                position.low_carbon_wh,
+                position.dealt_wh,
+                position.prior_wh,
+                position.metered_wh,
+                position.fee_microcents,
+                position.locked_microcents,
+                position.deal_microcents,
+            )
+
+
+def test_cash_and_fulfilled_energy_are_the_node_s_also_across_chunks(rules: Rules) -> None:
+    source = random.Random(6)
+    reached = {"continued": 0, "prior": 0, "fulfilled in part": 0}
+    for batch in batches(many_positions(9)):
+        prices = [tuple(drawn(source, PRICE) for _ in range(4)) for _ in batch]
+        metered = [one.metered_wh if source.random() < 0.5 else drawn(source, INT48) for one in batch]
+        shown = rules("cash", position_words(batch), prices, metered)
+        for position, four, value, result in zip(batch, prices, metered, shown, strict=True):
+            any_price, low_carbon_price, surplus, shortage = four
+            assert result == (
+                trade_microcents(position, any_price, low_carbon_price),
+                imbalance_microcents(position, value, surplus, shortage),
+                fulfilled_wh(position),
+            )
+            reached["continued"] += position.continued
+            reached["prior"] += position.prior_wh > 0
+            reached["fulfilled in part"] += 0 < result[2] < position.quantity_wh
+    assert min(reached.values()) > 500
+
+
+def test_settled_positions_are_the_node_s(rules: Rules) -> None:
+    source = random.Random(10)
+    for batch in batches(many_positions(11)):
+        metered = [drawn(source, INT48) for _ in batch]
+        words = rules("settled", position_words(batch), metered, [False] * len(batch))
+        assert position_from_words(words) == settle_positions(batch, dict(enumerate(metered)))
+        substituted = substitute_positions(batch, range(len(batch)))
+        if all(abs(one.metered_wh) < 2**47 for one in substituted):
+            values = [one.metered_wh for one in substituted]
+            words = rules("settled", position_words(batch), values, [True] * len(batch))
+            assert position_from_words(words) == substituted
+
+
+def a_list(source: random.Random) -> list[Position]:
+    """Positions of an auction that mostly balances, with several owners that now and then meet themselves."""
+    count = source.randint(1, 9)
+    owners = [f"0x{number + 1:040x}" for number in range(count * source.choice([1, 2, 5]))]
+    positions = []
+    for number in range(count):
+        sells = source.random() < 0.5
+        positions.append(
+            a_position(
+                source,
+                meter=number,
+                owner=source.choice(owners),
+                sells=sells,
+                auction_wh=source.choice([0, source.randint(1, 900)]),
+                low_carbon_wh=0 if sells else source.choice([0, source.randint(1, 500)]),
+            )
+        )
+    return balanced(source, positions)
+
+
+def balanced(source: random.Random, positions: list[Position]) -> list[Position]:
+    """The list with one more position that buys or sells what is missing, but for some lists that stay unbalanced."""
+    sold = sum(one.auction_wh for one in positions if one.sells)
+    bought = sum(one.auction_wh + one.low_carbon_wh for one in positions if not one.sells)
+    if sold == bought or source.random() < 0.1:
+        return positions
+    missing = abs(sold - bought)
+    last = a_position(
+        source, meter=99, owner="0x" + "99" * 20, sells=sold < bought, auction_wh=missing, low_carbon_wh=0
+    )
+    return [*positions, last]
+
+
+def derived(positions: Sequence[Position]) -> tuple[Trade, ...] | tuple[str, tuple[object, ...]]:
+    """The node's trades, or the contract's error it stands for."""
+    try:
+        return derive_trades(positions)
+    except SelfMatch as refusal:
+        return "SelfMatch", (refusal.owner,)
+    except EnergyNotBalanced as refusal:
+        return "EnergyNotBalanced", (refusal.unserved_wh, refusal.unsold_wh)
+
+
+def test_derived_trades_are_the_node_s_and_so_are_refusals(rules: Rules) -> None:
+    source = random.Random(12)
+    good: list[tuple[list[Position], Any]] = []
+    seen = {"SelfMatch": 0, "EnergyNotBalanced": 0}
+    while len(good) < PAIRINGS:
+        positions = a_list(source)
+        expected = derived(positions)
+        if expected and isinstance(expected[0], str):
+            with pytest.raises(ContractReverted) as caught:
+                rules("derive", [position_words(positions)])
+            assert (caught.value.name, caught.value.arguments) == expected
+            seen[expected[0]] += 1
+        else:
+            good.append((positions, expected))
+    assert min(seen.values()) > 20
+    for batch in batches(good, 100):
+        results = rules("derive", [position_words(positions) for positions, _ in batch])
+        for (_, expected), words in zip(batch, results, strict=True):
+            assert tuple(trade_from_word(word) for word in words) == expected
+    assert sum(len(trades) for _, trades in good) > 2 * PAIRINGS
 
 
 def test_served_energy_is_the_node_s_for_any_web_of_trades(rules: Rules) -> None:
     source = random.Random(7)
-    trades_compared = 0
-    while trades_compared < CASES:
-        positions, trades = a_web(source)
-        shown = [tuple(vars(one).values()) for one in positions]
-        kept = [(one.sell, one.buy, one.energy_wh, one.rewarded_wh, one.rewarded) for one in trades]
-        assert rules("servedWh", shown, kept) == served_wh(positions, trades)
-        trades_compared += len(trades)
+    webs = [a_web(source) for _ in range(PAIRINGS)]
+    assert sum(len(trades) for _, trades in webs) > 10_000
+    for batch in batches(webs, 50):
+        words = [position_words(positions) for positions, _ in batch]
+        results = rules("servedWh", words, [[trade_word(one) for one in trades] for _, trades in batch])
+        assert list(results) == [served_wh(positions, trades) for positions, trades in batch]
 
 
 def a_web(source: random.Random) -> tuple[list[Position], list[Trade]]:
@@ -191,7 +284,17 @@ def a_web(source: random.Random) -> tuple[list[Position], list[Trade]]:
     positions = []
     for index in range(sellers + buyers):
         energy_wh = sum(one.energy_wh for one in trades if index in (one.sell, one.buy))
-        contracted_wh = energy_wh if index < sellers else -energy_wh
-        metered_wh = contracted_wh + source.randint(-1_000, 1_000)
-        positions.append(position(contracted_wh, metered_wh, settled=source.random() < 0.8))
+        dealt_wh = source.randint(0, energy_wh)
+        metered_wh = energy_wh + source.randint(-1_000, 1_000)
+        positions.append(
+            a_position(
+                source,
+                sells=index < sellers,
+                auction_wh=energy_wh - dealt_wh,
+                low_carbon_wh=0,
+                dealt_wh=dealt_wh,
+                prior_wh=source.choice([0, 0, 100]),
+                metered_wh=metered_wh if index < sellers else -metered_wh,
+            )
+        )
     return positions, trades

@@ -31,3 +31,21 @@ def test_a_permit_is_good_once(market: Market) -> None:
     assert market.view("SettlementToken", "allowance", holder.address, market.at["EnergyTrading"]) == EUR
     with market.refuses("ERC2612InvalidSigner"):
         market.send(market.outsider, "SettlementToken", "permit", *arguments)
+
+
+def test_a_permit_is_good_for_its_amount_its_spender_and_its_time(market: Market) -> None:
+    holder, trading = actor("holder"), market.at["EnergyTrading"]
+    deadline = market.now
+    signature = market.permit(holder, EUR, deadline)
+    permit = (market.outsider, "SettlementToken", "permit")
+    for changed in (
+        (trading, EUR + 1, deadline),
+        (market.outsider.address, EUR, deadline),
+        (trading, EUR, deadline + 1),
+    ):
+        with market.refuses("ERC2612InvalidSigner"):
+            market.send(*permit, holder.address, *changed, *signature)
+    market.move_to(deadline + 1)
+    with market.refuses("ERC2612ExpiredSignature", deadline):
+        market.send(*permit, holder.address, trading, EUR, deadline, *signature)
+    assert market.view("SettlementToken", "allowance", holder.address, trading) == 0

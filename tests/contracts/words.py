@@ -3,20 +3,26 @@
 Energy in Wh, prices in cents per MWh, money in microcents, carbon in micrograms.
 """
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 
 from gridledger.chain.codec import DecodedEvent, keccak256
 from gridledger.chain.plan import PolicyParameters
+from gridledger.market.locking import Proposal
+from gridledger.market.model import Acceptance, Order, Position, SignedAcceptance, SignedOrder, Trade
+from gridledger.market.order_hash import OrderDomain, acceptance_uid, order_uid
+from gridledger.market.packing import position_words, trade_word
+from gridledger.market.settlement import refund_positions, settle_positions, substitute_positions
 
 CHAIN_ID = 31_337
 GAS_LIMIT = 2**24
@@ -30,7 +36,7 @@ BUY, SELL = 0, 1
 NO_ORDER = 2**16 - 1
 ACKNOWLEDGED, CURTAILED = 1, 2
 NOT_SCHEDULED, PENDING, PROCEEDS, VOID = range(4)
-BOOK_NUMBER_BYTES = 8
+OPEN, PARTIAL, CLEARED = range(3)
 SPEC_ID = "OSAKA"
 TESTS_ROOT = Path(__file__).parent
 EUR = 10**8
@@ -46,6 +52,14 @@ ORDER_FIELDS = (
     ("quantityWh", "uint64"),
     ("limitCentsPerMwh", "int64"),
     ("expiry", "uint64"),
+    ("salt", "uint64"),
+)
+ACCEPTANCE_FIELDS = (
+    ("owner", "address"),
+    ("meter", "uint32"),
+    ("offerUid", "bytes32"),
+    ("mtuStart", "uint64"),
+    ("quantityWh", "uint64"),
     ("salt", "uint64"),
 )
 ANSWER_FIELDS = (
@@ -64,7 +78,41 @@ PERMIT_FIELDS = (
 )
 _DOMAIN_FIELDS = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
 
+CLEARING_FIELDS = (
+    "zone",
+    "mtuStart",
+    "chunk",
+    "last",
+    "merged",
+    "anyPrice",
+    "lowCarbonPrice",
+    "anyEnds",
+    "lowCarbonEnds",
+    "bookNumbers",
+    "otherUids",
+    "orders",
+    "ends",
+    "acceptedOffers",
+    "continuedMeters",
+)
+# First bit and width of each part of the word `terms` of a presented order, as OrderTerms reads it.
+TERMS = {
+    "meter": (0, 32),
+    "side": (32, 1),
+    "product": (33, 1),
+    "pricing": (34, 1),
+    "acceptance": (35, 1),
+    "unused": (36, 4),
+    "first_mtu_start": (40, 40),
+    "last_mtu_start": (80, 40),
+    "expiry": (120, 40),
+    "quantity_wh": (160, 40),
+    "fill_wh": (200, 40),
+    "book_index": (240, 16),
+}
+
 ClearingData = dict[str, Any]
+AnySigned = SignedOrder | SignedAcceptance
 
 
 @cache
@@ -96,6 +144,10 @@ class Actor:
         """0x and 40 hex digits."""
         return str(self.account.address).lower()
 
+    def sign_hash(self, digest: bytes) -> bytes:
+        """65 bytes: r, s, v."""
+        return bytes(self.account.unsafe_sign_hash(Hash32(digest)).signature)
+
 
 @cache
 def actor(name: str) -> Actor:
@@ -115,17 +167,12 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """An order and its owner's signature; `message` is the EIP-712 message."""
+    """Any EIP-712 message and its signature."""
 
     message: Mapping[str, Any]
     uid: bytes
     r: bytes
     vs: bytes
-
-    def presented(self, book_index: int) -> dict[str, Any]:
-        """The contract's SignedOrder."""
-        shown = {name: value for name, value in self.message.items() if name != "owner"}
-        return {**shown, "bookIndex": book_index, "r": self.r, "vs": self.vs}
 
 
 @dataclass(frozen=True)
@@ -146,46 +193,93 @@ class Receipt:
         return event.arguments
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Positions and trades of one clearing as the contract keeps them by hash; a second copy of its rules."""
+    """Positions and direct deals of one chunk of a clearing, as the contract keeps them by hash."""
 
     zone: int
     mtu_start: int
-    positions: list[dict[str, Any]]
-    trades: list[dict[str, Any]]
+    chunk: int = 0
+    positions: tuple[Position, ...]
+    deals: tuple[Trade, ...] = ()
+
+    @classmethod
+    def of(cls, proposal: Proposal, *, zone: int, mtu_start: int, chunk: int = 0) -> "Kept":
+        """What a proposal leaves."""
+        return cls(zone=zone, mtu_start=mtu_start, chunk=chunk, positions=proposal.positions, deals=proposal.deals)
 
     def index_of(self, meter: Meter) -> int:
         """Index of the meter's position."""
-        return next(index for index, one in enumerate(self.positions) if one["meter"] == meter.number)
+        return next(index for index, one in enumerate(self.positions) if one.meter == meter.number)
 
-    def advanced(self, indexes: Sequence[int], metered_wh: Sequence[int], *, proceeds: bool) -> "Kept":
-        """What is kept after settling, or refunding, those positions."""
-        after = deepcopy(self)
-        for index, metered in zip(indexes, metered_wh, strict=True):
-            after.positions[index].update(settled=True, meteredWh=metered if proceeds else 0)
-        if proceeds:
-            after._reward()
-        return after
+    def position_of(self, meter: Meter) -> Position:
+        """The meter's position."""
+        return self.positions[self.index_of(meter)]
 
-    def _reward(self) -> None:
-        left = [self._fulfilled_wh(one) for one in self.positions]
-        for trade in self.trades:
-            seller, buyer = self.positions[trade["sell"]], self.positions[trade["buy"]]
-            delivered = min(trade["energyWh"], left[trade["sell"]])
-            consumed = min(trade["energyWh"], left[trade["buy"]])
-            left[trade["sell"]] -= delivered
-            left[trade["buy"]] -= consumed
-            if seller["settled"] and buyer["settled"] and not trade["rewarded"]:
-                served = min(delivered, consumed) if seller["source"] else 0
-                trade.update(rewarded=True, rewardedWh=served)
+    def state_hash(self) -> bytes:
+        """What the trading contract keeps."""
+        return keccak256(encode(["uint256[]", "uint256[]"], [self.words(), self.deal_words()]))
 
-    @staticmethod
-    def _fulfilled_wh(position: Mapping[str, Any]) -> int:
-        if not position["settled"]:
-            return 0
-        contracted, metered = position["contractedWh"], position["meteredWh"]
-        return int(max(0, min(abs(contracted), metered if contracted > 0 else -metered)))
+    def words(self) -> list[int]:
+        """Positions as they are presented."""
+        return position_words(self.positions)
+
+    def deal_words(self) -> list[int]:
+        """Deals as they are presented."""
+        return [trade_word(deal) for deal in self.deals]
+
+    def arguments(self, indexes: Iterable[int]) -> tuple[object, ...]:
+        """Arguments of `refund` and `settleSubstitutes`."""
+        return self.zone, self.mtu_start, self.chunk, self.words(), self.deal_words(), list(indexes)
+
+    def settled(self, metered_wh: Mapping[int, int]) -> "Kept":
+        """What is kept after settling those indexes on those readings."""
+        return replace(self, positions=settle_positions(self.positions, metered_wh))
+
+    def substituted(self, indexes: Sequence[int]) -> "Kept":
+        """What is kept after settling those indexes on substitute values."""
+        return replace(self, positions=substitute_positions(self.positions, indexes))
+
+    def refunded(self, indexes: Sequence[int]) -> "Kept":
+        """What is kept after refunding those indexes."""
+        return replace(self, positions=refund_positions(self.positions, indexes))
+
+
+def settle_arguments(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> tuple[object, ...]:
+    """Arguments of `EnergySettlement.settle`."""
+    return *kept.arguments(indexes), list(metered_wh)
+
+
+def sign_order(signer: Actor, domain: OrderDomain, order: Order) -> SignedOrder:
+    """An order with the signature of `signer`, be that its owner or not."""
+    uid = order_uid(domain, order)
+    return SignedOrder(order=order, uid=uid, signature=signer.sign_hash(bytes.fromhex(uid[2:])))
+
+
+def sign_acceptance(signer: Actor, domain: OrderDomain, acceptance: Acceptance) -> SignedAcceptance:
+    """An acceptance with the signature of `signer`, be that its owner or not."""
+    uid = acceptance_uid(domain, acceptance)
+    return SignedAcceptance(acceptance=acceptance, uid=uid, signature=signer.sign_hash(bytes.fromhex(uid[2:])))
+
+
+def uid_bytes(signed: AnySigned) -> bytes:
+    """The uid as the contract shows it."""
+    return bytes.fromhex(signed.uid[2:])
+
+
+def terms_part(terms: int, name: str) -> int:
+    """One part of the word `terms`."""
+    first, width = TERMS[name]
+    return terms >> first & (1 << width) - 1
+
+
+def with_terms(terms: int, **parts: int) -> int:
+    """The word `terms` with some parts changed."""
+    for name, value in parts.items():
+        first, width = TERMS[name]
+        assert 0 <= value < 1 << width
+        terms = terms & ~(((1 << width) - 1) << first) | value << first
+    return terms
 
 
 def sign(
@@ -204,11 +298,6 @@ def sign(
     signature = signer.account.sign_message(encode_typed_data(full_message=document))
     r, vs = compact(signature.r, signature.s, signature.v)
     return Signed(message=message, uid=bytes(signature.message_hash), r=r, vs=vs)
-
-
-def settle_arguments(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> tuple[object, ...]:
-    """Arguments of `EnergyTrading.settle`."""
-    return kept.zone, kept.mtu_start, kept.positions, kept.trades, list(indexes), list(metered_wh)
 
 
 def policy_tuple(policy: PolicyParameters, **changes: Any) -> tuple[object, ...]:

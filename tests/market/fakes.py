@@ -8,8 +8,10 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from gridledger.clock import ManualClock
+from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.locking import Proposal
 from gridledger.market.model import (
+    Acceptance,
     BookEntry,
     CashAccount,
     MeterFacts,
@@ -22,14 +24,23 @@ from gridledger.market.model import (
     Pricing,
     Product,
     Side,
+    SignedAcceptance,
     SignedOrder,
     Trade,
     advance_phase,
 )
 from gridledger.market.notices import Notice, NoticeDetails, NoticeKind
-from gridledger.market.order_hash import OrderDomain, cancel_typed_data, order_typed_data, order_uid
-from gridledger.market.ports import AcceptedOrder, LedgerCommand, MtuRecord
-from gridledger.market.service import MarketService, MarketSettings
+from gridledger.market.order_hash import (
+    OrderDomain,
+    acceptance_typed_data,
+    acceptance_uid,
+    cancel_typed_data,
+    cancel_up_to_typed_data,
+    order_typed_data,
+    order_uid,
+)
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder, LedgerCommand, MtuRecord
+from gridledger.market.service import MarketService
 
 DOMAIN = OrderDomain(chain_id=31_337, trading_contract="0x" + "11" * 20)
 MTU_LENGTH_S = 900
@@ -41,11 +52,14 @@ ZONE = 1
 SUPPLIER = "0x" + "22" * 20
 BLOCK_HASH = "0x" + "33" * 32
 EUR = 10**8
+ENDED = (OrderState.CANCELLED, OrderState.EXPIRED)
 
 POLICY = Policy(
     gate_closure_s=GATE_CLOSURE_S,
     answer_lead_s=60,
     proceed_without_answer=True,
+    substitute_after_s=5 * 86_400,
+    correction_s=60 * 86_400,
     seller_reward_share_bp=5_000,
     default_grid_factor_mgco2_per_kwh=363_000,
     grid_fee_cents_per_mwh=2_000,
@@ -67,15 +81,23 @@ class Member:
     def sign(self, order: Order, domain: OrderDomain = DOMAIN) -> bytes:
         return self._signature(encode_typed_data(full_message=order_typed_data(domain, order)))
 
+    def sign_acceptance(self, acceptance: Acceptance, domain: OrderDomain = DOMAIN) -> bytes:
+        return self._signature(encode_typed_data(full_message=acceptance_typed_data(domain, acceptance)))
+
     def sign_cancel(self, uid: str, domain: OrderDomain = DOMAIN) -> bytes:
         return self._signature(encode_typed_data(full_message=cancel_typed_data(domain, uid)))
+
+    def sign_cancel_up_to(self, salt: int, owner: str | None = None, domain: OrderDomain = DOMAIN) -> bytes:
+        document = cancel_up_to_typed_data(domain, owner or self.address, salt)
+        return self._signature(encode_typed_data(full_message=document))
 
     def _signature(self, document: object) -> bytes:
         return bytes(self._account.sign_message(document).signature)  # type: ignore[arg-type]
 
 
-SELLER, BUYER, OUTSIDER = Member(1), Member(2), Member(3)
-SELL_METER, BUY_METER = 1, 2
+SELLER, BUYER, OUTSIDER, NEIGHBOUR = Member(1), Member(2), Member(3), Member(4)
+MEMBERS = {member.address: member for member in (SELLER, BUYER, OUTSIDER, NEIGHBOUR)}
+SELL_METER, BUY_METER, NEIGHBOUR_METER = 1, 2, 4
 
 
 def an_order(side: Side = Side.BUY, **changes: object) -> Order:
@@ -97,12 +119,21 @@ def an_order(side: Side = Side.BUY, **changes: object) -> Order:
     return replace(order, **changes)  # type: ignore[arg-type]
 
 
+def an_acceptance(offer_uid: str, **changes: object) -> Acceptance:
+    """The buyer's acceptance of 200 Wh of an offer for the first MTU with some fields changed."""
+    acceptance = Acceptance(
+        owner=BUYER.address, meter=BUY_METER, offer_uid=offer_uid, mtu_start=MTU_START, quantity_wh=200, salt=1
+    )
+    return replace(acceptance, **changes)  # type: ignore[arg-type]
+
+
 def meter_facts(meter: int, owner: str, **changes: object) -> MeterFacts:
     """A meter of 4 kW in and 8 kW out in zone 1, without generation."""
     facts = MeterFacts(
         meter=meter,
         owner=owner,
         supplier=SUPPLIER,
+        supplier_number=1,
         zone=ZONE,
         import_capacity_w=4_000,
         export_capacity_w=8_000,
@@ -117,6 +148,12 @@ def signed(order: Order, signer: Member | None = None) -> SignedOrder:
     return SignedOrder(order=order, uid=order_uid(DOMAIN, order), signature=signature)
 
 
+def signed_acceptance(acceptance: Acceptance, signer: Member | None = None) -> SignedAcceptance:
+    """An acceptance as the book keeps it; without a signer the signature is 65 bytes of nothing."""
+    signature = bytes(65) if signer is None else signer.sign_acceptance(acceptance)
+    return SignedAcceptance(acceptance=acceptance, uid=acceptance_uid(DOMAIN, acceptance), signature=signature)
+
+
 class FakeDirectory:
     """What the chain says, in plain fields."""
 
@@ -124,12 +161,13 @@ class FakeDirectory:
         self.meter_facts = {
             SELL_METER: meter_facts(SELL_METER, SELLER.address, source=1),
             BUY_METER: meter_facts(BUY_METER, BUYER.address),
+            NEIGHBOUR_METER: meter_facts(NEIGHBOUR_METER, NEIGHBOUR.address),
         }
-        self.admitted = {SELLER.address, BUYER.address}
+        self.admitted = {SELLER.address, BUYER.address, NEIGHBOUR.address}
         self.suspended: set[str] = set()
         self.halted: set[int] = set()
         rich = CashAccount(free_microcents=10 * EUR, credit_microcents=0)
-        self.money = {SELLER.address: rich, BUYER.address: rich}
+        self.money = dict.fromkeys(self.admitted, rich)
         self.policy, self.prices = POLICY, PRICES
 
     def meter(self, meter: int) -> MeterFacts | None:
@@ -160,12 +198,31 @@ class FakeDirectory:
         return BLOCK_HASH
 
 
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What one open order or acceptance takes: a side of a meter and zone from one MTU to another."""
+
+    owner: str
+    meter: int
+    zone: int
+    side: Side
+    first: int
+    last: int
+    quantity_wh: int
+
+    def covers(self, mtu_start: int) -> bool:
+        return self.first <= mtu_start <= self.last
+
+
 class FakeOrders:
-    """Accepted orders by uid."""
+    """Accepted orders and acceptances by uid. Looks at every MTU of a range, one by one."""
 
     def __init__(self) -> None:
         self.kept: dict[str, AcceptedOrder] = {}
+        self.deals: dict[str, AcceptedDeal] = {}
         self.cancellations: dict[str, tuple[str, int]] = {}
+        self.bulk_cancellations: dict[tuple[str, int], tuple[str, int]] = {}
+        self.listed: set[tuple[int, int]] = set()
 
     def find(self, uid: str) -> AcceptedOrder | None:
         return self.kept.get(uid)
@@ -173,60 +230,128 @@ class FakeOrders:
     def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
         return next((one for one in self._of(owner) if one.client_id == client_id), None)
 
+    def find_deal(self, uid: str) -> AcceptedDeal | None:
+        return self.deals.get(uid)
+
     def next_running_number(self) -> int:
-        return len(self.kept) + 1
+        return len(self.kept) + len(self.deals) + 1
 
     def committed_microcents(self, owner: str) -> int:
         states = (OrderState.OPEN, OrderState.MATCHED)
-        return sum(one.worst_case_microcents for one in self._of(owner) if one.state in states)
-
-    def open_wh(self, meter: int, mtu_start: int, side: Side) -> int:
-        orders = [one.signed.order for one in self.kept.values() if one.state is OrderState.OPEN]
-        return sum(
-            order.quantity_wh
-            for order in orders
-            if (order.meter, order.first_mtu_start, order.side) == (meter, mtu_start, side)
+        deals = [one for one in self.deals.values() if one.signed.acceptance.owner == owner]
+        return sum(one.worst_case_microcents for one in self._of(owner) if one.state in states) + sum(
+            one.worst_case_microcents for one in deals if one.state in states
         )
 
-    def has_open_order(self, owner: str, zone: int, mtu_start: int, side: Side) -> bool:
-        return any(
-            (one.zone, one.signed.order.first_mtu_start, one.signed.order.side) == (zone, mtu_start, side)
-            for one in self._of(owner)
-            if one.state is OrderState.OPEN
-        )
+    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
+        spans = [span for span in self._open_spans() if (span.meter, span.side) == (meter, side)]
+        mtus = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
+        return max(sum(span.quantity_wh for span in spans if span.covers(mtu_start)) for mtu_start in mtus)
+
+    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
+        spans = [one for one in self._open_spans() if (one.owner, one.zone, one.side) == (owner, zone, side)]
+        mtus = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
+        return any(span.covers(mtu_start) for span in spans for mtu_start in mtus)
+
+    def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
+        acceptances = [one.signed.acceptance for one in self.deals.values()]
+        return sum(one.quantity_wh for one in acceptances if (one.offer_uid, one.mtu_start) == (offer_uid, mtu_start))
+
+    def last_dealt_mtu(self, offer_uid: str) -> int | None:
+        acceptances = [one.signed.acceptance for one in self.deals.values() if one.state is OrderState.OPEN]
+        return max((one.mtu_start for one in acceptances if one.offer_uid == offer_uid), default=None)
 
     def add(self, order: AcceptedOrder) -> None:
         assert order.signed.uid not in self.kept
         self.kept[order.signed.uid] = order
 
+    def add_deal(self, deal: AcceptedDeal) -> None:
+        assert deal.signed.uid not in self.deals
+        self.deals[deal.signed.uid] = deal
+
     def cancel(self, uid: str, signature: str, received_at: int) -> None:
         assert uid not in self.cancellations
         self.cancellations[uid] = (signature, received_at)
-        self.close(uid, OrderState.CANCELLED, None, 0)
+        self.end(uid, OrderState.CANCELLED)
+
+    def cancel_up_to(self, owner: str, salt: int, signature: str, received_at: int) -> None:
+        self.bulk_cancellations.setdefault((owner, salt), (signature, received_at))
+
+    def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
+        return tuple(one for one in self._of(owner) if one.state is OrderState.OPEN and one.signed.order.salt <= salt)
 
     def open_orders(self, zone: int, mtu_start: int) -> tuple[AcceptedOrder, ...]:
         return tuple(
             one
             for one in self.kept.values()
-            if one.state is OrderState.OPEN and (one.zone, one.signed.order.first_mtu_start) == (zone, mtu_start)
+            if one.state is OrderState.OPEN
+            and not one.is_listed_for_good
+            and (one.zone, one.next_mtu_start) == (zone, mtu_start)
+        )
+
+    def open_deals(self, zone: int, mtu_start: int) -> tuple[AcceptedDeal, ...]:
+        return tuple(
+            one
+            for one in self.deals.values()
+            if one.state is OrderState.OPEN and (one.zone, one.signed.acceptance.mtu_start) == (zone, mtu_start)
         )
 
     def unlisted_mtus(self, latest_gate: int, gate_closure_s: int) -> tuple[tuple[int, int], ...]:
-        return tuple(
-            sorted(
-                {
-                    (one.zone, one.signed.order.first_mtu_start)
-                    for one in self.kept.values()
-                    if one.state is OrderState.OPEN and one.signed.order.first_mtu_start - gate_closure_s <= latest_gate
-                }
-            )
-        )
+        orders = [
+            (one.zone, one.next_mtu_start)
+            for one in self.kept.values()
+            if one.state is OrderState.OPEN and not one.is_listed_for_good
+        ]
+        deals = [
+            (one.zone, one.signed.acceptance.mtu_start) for one in self.deals.values() if one.state is OrderState.OPEN
+        ]
+        due = {place for place in (*orders, *deals) if place[1] - gate_closure_s <= latest_gate}
+        return tuple(sorted(due - self.listed, key=lambda place: (place[1], place[0])))
 
-    def close(self, uid: str, state: OrderState, reason: str | None, filled_wh: int) -> None:
-        self.kept[uid] = replace(self.kept[uid], state=state, state_reason=reason, filled_wh=filled_wh)
+    def pass_listed(self, uids: Sequence[str], mtu_length_s: int) -> None:
+        for uid in uids:
+            self.kept[uid] = replace(self.kept[uid], next_mtu_start=self.kept[uid].next_mtu_start + mtu_length_s)
+
+    def close(self, uid: str, mtu_start: int, state: OrderState, reason: str | None) -> None:
+        if uid in self.deals:
+            self.deals[uid] = replace(self.deals[uid], state=state, state_reason=reason)
+        elif self.kept[uid].final_mtu_start == mtu_start and self.kept[uid].state not in ENDED:
+            self.kept[uid] = replace(self.kept[uid], state=state, state_reason=reason)
+
+    def end(self, uid: str, state: OrderState, reason: str | None = None) -> None:
+        self.kept[uid] = replace(self.kept[uid], state=state, state_reason=reason)
 
     def _of(self, owner: str) -> list[AcceptedOrder]:
         return [one for one in self.kept.values() if one.signed.order.owner == owner]
+
+    def _open_spans(self) -> list[Span]:
+        orders = [
+            Span(
+                owner=one.signed.order.owner,
+                meter=one.signed.order.meter,
+                zone=one.zone,
+                side=one.signed.order.side,
+                first=one.next_mtu_start,
+                last=one.final_mtu_start,
+                quantity_wh=one.signed.order.quantity_wh,
+            )
+            for one in self.kept.values()
+            if one.state is OrderState.OPEN
+        ]
+        deals = [
+            Span(
+                owner=one.signed.acceptance.owner,
+                meter=one.signed.acceptance.meter,
+                zone=one.zone,
+                side=Side.BUY,
+                first=one.signed.acceptance.mtu_start,
+                last=one.signed.acceptance.mtu_start,
+                quantity_wh=one.signed.acceptance.quantity_wh,
+            )
+            for one in self.deals.values()
+            if one.state is OrderState.OPEN
+        ]
+        return orders + deals
 
 
 class FakeMtus:
@@ -236,7 +361,8 @@ class FakeMtus:
         self.records: dict[tuple[int, int], MtuRecord] = {}
         self.books: dict[tuple[int, int], tuple[BookEntry, ...]] = {}
         self.proposals: dict[tuple[int, int], Proposal] = {}
-        self.settling: set[int] = set()
+        self.filled_wh: dict[tuple[int, int], dict[str, int]] = {}
+        self.settling: set[tuple[int, int, int]] = set()
 
     def find(self, zone: int, mtu_start: int) -> MtuRecord | None:
         return self.records.get((zone, mtu_start))
@@ -256,7 +382,8 @@ class FakeMtus:
         record = self.records[zone, mtu_start]
         self.records[zone, mtu_start] = replace(record, phase=advance_phase(record.phase, event), failure=failure)
 
-    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal) -> None:
+    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal, suppliers: Mapping[int, str]) -> None:
+        assert {one.meter for one in proposal.positions} <= set(suppliers)
         self.proposals[zone, mtu_start] = proposal
 
     def forget_positions(self, zone: int, mtu_start: int) -> None:
@@ -264,22 +391,27 @@ class FakeMtus:
 
     def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
         self.books[zone, mtu_start] = tuple(
-            replace(entry, ineligible=reason) if entry.signed.uid in uids else entry
-            for entry in self.books[zone, mtu_start]
+            replace(entry, ineligible=reason) if entry.uid in uids else entry for entry in self.books[zone, mtu_start]
         )
+
+    def keep_fills(self, zone: int, mtu_start: int, filled_wh: Mapping[str, int]) -> None:
+        self.filled_wh[zone, mtu_start] = dict(filled_wh)
+
+    def fills(self, zone: int, mtu_start: int) -> dict[str, int]:
+        return self.filled_wh.get((zone, mtu_start), {})
 
     def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
         return self.proposals[zone, mtu_start].positions
 
-    def trades(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
-        return self.proposals[zone, mtu_start].trades
+    def deals(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
+        return self.proposals[zone, mtu_start].deals
 
     def unsettled(self, zone: int, mtu_start: int) -> dict[int, int]:
         positions = enumerate(self.positions(zone, mtu_start))
-        return {index: one.meter for index, one in positions if index not in self.settling}
+        return {index: one.meter for index, one in positions if (zone, mtu_start, index) not in self.settling}
 
     def mark_settling(self, zone: int, mtu_start: int, indexes: Sequence[int]) -> None:
-        self.settling |= set(indexes)
+        self.settling |= {(zone, mtu_start, index) for index in indexes}
 
 
 class FakeLedger:
@@ -336,7 +468,8 @@ class FakeNotices:
 class World:
     """A market room over fakes."""
 
-    service: MarketService
+    desk: OrderDesk
+    market: MarketService
     clock: ManualClock
     directory: FakeDirectory
     orders: FakeOrders
@@ -346,33 +479,56 @@ class World:
 
     def accept(self, order: Order, client_id: str | None = None) -> AcceptedOrder:
         """Sign by the order's owner and accept."""
-        signers: Mapping[str, Member] = {member.address: member for member in (SELLER, BUYER, OUTSIDER)}
-        return self.service.accept(order, signers[order.owner].sign(order), client_id)
+        return self.desk.accept(order, MEMBERS[order.owner].sign(order), client_id)
 
-    def listed(self) -> MtuRecord:
+    def deal(self, offer_uid: str, **changes: object) -> AcceptedDeal:
+        """Sign an acceptance by its owner and accept it."""
+        acceptance = an_acceptance(offer_uid, **changes)
+        return self.desk.accept_deal(acceptance, MEMBERS[acceptance.owner].sign_acceptance(acceptance))
+
+    def listed(self, mtu_start: int = MTU_START) -> MtuRecord:
         """Close the gate and let the chain commit the book."""
-        self.clock.move_to(GATE)
-        self.service.close_gate(ZONE, MTU_START)
-        self.mtus.move(ZONE, MTU_START, "book_committed")
-        return self.mtus.records[ZONE, MTU_START]
+        self.clock.move_to(mtu_start - GATE_CLOSURE_S)
+        self.market.close_gate(ZONE, mtu_start)
+        self.orders.listed.add((ZONE, mtu_start))
+        self.mtus.move(ZONE, mtu_start, "book_committed")
+        return self.mtus.records[ZONE, mtu_start]
+
+    def matched(self, mtu_start: int = MTU_START) -> Proposal:
+        """Close the gate and match; returns what was proposed."""
+        self.listed(mtu_start)
+        self.market.match(ZONE, mtu_start)
+        return self.mtus.proposals[ZONE, mtu_start]
+
+    def fills(self, mtu_start: int = MTU_START) -> dict[str, int]:
+        """What the orders of a book were filled with, Wh by uid."""
+        return self.mtus.filled_wh[ZONE, mtu_start]
 
 
 def a_world(now: int = NOW) -> World:
-    """A fresh market: the seller with meter 1, the buyer with meter 2, 10 EUR each."""
+    """A fresh market: the seller with meter 1, the buyer with meter 2, a neighbour with meter 4, 10 EUR each."""
     clock, directory, orders = ManualClock(now), FakeDirectory(), FakeOrders()
     mtus, ledger, notices = FakeMtus(), FakeLedger(), FakeNotices()
-    service = MarketService(
-        settings=MarketSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
+    desk = OrderDesk(
+        settings=DeskSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
+        clock=clock,
+        directory=directory,
+        orders=orders,
+        receipts=FakeReceipts(),
+        notices=notices,
+    )
+    market = MarketService(
+        mtu_length_s=MTU_LENGTH_S,
         clock=clock,
         directory=directory,
         orders=orders,
         mtus=mtus,
         ledger=ledger,
-        receipts=FakeReceipts(),
         notices=notices,
     )
     return World(
-        service=service,
+        desk=desk,
+        market=market,
         clock=clock,
         directory=directory,
         orders=orders,

@@ -16,6 +16,7 @@ from tests.market.fakes import (
     POLICY,
     PRICES,
     SELLER,
+    an_acceptance,
     an_order,
     meter_facts,
 )
@@ -30,19 +31,26 @@ from gridledger.market.errors import (
     MarketHalted,
     MeterNotOwned,
     NotAdmitted,
+    OfferNotAcceptable,
+    OfferUsedUp,
     OrderExpired,
     OrderUnsupported,
     OtherSideTaken,
+    OwnOffer,
     QuantityRefused,
+    RangeRefused,
 )
 from gridledger.market.intake import (
-    LARGEST_QUANTITY_WH,
+    LONGEST_STANDING_MTUS,
     IntakeContext,
+    acceptance_worst_case_microcents,
     capacity_wh,
+    check_acceptance,
     check_order,
     order_worst_case_microcents,
 )
 from gridledger.market.model import CashAccount, Pricing, Product, Side
+from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
 from gridledger.units import UINT64_MAX, OutOfRange, UnalignedMtu
 
 CONTEXT = IntakeContext(
@@ -91,18 +99,38 @@ def test_a_last_mtu_off_the_grid_is_refused() -> None:
     assert said(error) == (UnalignedMtu, {"mtu_start": MTU_START + 1, "mtu_length_s": MTU_LENGTH_S})
 
 
+def test_an_offer_has_no_product_of_its_own() -> None:
+    order = an_order(Side.SELL, product=Product.LOW_CARBON)
+    with pytest.raises(OrderUnsupported) as refused:
+        check_order(order, context(meter=meter_facts(1, SELLER.address)))
+    assert refused.value.values() == {"field": "product", "value": "low_carbon"}
+
+
 @pytest.mark.parametrize(
-    ("changes", "field", "value"),
+    "changes",
     [
-        ({"last_mtu_start": MTU_START + 900}, "last_mtu_start", str(MTU_START + 900)),
-        ({"product": Product.LOW_CARBON}, "product", "low_carbon"),
-        ({"pricing": Pricing.PEGGED}, "pricing", "pegged"),
+        {"last_mtu_start": MTU_START + 900},
+        {"last_mtu_start": MTU_START + 900 * (LONGEST_STANDING_MTUS - 1)},
+        {"product": Product.LOW_CARBON},
+        {"pricing": Pricing.PEGGED},
+        {"pricing": Pricing.PEGGED, "product": Product.LOW_CARBON, "last_mtu_start": MTU_START + 86_400},
     ],
 )
-def test_standing_low_carbon_and_pegged_orders_are_not_traded_here(
-    changes: dict[str, object], field: str, value: str
-) -> None:
-    assert said(refusal(changes)) == (OrderUnsupported, {"field": field, "value": value})
+def test_standing_low_carbon_and_pegged_orders_pass(changes: dict[str, object]) -> None:
+    check_order(an_order(**changes), CONTEXT)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("last", [MTU_START - 900, MTU_START + 900 * LONGEST_STANDING_MTUS, 900])
+def test_a_range_that_runs_backwards_or_over_more_than_a_year_s_mtus_is_refused(last: int) -> None:
+    expected = {"first_mtu_start": MTU_START, "last_mtu_start": last}
+    assert said(refusal({"last_mtu_start": last})) == (RangeRefused, expected)
+
+
+def test_a_standing_order_s_gate_is_that_of_its_first_mtu() -> None:
+    standing = an_order(last_mtu_start=MTU_START + 9_000, expiry=GATE)
+    check_order(standing, context(now=GATE - 1))
+    error = refusal({"last_mtu_start": MTU_START + 9_000}, now=GATE)
+    assert said(error) == (GateClosed, {"mtu_start": MTU_START, "gate_closure": GATE, "now": GATE})
 
 
 @pytest.mark.parametrize("quantity_wh", [0, -1])
@@ -113,11 +141,11 @@ def test_an_order_without_energy_is_refused(quantity_wh: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "lowest", "highest"),
     [
-        ("quantity_wh", LARGEST_QUANTITY_WH + 1, 1, LARGEST_QUANTITY_WH),
+        ("quantity_wh", LARGEST_ENERGY_WH + 1, 1, LARGEST_ENERGY_WH),
         ("salt", -1, 0, UINT64_MAX),
         ("salt", UINT64_MAX + 1, 0, UINT64_MAX),
-        ("expiry", -1, 0, UINT64_MAX),
-        ("expiry", UINT64_MAX + 1, 0, UINT64_MAX),
+        ("expiry", -1, 0, LARGEST_TIME_S),
+        ("expiry", LARGEST_TIME_S + 1, 0, LARGEST_TIME_S),
     ],
 )
 def test_a_number_the_contract_cannot_hold_is_refused(field: str, value: int, lowest: int, highest: int) -> None:
@@ -125,7 +153,7 @@ def test_a_number_the_contract_cannot_hold_is_refused(field: str, value: int, lo
     assert said(refusal({field: value})) == (OutOfRange, expected)
 
 
-@pytest.mark.parametrize("changes", [{"salt": 0}, {"salt": UINT64_MAX}, {"expiry": UINT64_MAX}])
+@pytest.mark.parametrize("changes", [{"salt": 0}, {"salt": UINT64_MAX}, {"expiry": LARGEST_TIME_S}])
 def test_the_extremes_the_contract_can_hold_pass(changes: dict[str, object]) -> None:
     check_order(an_order(**changes), CONTEXT)  # type: ignore[arg-type]
 
@@ -280,3 +308,141 @@ def test_what_passes_is_open_inside_bounds_inside_capacity_and_covered(
     else:
         with pytest.raises(GridLedgerError):
             check_order(order, facts)
+
+
+# ---- direct deals
+
+OFFER_UID = "0x" + "ab" * 32
+OFFER = an_order(Side.SELL)
+DEAL = an_acceptance(OFFER_UID)
+
+
+def deal_refusal(
+    changes: dict[str, object], offer: dict[str, object] | None = None, unsold_wh: int = 600, **facts: object
+) -> GridLedgerError:
+    with pytest.raises(GridLedgerError) as refused:
+        check_acceptance(
+            replace(DEAL, **changes),  # type: ignore[arg-type]
+            replace(OFFER, **(offer or {})),  # type: ignore[arg-type]
+            unsold_wh,
+            context(**facts),
+        )
+    return refused.value
+
+
+def test_a_good_acceptance_passes_whole_and_in_part() -> None:
+    check_acceptance(DEAL, OFFER, 600, CONTEXT)
+    check_acceptance(replace(DEAL, quantity_wh=600), OFFER, 600, CONTEXT)
+    check_acceptance(replace(DEAL, quantity_wh=1), OFFER, 1, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "offer", "error", "values"),
+    [
+        ({"mtu_start": MTU_START + 1}, {}, UnalignedMtu, {"mtu_start": MTU_START + 1, "mtu_length_s": 900}),
+        ({"salt": -1}, {}, OutOfRange, {"field": "salt", "lowest": 0, "highest": LARGEST_TIME_S}),
+        ({"salt": LARGEST_TIME_S + 1}, {}, OutOfRange, {"field": "salt", "value": LARGEST_TIME_S + 1}),
+        ({"quantity_wh": 0}, {}, OutOfRange, {"field": "quantity_wh", "value": 0, "lowest": 1}),
+        ({"quantity_wh": LARGEST_ENERGY_WH + 1}, {}, OutOfRange, {"field": "quantity_wh"}),
+        (
+            {},
+            {"side": Side.BUY},
+            OfferNotAcceptable,
+            {"offer_uid": OFFER_UID, "reason": "not a limit offer"},
+        ),
+        ({}, {"pricing": Pricing.PEGGED}, OfferNotAcceptable, {"reason": "not a limit offer"}),
+        (
+            {"mtu_start": MTU_START + 900},
+            {},
+            OfferNotAcceptable,
+            {"offer_uid": OFFER_UID, "reason": "not for this MTU"},
+        ),
+        ({"mtu_start": MTU_START - 900}, {}, OfferNotAcceptable, {"reason": "not for this MTU"}),
+        ({}, {"owner": BUYER.address}, OwnOffer, {"owner": BUYER.address}),
+        ({}, {"expiry": GATE - 1}, OrderExpired, {"expiry": GATE - 1, "gate_closure": GATE}),
+        (
+            {"quantity_wh": 601},
+            {},
+            OfferUsedUp,
+            {"offer_uid": OFFER_UID, "requested_wh": 601, "unsold_wh": 600},
+        ),
+        (
+            {},
+            {"limit_cents_per_mwh": PRICES.cap + 1},
+            LimitOutsideBounds,
+            {"limit_cents_per_mwh": PRICES.cap + 1, "floor_cents_per_mwh": 8_000, "cap_cents_per_mwh": 32_000},
+        ),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_an_acceptance_is_refused_for_what_is_wrong_with_it_or_its_offer(
+    changes: dict[str, object],
+    offer: dict[str, object],
+    error: type[GridLedgerError],
+    values: dict[str, object],
+) -> None:
+    refused = deal_refusal(changes, offer)
+    assert type(refused) is error
+    assert {name: refused.values()[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("facts", "error"),
+    [
+        ({"admitted": False}, NotAdmitted),
+        ({"suspended": True}, AccountSuspended),
+        ({"meter": meter_facts(2, OUTSIDER.address)}, MeterNotOwned),
+        ({"halted": True}, MarketHalted),
+        ({"now": GATE}, GateClosed),
+        ({"open_wh": 801}, CapacityExceeded),
+        ({"other_side_open": True}, OtherSideTaken),
+        ({"committed_microcents": 10 * EUR}, FundsExceeded),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_an_acceptance_is_refused_for_the_state_of_its_owner_meter_or_gate(
+    facts: dict[str, object], error: type[GridLedgerError]
+) -> None:
+    with pytest.raises(error):
+        check_acceptance(DEAL, OFFER, 600, context(**facts))
+
+
+def test_a_deal_is_made_one_second_before_the_gate_and_refused_at_it() -> None:
+    check_acceptance(DEAL, OFFER, 600, context(now=GATE - 1))
+    expected = {"mtu_start": MTU_START, "gate_closure": GATE, "now": GATE}
+    assert said(deal_refusal({}, now=GATE)) == (GateClosed, expected)
+
+
+def test_a_deal_for_a_later_mtu_of_a_standing_offer_has_that_mtu_s_gate() -> None:
+    standing, later = replace(OFFER, last_mtu_start=MTU_START + 900, expiry=GATE + 900), MTU_START + 900
+    check_acceptance(replace(DEAL, mtu_start=later), standing, 600, context(now=GATE + 899))
+    error = deal_refusal({"mtu_start": later}, {"last_mtu_start": later}, now=GATE + 900)
+    assert said(error) == (GateClosed, {"mtu_start": later, "gate_closure": GATE + 900, "now": GATE + 900})
+
+
+def test_a_standing_offer_that_expires_on_the_way_is_accepted_only_for_the_mtus_before() -> None:
+    standing: dict[str, object] = {"last_mtu_start": MTU_START + 900, "expiry": GATE + 899}
+    check_acceptance(DEAL, an_order(Side.SELL, **standing), 600, CONTEXT)
+    error = deal_refusal({"mtu_start": MTU_START + 900}, standing)
+    assert said(error) == (OrderExpired, {"expiry": GATE + 899, "gate_closure": GATE + 900})
+
+
+def test_a_deal_takes_import_capacity_beside_all_open_bids() -> None:
+    check_acceptance(DEAL, OFFER, 600, context(open_wh=800))
+    expected = {"meter": 2, "requested_wh": 200, "open_wh": 801, "capacity_wh": 1_000}
+    assert said(deal_refusal({}, open_wh=801)) == (CapacityExceeded, expected)
+
+
+def test_the_last_microcent_decides_whether_a_deal_is_covered_at_the_offer_s_price_and_the_whole_fee() -> None:
+    required = 200 * (10_000 + 2_000)
+    assert acceptance_worst_case_microcents(DEAL, OFFER, POLICY) == required
+    free = CashAccount(free_microcents=required + 5, credit_microcents=0)
+    check_acceptance(DEAL, OFFER, 600, context(account=free, committed_microcents=5))
+    error = deal_refusal({}, account=free, committed_microcents=6)
+    assert isinstance(error, FundsExceeded)
+    assert (error.required_microcents, error.committed_microcents) == (required, 6)
+
+
+def test_a_deal_at_a_negative_price_still_locks_the_fee() -> None:
+    offer = replace(OFFER, limit_cents_per_mwh=-5_000)
+    assert acceptance_worst_case_microcents(DEAL, offer, POLICY) == 200 * 2_000

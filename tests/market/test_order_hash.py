@@ -1,5 +1,6 @@
 """Our packed EIP-712 is eth-account's, bit for bit; signatures that could be read in two ways are refused."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,14 +10,18 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.market.fakes import BUYER, DOMAIN, SELLER, an_order
+from tests.market.fakes import BUYER, DOMAIN, SELLER, an_acceptance, an_order
 
 from gridledger.market.errors import SignatureMalformed
-from gridledger.market.model import Order, Pricing, Product, Side
+from gridledger.market.model import Acceptance, Order, Pricing, Product, Side
 from gridledger.market.order_hash import (
     OrderDomain,
+    acceptance_typed_data,
+    acceptance_uid,
     cancel_digest,
     cancel_typed_data,
+    cancel_up_to_digest,
+    cancel_up_to_typed_data,
     order_typed_data,
     order_uid,
     recover_address,
@@ -44,6 +49,15 @@ orders = st.builds(
     expiry=UINT64,
     salt=UINT64,
 )
+acceptances = st.builds(
+    Acceptance,
+    owner=addresses,
+    meter=st.integers(0, UINT32_MAX),
+    offer_uid=st.binary(min_size=32, max_size=32).map(lambda data: "0x" + data.hex()),
+    mtu_start=UINT64,
+    quantity_wh=UINT64,
+    salt=UINT64,
+)
 
 
 def digest_of(document: SignableMessage) -> bytes:
@@ -60,6 +74,24 @@ def signature_of(order: Order, number: int = 2) -> bytes:
 def test_the_packed_uid_is_the_digest_every_wallet_signs(domain: OrderDomain, order: Order) -> None:
     document = encode_typed_data(full_message=order_typed_data(domain, order))
     assert order_uid(domain, order) == "0x" + digest_of(document).hex()
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(domains, acceptances)
+def test_the_packed_uid_of_an_acceptance_is_the_digest_every_wallet_signs(
+    domain: OrderDomain, acceptance: Acceptance
+) -> None:
+    document = encode_typed_data(full_message=acceptance_typed_data(domain, acceptance))
+    assert acceptance_uid(domain, acceptance) == "0x" + digest_of(document).hex()
+
+
+@settings(max_examples=50, deadline=None)
+@given(domains, addresses, UINT64)
+def test_the_packed_bulk_cancellation_is_the_digest_every_wallet_signs(
+    domain: OrderDomain, owner: str, salt: int
+) -> None:
+    document = encode_typed_data(full_message=cancel_up_to_typed_data(domain, owner, salt))
+    assert cancel_up_to_digest(domain, owner, salt) == digest_of(document)
 
 
 @settings(max_examples=50, deadline=None)
@@ -111,6 +143,57 @@ def test_changing_any_field_changes_the_uid_and_no_longer_recovers_the_signer(ch
     uid = order_uid(DOMAIN, changed)
     assert uid != order_uid(DOMAIN, order)
     assert recover_address(bytes.fromhex(uid[2:]), signature_of(order)) != BUYER.address.lower()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"owner": SELLER.address},
+        {"meter": 3},
+        {"offer_uid": "0x" + "cd" * 32},
+        {"mtu_start": 900},
+        {"quantity_wh": 201},
+        {"salt": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_changing_any_field_of_an_acceptance_changes_its_uid_and_no_longer_recovers_the_signer(
+    change: dict[str, object],
+) -> None:
+    acceptance = an_acceptance("0x" + "ab" * 32)
+    uid = acceptance_uid(DOMAIN, replace(acceptance, **change))  # type: ignore[arg-type]
+    assert uid != acceptance_uid(DOMAIN, acceptance)
+    assert recover_address(bytes.fromhex(uid[2:]), BUYER.sign_acceptance(acceptance)) != BUYER.address.lower()
+
+
+def test_every_document_survives_json_and_signs_as_it_is() -> None:
+    """What a wallet gets over the wire is plain JSON; its signature recovers the signer over our packed digest."""
+    order, acceptance, uid = an_order(), an_acceptance("0x" + "ab" * 32), "0x" + "cd" * 32
+    documents = (
+        (order_typed_data(DOMAIN, order), bytes.fromhex(order_uid(DOMAIN, order)[2:])),
+        (acceptance_typed_data(DOMAIN, acceptance), bytes.fromhex(acceptance_uid(DOMAIN, acceptance)[2:])),
+        (cancel_typed_data(DOMAIN, uid), cancel_digest(DOMAIN, uid)),
+        (
+            cancel_up_to_typed_data(DOMAIN, BUYER.address, 2**64 - 1),
+            cancel_up_to_digest(DOMAIN, BUYER.address, 2**64 - 1),
+        ),
+        (receipt_typed_data(DOMAIN, uid, 7, 8, uid), receipt_digest(DOMAIN, uid, 7, 8, uid)),
+    )
+    for document, digest in documents:
+        signed = Account.sign_typed_data((2).to_bytes(32), full_message=json.loads(json.dumps(document)))
+        assert recover_address(digest, bytes(signed.signature)) == BUYER.address.lower()
+
+
+def test_no_digest_passes_for_another_kind() -> None:
+    """An acceptance, a cancellation and a bulk cancellation over equal numbers are four different messages."""
+    uid = "0x" + "ab" * 32
+    digests = {
+        order_uid(DOMAIN, an_order()),
+        acceptance_uid(DOMAIN, an_acceptance(uid)),
+        "0x" + cancel_digest(DOMAIN, uid).hex(),
+        "0x" + cancel_up_to_digest(DOMAIN, BUYER.address, 1).hex(),
+    }
+    assert len(digests) == 4
 
 
 def test_another_chain_or_contract_gives_another_uid() -> None:

@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.market.fakes import PRICES, an_order
 
-from gridledger.market.model import MtuPrices, Side
+from gridledger.market.model import MtuPrices, Order, Pricing, Side
 from gridledger.market.pricing import reference_price, supply_and_demand
 
 TARIFFS = MtuPrices(feed_in=100, retail=300, floor=-(2**62), cap=2**62, surplus=0, shortage=0)
+
+
+def undealt(orders: list[Order]) -> list[tuple[Order, int]]:
+    """Orders of which nothing was accepted directly."""
+    return [(order, order.quantity_wh) for order in orders]
+
+
 energies = st.integers(0, 2**40)
 tariffs = st.tuples(st.integers(-(2**24), 2**24), st.integers(0, 2**24)).map(
     lambda row: replace(TARIFFS, feed_in=row[0], retail=row[0] + row[1])
@@ -92,7 +99,22 @@ def test_supply_counts_offers_up_to_retail_and_demand_bids_from_feed_in() -> Non
         an_order(Side.BUY, quantity_wh=10_000, limit_cents_per_mwh=7_999),
         an_order(Side.BUY, quantity_wh=100_000, limit_cents_per_mwh=40_000),
     ]
-    assert supply_and_demand(orders, PRICES) == (101, 101_000)
+    assert supply_and_demand(undealt(orders), PRICES) == (101, 101_000)
+
+
+def test_pegged_orders_count_for_neither_supply_nor_demand() -> None:
+    orders = [
+        an_order(Side.SELL, quantity_wh=1, pricing=Pricing.PEGGED),
+        an_order(Side.SELL, quantity_wh=10),
+        an_order(Side.BUY, quantity_wh=100, pricing=Pricing.PEGGED),
+        an_order(Side.BUY, quantity_wh=1_000),
+    ]
+    assert supply_and_demand(undealt(orders), PRICES) == (10, 1_000)
+
+
+def test_energy_already_dealt_counts_for_neither() -> None:
+    orders = [(an_order(Side.SELL, quantity_wh=600), 150), (an_order(quantity_wh=600), 600)]
+    assert supply_and_demand(orders, PRICES) == (150, 600)
 
 
 def test_without_orders_there_is_neither_supply_nor_demand() -> None:

@@ -1,48 +1,42 @@
-"""The market's tasks over fakes: accept, cancel, close the gate, match, settle."""
+"""The market's tasks after the gate, over fakes: close the gate, match, exclude, settle."""
 
 from dataclasses import replace
 
 import pytest
 from tests.market.fakes import (
-    BLOCK_HASH,
     BUYER,
-    DOMAIN,
     EUR,
     GATE,
+    MTU_LENGTH_S,
     MTU_START,
-    NOW,
-    OUTSIDER,
+    NEIGHBOUR,
+    NEIGHBOUR_METER,
     POLICY,
+    PRICES,
     SELLER,
     ZONE,
     World,
     a_world,
     an_order,
-    meter_facts,
 )
 
-from gridledger.errors import GridLedgerError
-from gridledger.market.book import book_bytes, book_hash
-from gridledger.market.errors import (
-    ClientIdReused,
-    FundsExceeded,
-    GateClosed,
-    MeterNotOwned,
-    MeterUnknown,
-    OrderNotCancellable,
-    OrderUnknown,
-    OtherSideTaken,
-    SignatureMalformed,
-    SignerNotOwner,
-    WrongTransition,
-)
-from gridledger.market.model import CashAccount, MtuPhase, Order, OrderState, Side
-from gridledger.market.order_hash import OrderDomain, order_uid
-from gridledger.market.ports import CommitBook, PublishPrice, SettlePositions, SubmitClearing
+from gridledger.market.book import book_hash
+from gridledger.market.errors import WrongTransition
+from gridledger.market.model import CashAccount, MtuPhase, Order, OrderState, Pricing, Product, Side, Trade
+from gridledger.market.ports import CommitBook, PublishPrice, SettlementKind, SettlePositions, SubmitClearing
+from gridledger.market.pricing import reference_price
+
+NEXT, LAST = MTU_START + 900, MTU_START + 1_800
+MTU_END = MTU_START + MTU_LENGTH_S
 
 
-def states(world: World) -> list[tuple[OrderState, str | None, int]]:
-    return [(one.state, one.state_reason, one.filled_wh) for one in world.orders.kept.values()]
+def states(world: World) -> list[tuple[OrderState, str | None]]:
+    return [(one.state, one.state_reason) for one in world.orders.kept.values()]
+
+
+def fills(world: World, mtu_start: int = MTU_START) -> list[int]:
+    """What each accepted order was filled with in a book, in receipt order; orders without energy have none."""
+    return [world.fills(mtu_start).get(uid, 0) for uid in world.orders.kept]
 
 
 def matched(*orders: Order) -> World:
@@ -50,216 +44,21 @@ def matched(*orders: Order) -> World:
     world = a_world()
     for order in orders or (an_order(Side.SELL), an_order()):
         world.accept(order)
-    world.listed()
-    world.service.match(ZONE, MTU_START)
+    world.matched()
     return world
 
 
-# ---- accept
+def neighbour(side: Side = Side.BUY, **changes: object) -> Order:
+    """An order of the neighbour."""
+    values: dict[str, object] = {"owner": NEIGHBOUR.address, "meter": NEIGHBOUR_METER}
+    return an_order(side, **(values | changes))
 
 
-def test_an_accepted_order_is_kept_open_with_a_receipt_over_number_moment_and_block() -> None:
-    world = a_world()
-    accepted = world.accept(an_order(), "mine")
-    assert accepted == world.orders.kept[accepted.signed.uid]
-    assert (accepted.state, accepted.filled_wh, accepted.zone, accepted.client_id) == (OrderState.OPEN, 0, ZONE, "mine")
-    assert accepted.worst_case_microcents == 600 * (20_000 + 2_000)
-    receipt = accepted.receipt
-    assert (receipt.order_uid, receipt.running_number) == (accepted.signed.uid, 1)
-    assert (receipt.received_at, receipt.block_hash) == (NOW, BLOCK_HASH)
-    assert receipt.signature == f"{accepted.signed.uid} 1 {NOW} {BLOCK_HASH}"
-
-
-def test_running_numbers_count_up_without_gaps() -> None:
-    world = a_world()
-    numbers = [world.accept(an_order(quantity_wh=10, salt=salt)).receipt.running_number for salt in range(4)]
-    assert numbers == [1, 2, 3, 4]
-
-
-def test_the_same_order_again_gets_the_same_receipt_however_late() -> None:
-    world = a_world()
-    first = world.accept(an_order(), "mine")
-    world.clock.move_to(MTU_START + 10_000)
-    assert world.accept(an_order(), "mine") == first
-    assert world.accept(an_order(), "another") == first
-    assert len(world.orders.kept) == 1
-
-
-def test_a_known_order_is_told_to_nobody_without_its_owner_s_signature() -> None:
-    world = a_world()
-    order = an_order()
-    accepted = world.accept(order)
-    with pytest.raises(SignerNotOwner):
-        world.service.accept(order, OUTSIDER.sign(order))
-    with pytest.raises(SignatureMalformed):
-        world.service.accept(order, bytes(65))
-    assert world.orders.kept == {accepted.signed.uid: accepted}
-
-
-def test_a_client_id_names_one_order_of_its_owner_for_ever() -> None:
-    world = a_world()
-    first = world.accept(an_order(), "mine")
-    with pytest.raises(ClientIdReused) as refused:
-        world.accept(an_order(quantity_wh=601), "mine")
-    assert refused.value.values() == {
-        "owner": BUYER.address,
-        "client_id": "mine",
-        "order_uid": first.signed.uid,
-    }
-    assert len(world.orders.kept) == 1
-    world.accept(an_order(Side.SELL), "mine")
-    assert len(world.orders.kept) == 2
-
-
-def test_a_client_id_of_a_cancelled_order_stays_taken() -> None:
-    world = a_world()
-    first = world.accept(an_order(), "mine")
-    world.service.cancel(first.signed.uid, BUYER.sign_cancel(first.signed.uid))
-    with pytest.raises(ClientIdReused):
-        world.accept(an_order(salt=9), "mine")
-
-
-def test_orders_without_a_client_id_do_not_collide() -> None:
-    world = a_world()
-    world.accept(an_order(quantity_wh=10, salt=1))
-    world.accept(an_order(quantity_wh=10, salt=2))
-    assert len(world.orders.kept) == 2
-
-
-def test_somebody_else_s_signature_is_refused_with_both_names() -> None:
-    world = a_world()
-    order = an_order()
-    with pytest.raises(SignerNotOwner) as refused:
-        world.service.accept(order, OUTSIDER.sign(order))
-    assert refused.value.values() == {
-        "owner": BUYER.address,
-        "signer": OUTSIDER.address.lower(),
-        "chain_id": DOMAIN.chain_id,
-        "contract": DOMAIN.trading_contract,
-    }
-    assert world.orders.kept == {}
-
-
-@pytest.mark.parametrize(
-    "domain",
-    [replace(DOMAIN, chain_id=1), replace(DOMAIN, trading_contract="0x" + "44" * 20)],
-    ids=["chain", "contract"],
-)
-def test_a_signature_for_another_chain_or_contract_is_not_the_owner_s(domain: OrderDomain) -> None:
-    world = a_world()
-    order = an_order()
-    with pytest.raises(SignerNotOwner) as refused:
-        world.service.accept(order, BUYER.sign(order, domain))
-    assert refused.value.signer != BUYER.address.lower()
-    assert world.orders.kept == {}
-
-
-def test_a_malformed_signature_is_said_before_anything_is_looked_up() -> None:
-    world = a_world()
-    with pytest.raises(SignatureMalformed):
-        world.service.accept(an_order(meter=99), bytes(64))
-
-
-def test_an_unknown_meter_is_named() -> None:
-    world = a_world()
-    with pytest.raises(MeterUnknown) as refused:
-        world.accept(an_order(meter=99))
-    assert refused.value.values() == {"meter": 99}
-
-
-def test_an_order_for_a_neighbour_s_meter_is_refused() -> None:
-    world = a_world()
-    with pytest.raises(MeterNotOwned) as refused:
-        world.accept(an_order(meter=1))
-    assert refused.value.values() == {"meter": 1, "owner": BUYER.address}
-
-
-def test_an_order_is_accepted_one_second_before_the_gate_and_refused_at_it() -> None:
-    world = a_world(now=GATE - 1)
-    world.accept(an_order())
-    world.clock.move_to(GATE)
-    with pytest.raises(GateClosed):
-        world.accept(an_order(salt=2))
-    assert len(world.orders.kept) == 1
-
-
-def test_open_orders_are_committed_against_the_owner_s_money_and_a_cancelled_one_is_not() -> None:
-    world = a_world()
-    worst = 600 * (20_000 + 2_000)
-    world.directory.money[BUYER.address] = CashAccount(free_microcents=worst, credit_microcents=0)
-    first = world.accept(an_order())
-    with pytest.raises(FundsExceeded) as refused:
-        world.accept(an_order(salt=2, quantity_wh=1))
-    assert refused.value.committed_microcents == worst
-    world.service.cancel(first.signed.uid, BUYER.sign_cancel(first.signed.uid))
-    world.accept(an_order(salt=2))
-
-
-def test_an_owner_with_two_meters_cannot_trade_with_itself() -> None:
-    world = a_world()
-    world.directory.meter_facts[3] = meter_facts(3, BUYER.address)
-    world.accept(an_order())
-    with pytest.raises(OtherSideTaken):
-        world.accept(an_order(Side.SELL, owner=BUYER.address, meter=3))
-    world.accept(
-        an_order(
-            Side.SELL,
-            owner=BUYER.address,
-            meter=3,
-            first_mtu_start=MTU_START + 900,
-            last_mtu_start=MTU_START + 900,
-            expiry=MTU_START + 900,
-        )
-    )
-
-
-# ---- cancel
-
-
-def test_an_open_order_is_cancelled_by_its_owner_s_signature_and_again_without_effect() -> None:
-    world = a_world()
-    uid = world.accept(an_order()).signed.uid
-    signature = BUYER.sign_cancel(uid)
-    cancelled = world.service.cancel(uid, signature)
-    assert cancelled.state is OrderState.CANCELLED
-    world.clock.move_to(MTU_START)
-    assert world.service.cancel(uid, signature) == cancelled
-    assert world.orders.cancellations == {uid: ("0x" + signature.hex(), NOW)}
-
-
-def test_nobody_else_cancels_an_order() -> None:
-    world = a_world()
-    uid = world.accept(an_order()).signed.uid
-    for signature in (SELLER.sign_cancel(uid), BUYER.sign_cancel("0x" + "ab" * 32), BUYER.sign(an_order())):
-        with pytest.raises(SignerNotOwner):
-            world.service.cancel(uid, signature)
-    assert states(world) == [(OrderState.OPEN, None, 0)]
-
-
-def test_an_unknown_order_cannot_be_cancelled() -> None:
-    with pytest.raises(OrderUnknown) as refused:
-        a_world().service.cancel("0x" + "ab" * 32, bytes(65))
-    assert refused.value.values() == {"order_uid": "0x" + "ab" * 32}
-
-
-def test_an_order_is_cancelled_one_second_before_the_gate_and_not_at_it() -> None:
-    world = a_world()
-    early, late = (world.accept(an_order(quantity_wh=10, salt=salt)).signed.uid for salt in (1, 2))
-    world.clock.move_to(GATE - 1)
-    world.service.cancel(early, BUYER.sign_cancel(early))
-    world.clock.move_to(GATE)
-    with pytest.raises(GateClosed) as refused:
-        world.service.cancel(late, BUYER.sign_cancel(late))
-    assert refused.value.values() == {"mtu_start": MTU_START, "gate_closure": GATE, "now": GATE}
-    assert [state for state, _, _ in states(world)] == [OrderState.CANCELLED, OrderState.OPEN]
-
-
-def test_a_matched_order_cannot_be_cancelled() -> None:
-    world = matched()
-    uid = next(iter(world.orders.kept))
-    with pytest.raises(OrderNotCancellable) as refused:
-        world.service.cancel(uid, SELLER.sign_cancel(uid))
-    assert refused.value.values() == {"order_uid": uid, "state": "matched"}
+def submitted(world: World) -> SubmitClearing:
+    """The last command, which proposes a clearing."""
+    command = world.ledger.submitted[-1]
+    assert isinstance(command, SubmitClearing)
+    return command
 
 
 # ---- close the gate
@@ -269,7 +68,7 @@ def test_closing_the_gate_commits_the_open_orders_and_publishes_supply_and_deman
     world = a_world()
     world.accept(an_order(Side.SELL, quantity_wh=500))
     cancelled = world.accept(an_order(quantity_wh=100, salt=7)).signed.uid
-    world.service.cancel(cancelled, BUYER.sign_cancel(cancelled))
+    world.desk.cancel(cancelled, BUYER.sign_cancel(cancelled))
     world.accept(an_order(quantity_wh=600))
     record = world.listed()
     book = world.mtus.books[ZONE, MTU_START]
@@ -297,8 +96,38 @@ def test_money_spent_after_the_order_makes_it_ineligible_at_the_gate() -> None:
     world.accept(an_order())
     world.directory.money[BUYER.address] = CashAccount(free_microcents=EUR // 1_000, credit_microcents=0)
     world.listed()
-    world.service.match(ZONE, MTU_START)
-    assert states(world) == [(OrderState.UNMATCHED, None, 0), (OrderState.INELIGIBLE, "not funded", 0)]
+    world.market.match(ZONE, MTU_START)
+    assert states(world) == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "not funded")]
+
+
+def test_an_order_that_expires_before_the_gate_is_in_no_book() -> None:
+    """Only another gate than the one at intake can be later than an expiry that was good then."""
+    world = a_world()
+    world.accept(an_order(expiry=GATE))
+    world.directory.policy = replace(POLICY, gate_closure_s=POLICY.gate_closure_s - 1)
+    record = world.listed()
+    assert (record.order_count, states(world)) == (0, [(OrderState.EXPIRED, None)])
+
+
+def test_pegged_orders_are_listed_and_count_for_neither_supply_nor_demand() -> None:
+    world = a_world()
+    world.accept(an_order(Side.SELL, pricing=Pricing.PEGGED))
+    world.accept(an_order(quantity_wh=100))
+    record = world.listed()
+    assert (record.order_count, record.supply_wh, record.demand_wh) == (2, 0, 100)
+
+
+def test_dealt_energy_counts_for_no_supply_and_deals_stand_in_the_book() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL))
+    deal = world.deal(offer.signed.uid)
+    world.accept(neighbour())
+    record = world.listed()
+    book = world.mtus.books[ZONE, MTU_START]
+    assert [(entry.running_number, entry.is_order) for entry in book] == [(1, True), (2, False), (3, True)]
+    assert book[1].uid == deal.signed.uid
+    assert (record.order_count, record.book_hash) == (3, book_hash(book))
+    assert (record.supply_wh, record.demand_wh) == (400, 600)
 
 
 # ---- match
@@ -310,14 +139,11 @@ def test_matching_submits_the_clearing_and_moves_every_order() -> None:
     )
     command = world.ledger.submitted[-1]
     assert isinstance(command, SubmitClearing)
-    assert command.book == book_bytes(world.mtus.books[ZONE, MTU_START])
+    assert command.book == world.mtus.books[ZONE, MTU_START]
     assert command.proposal == world.mtus.proposals[ZONE, MTU_START]
-    assert command.proposal.price_cents_per_mwh == 20_000
-    assert states(world) == [
-        (OrderState.MATCHED, None, 400),
-        (OrderState.MATCHED, None, 400),
-        (OrderState.UNMATCHED, None, 0),
-    ]
+    assert command.proposal.any_price_cents_per_mwh == 20_000
+    assert states(world) == [(OrderState.MATCHED, None), (OrderState.MATCHED, None), (OrderState.UNMATCHED, None)]
+    assert fills(world) == [400, 400, 0]
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
@@ -326,7 +152,7 @@ def test_a_book_without_a_match_is_cleared_with_zero_volume() -> None:
     command = world.ledger.submitted[-1]
     assert isinstance(command, SubmitClearing)
     assert (command.proposal.trades, command.proposal.positions) == ((), ())
-    assert states(world) == [(OrderState.UNMATCHED, None, 0)]
+    assert states(world) == [(OrderState.UNMATCHED, None)]
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
@@ -335,7 +161,7 @@ def test_matching_in_the_last_second_of_the_operator_s_half_still_clears() -> No
     world.accept(an_order())
     world.listed()
     world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2)
-    world.service.match(ZONE, MTU_START)
+    world.market.match(ZONE, MTU_START)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
@@ -344,86 +170,327 @@ def test_an_mtu_not_cleared_by_its_deadline_lapses_and_trades_nothing() -> None:
     world.accept(an_order(Side.SELL))
     world.accept(an_order())
     world.listed()
-    submitted = len(world.ledger.submitted)
+    before = len(world.ledger.submitted)
     world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2 + 1)
-    world.service.match(ZONE, MTU_START)
+    world.market.match(ZONE, MTU_START)
     record = world.mtus.records[ZONE, MTU_START]
     assert (record.phase, record.failure) == (MtuPhase.LAPSED, "the clearing's deadline passed")
-    assert states(world) == [(OrderState.UNMATCHED, None, 0)] * 2
-    assert len(world.ledger.submitted) == submitted
+    assert states(world) == [(OrderState.UNMATCHED, None)] * 2
+    assert fills(world) == [0, 0]
+    assert len(world.ledger.submitted) == before
+
+
+def test_two_products_have_two_prices_where_low_carbon_energy_is_scarce() -> None:
+    """The neighbour offers 500 Wh of other energy; the seller 100 Wh of solar, for which the buyer pays its limit."""
+    world = a_world()
+    world.accept(an_order(Side.SELL, quantity_wh=100, limit_cents_per_mwh=9_000))
+    world.accept(neighbour(Side.SELL, quantity_wh=500, limit_cents_per_mwh=9_000))
+    world.accept(an_order(product=Product.LOW_CARBON, quantity_wh=300, limit_cents_per_mwh=30_000))
+    world.accept(an_order(quantity_wh=200, limit_cents_per_mwh=20_000, salt=2))
+    proposal = world.matched()
+    assert (proposal.merged, proposal.any_price_cents_per_mwh, proposal.low_carbon_price_cents_per_mwh) == (
+        False,
+        9_000,
+        30_000,
+    )
+    assert fills(world) == [100, 200, 100, 200]
+
+
+def test_a_pegged_order_trades_at_the_published_reference_price() -> None:
+    """Supply 400, demand 700: the neighbour's bid and the seller's offer set the ratio, the pegged bid follows it."""
+    world = a_world()
+    world.accept(an_order(Side.SELL, quantity_wh=400))
+    world.accept(neighbour(quantity_wh=700, limit_cents_per_mwh=11_000))
+    world.accept(an_order(pricing=Pricing.PEGGED, quantity_wh=400, limit_cents_per_mwh=32_000))
+    proposal = world.matched()
+    reference = reference_price(PRICES, 400, 700)
+    assert 11_000 < reference < 32_000
+    assert fills(world) == [400, 0, 400]
+    assert proposal.any_price_cents_per_mwh == (11_000 + reference) // 2
+
+
+def test_a_pegged_offer_is_not_sold_below_its_guard() -> None:
+    world = a_world()
+    world.accept(an_order(Side.SELL, pricing=Pricing.PEGGED, limit_cents_per_mwh=20_001))
+    world.accept(an_order())
+    assert world.matched().trades == ()
+
+
+# ---- direct deals
+
+
+def test_a_part_deal_is_traded_at_the_offer_s_price_and_the_rest_in_the_auction() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL))
+    deal = world.deal(offer.signed.uid, quantity_wh=200)
+    bid = world.accept(neighbour())
+    proposal = world.matched()
+    assert proposal.trades == (Trade(sell=0, buy=1, energy_wh=200), Trade(sell=0, buy=2, energy_wh=400))
+    assert proposal.trade_prices == (10_000, 20_000)
+    assert world.fills() == {offer.signed.uid: 600, deal.signed.uid: 200, bid.signed.uid: 400}
+    assert world.desk.deal(deal.signed.uid).state is OrderState.MATCHED
+
+
+def test_an_offer_accepted_whole_leaves_nothing_to_the_auction() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL))
+    deal = world.deal(offer.signed.uid, quantity_wh=600)
+    bid = world.accept(neighbour(limit_cents_per_mwh=32_000))
+    assert world.matched().trades == (Trade(sell=0, buy=1, energy_wh=600),)
+    assert world.fills() == {offer.signed.uid: 600, deal.signed.uid: 600}
+    assert world.desk.order(bid.signed.uid).state is OrderState.UNMATCHED
+
+
+def test_a_deal_dies_with_its_ineligible_offer_and_says_so() -> None:
+    world = a_world()
+    deal = world.deal(world.accept(an_order(Side.SELL)).signed.uid)
+    world.directory.suspended.add(SELLER.address)
+    assert world.matched().trades == ()
+    told = world.desk.deal(deal.signed.uid)
+    assert (told.state, told.state_reason) == (OrderState.INELIGIBLE, "offer not eligible")
+
+
+def test_a_deal_whose_offer_was_cancelled_on_chain_is_still_listed_and_told() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL))
+    deal = world.deal(offer.signed.uid)
+    world.orders.end(offer.signed.uid, OrderState.CANCELLED, "on chain")
+    world.matched()
+    assert [entry.uid for entry in world.mtus.books[ZONE, MTU_START]] == [deal.signed.uid]
+    assert world.desk.deal(deal.signed.uid).state_reason == "offer not eligible"
+
+
+def test_a_buyer_who_cannot_pay_leaves_the_whole_offer_to_the_auction() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL))
+    deal = world.deal(offer.signed.uid)
+    bid = world.accept(neighbour())
+    world.directory.money[BUYER.address] = CashAccount(free_microcents=200 * 12_000 - 1, credit_microcents=0)
+    world.matched()
+    assert world.fills() == {offer.signed.uid: 600, bid.signed.uid: 600}
+    assert world.desk.deal(deal.signed.uid).state_reason == "not funded"
+
+
+# ---- standing orders
+
+
+def test_a_standing_order_is_listed_in_each_of_its_mtus_and_filled_anew() -> None:
+    world = a_world()
+    uid = world.accept(an_order(last_mtu_start=LAST, expiry=LAST)).signed.uid
+    for mtu_start, quantity_wh in ((MTU_START, 200), (NEXT, 600), (LAST, 50)):
+        offer = an_order(Side.SELL, first_mtu_start=mtu_start, last_mtu_start=mtu_start, expiry=mtu_start)
+        world.accept(replace(offer, quantity_wh=quantity_wh))
+        assert world.desk.order(uid).state is OrderState.OPEN
+        world.matched(mtu_start)
+        assert world.fills(mtu_start)[uid] == quantity_wh
+    assert world.desk.order(uid).state is OrderState.MATCHED
+
+
+def test_a_standing_order_s_last_mtu_decides_its_state() -> None:
+    world = a_world()
+    uid = world.accept(an_order(last_mtu_start=NEXT, expiry=NEXT)).signed.uid
+    world.accept(an_order(Side.SELL))
+    world.matched(MTU_START)
+    world.matched(NEXT)
+    assert (world.fills(MTU_START)[uid], world.fills(NEXT)) == (600, {})
+    assert world.desk.order(uid).state is OrderState.UNMATCHED
+
+
+def test_a_late_result_of_an_earlier_mtu_does_not_close_a_standing_order() -> None:
+    """Two gates close before the first MTU is matched."""
+    world = a_world(now=MTU_START - 10_000)
+    world.accept(an_order(Side.SELL))
+    uid = world.accept(an_order(last_mtu_start=NEXT, expiry=NEXT)).signed.uid
+    world.directory.policy = replace(POLICY, gate_closure_s=2_700)
+    world.clock.move_to(NEXT - 2_700)
+    for mtu_start in (MTU_START, NEXT):
+        world.market.close_gate(ZONE, mtu_start)
+        world.mtus.move(ZONE, mtu_start, "book_committed")
+    world.market.match(ZONE, MTU_START)
+    assert (world.fills(MTU_START)[uid], world.desk.order(uid).state) == (600, OrderState.OPEN)
+    world.market.match(ZONE, NEXT)
+    assert world.desk.order(uid).state is OrderState.UNMATCHED
+
+
+def test_an_order_in_its_last_book_is_in_no_later_one_however_long_the_match_takes() -> None:
+    world = a_world()
+    world.accept(an_order())
+    world.listed(MTU_START)
+    assert world.orders.unlisted_mtus(LAST, 0) == ()
+    assert world.listed(NEXT).order_count == 0
+
+
+def test_a_standing_order_expires_at_the_first_gate_after_its_expiry() -> None:
+    world = a_world()
+    uid = world.accept(an_order(last_mtu_start=LAST, expiry=GATE + 900)).signed.uid
+    assert world.listed(MTU_START).order_count == 1
+    assert world.listed(NEXT).order_count == 1
+    assert world.listed(LAST).order_count == 0
+    assert world.desk.order(uid).state is OrderState.EXPIRED
+
+
+def test_a_standing_order_ineligible_in_one_mtu_stays_for_the_next() -> None:
+    world = a_world()
+    uid = world.accept(an_order(last_mtu_start=NEXT, expiry=NEXT)).signed.uid
+    world.directory.suspended.add(BUYER.address)
+    world.matched(MTU_START)
+    assert world.mtus.books[ZONE, MTU_START][0].ineligible == "suspended"
+    assert world.desk.order(uid).state is OrderState.OPEN
+    world.directory.suspended.clear()
+    world.matched(NEXT)
+    assert world.mtus.books[ZONE, NEXT][0].ineligible is None
+
+
+# ---- exclude
 
 
 def test_an_excluded_order_becomes_ineligible_and_the_rest_is_matched_again() -> None:
     world = a_world()
     world.accept(an_order(Side.SELL))
     excluded = world.accept(an_order())
-    world.listed()
-    world.service.match(ZONE, MTU_START)
-    world.service.exclude(ZONE, MTU_START, [excluded.signed.uid], "not funded")
+    world.matched()
+    assert fills(world) == [600, 600]
+    world.market.exclude(ZONE, MTU_START, [excluded.signed.uid], "not funded")
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.LISTED
-    world.service.match(ZONE, MTU_START)
+    world.market.match(ZONE, MTU_START)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
-    assert states(world) == [(OrderState.UNMATCHED, None, 0), (OrderState.INELIGIBLE, "not funded", 0)]
-    last = world.ledger.submitted[-1]
-    assert isinstance(last, SubmitClearing)
-    assert last.proposal.matches == ()
+    assert states(world) == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "not funded")]
+    assert fills(world) == [0, 0]
+    assert submitted(world).proposal.trades == ()
+
+
+def test_after_an_exclusion_the_next_best_is_filled_and_every_fill_is_the_new_one() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL)).signed.uid
+    best = world.accept(an_order(limit_cents_per_mwh=25_000, quantity_wh=500)).signed.uid
+    second = world.accept(neighbour(quantity_wh=300)).signed.uid
+    world.matched()
+    assert world.fills() == {offer: 600, best: 500, second: 100}
+    world.market.exclude(ZONE, MTU_START, [best], "not funded")
+    world.market.match(ZONE, MTU_START)
+    assert world.fills() == {offer: 300, second: 300}
+    assert submitted(world).proposal.positions == world.mtus.positions(ZONE, MTU_START)
+
+
+def test_an_excluded_standing_order_stays_for_later_mtus() -> None:
+    world = a_world()
+    uid = world.accept(an_order(last_mtu_start=NEXT, expiry=NEXT)).signed.uid
+    world.accept(an_order(Side.SELL, last_mtu_start=NEXT, expiry=NEXT))
+    world.matched(MTU_START)
+    world.market.exclude(ZONE, MTU_START, [uid], "not funded")
+    world.market.match(ZONE, MTU_START)
+    assert (world.fills(MTU_START), world.desk.order(uid).state) == ({}, OrderState.OPEN)
+    world.matched(NEXT)
+    assert world.fills(NEXT)[uid] == 600
+    assert world.desk.order(uid).state is OrderState.MATCHED
+
+
+def test_excluding_an_offer_ends_its_deals_and_says_why() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL)).signed.uid
+    deal = world.deal(offer).signed.uid
+    world.matched()
+    world.market.exclude(ZONE, MTU_START, [offer], "suspended")
+    world.market.match(ZONE, MTU_START)
+    assert (world.fills(), submitted(world).proposal.trades) == ({}, ())
+    told = world.desk.deal(deal)
+    assert (told.state, told.state_reason) == (OrderState.INELIGIBLE, "offer not eligible")
+
+
+def test_excluding_a_buyer_s_deal_gives_its_energy_back_to_the_auction() -> None:
+    world = a_world()
+    offer = world.accept(an_order(Side.SELL)).signed.uid
+    deal = world.deal(offer).signed.uid
+    bid = world.accept(neighbour()).signed.uid
+    world.matched()
+    assert world.fills() == {offer: 600, deal: 200, bid: 400}
+    published = world.mtus.records[ZONE, MTU_START].supply_wh
+    world.market.exclude(ZONE, MTU_START, [deal], "not funded")
+    world.market.match(ZONE, MTU_START)
+    assert world.fills() == {offer: 600, bid: 600}
+    assert world.mtus.records[ZONE, MTU_START].supply_wh == published == 400
+
+
+def test_a_clearing_refused_for_good_leaves_no_fill_and_no_position() -> None:
+    world = matched()
+    world.market.lapse(ZONE, MTU_START, "clearing_refused", "ZoneHalted(1)", "ZoneHalted")
+    record = world.mtus.records[ZONE, MTU_START]
+    assert (record.phase, record.failure) == (MtuPhase.LAPSED, "ZoneHalted(1)")
+    assert (states(world), fills(world)) == ([(OrderState.UNMATCHED, None)] * 2, [0, 0])
+    assert (ZONE, MTU_START) not in world.mtus.proposals
 
 
 def test_an_mtu_is_matched_once() -> None:
     world = matched()
     with pytest.raises(WrongTransition):
-        world.service.match(ZONE, MTU_START)
+        world.market.match(ZONE, MTU_START)
 
 
 # ---- settle
 
 
-def test_only_positions_whose_meters_are_read_are_settled_and_each_once() -> None:
+def cleared() -> World:
+    """A pair that the contract has locked."""
     world = matched()
     world.mtus.move(ZONE, MTU_START, "market_cleared")
-    assert world.service.settle(ZONE, MTU_START, {2: -580, 77: 5})
+    return world
+
+
+def settlement(world: World) -> SettlePositions:
+    """The last command, which settles."""
     command = world.ledger.submitted[-1]
     assert isinstance(command, SettlePositions)
+    return command
+
+
+def test_only_positions_whose_meters_are_read_are_settled_and_each_once() -> None:
+    world = cleared()
+    assert world.market.settle(ZONE, MTU_START, {2: -580, 77: 5})
+    command = settlement(world)
+    assert (command.kind, command.chunk) == (SettlementKind.READINGS, 0)
     assert (command.indexes, command.metered_wh) == ((1,), (-580,))
     assert command.positions == world.mtus.proposals[ZONE, MTU_START].positions
-    assert command.trades == world.mtus.proposals[ZONE, MTU_START].trades
-    assert not world.service.settle(ZONE, MTU_START, {2: -580})
-    assert world.service.settle(ZONE, MTU_START, {1: 600, 2: -580})
-    last = world.ledger.submitted[-1]
-    assert isinstance(last, SettlePositions)
+    assert command.deals == world.mtus.proposals[ZONE, MTU_START].deals
+    assert not world.market.settle(ZONE, MTU_START, {2: -580})
+    assert world.market.settle(ZONE, MTU_START, {1: 600, 2: -580})
+    last = settlement(world)
     assert (last.indexes, last.metered_wh) == ((0,), (600,))
 
 
 def test_without_any_reading_nothing_is_settled() -> None:
-    world = matched()
-    submitted = list(world.ledger.submitted)
-    assert not world.service.settle(ZONE, MTU_START, {})
-    assert (world.ledger.submitted, world.mtus.settling) == (submitted, set())
+    world = cleared()
+    before = list(world.ledger.submitted)
+    assert not world.market.settle(ZONE, MTU_START, {})
+    assert (world.ledger.submitted, world.mtus.settling) == (before, set())
+
+
+def test_a_dead_meter_s_position_is_settled_on_a_substitute_from_the_deadline_s_second_on() -> None:
+    world = cleared()
+    world.market.settle(ZONE, MTU_START, {1: 600})
+    deadline = MTU_END + POLICY.substitute_after_s
+    world.clock.move_to(deadline - 1)
+    assert not world.market.substitute(ZONE, MTU_START)
+    world.clock.move_to(deadline)
+    assert world.market.substitute(ZONE, MTU_START)
+    command = settlement(world)
+    assert (command.kind, command.indexes, command.metered_wh) == (SettlementKind.SUBSTITUTES, (1,), ())
+    assert not world.market.substitute(ZONE, MTU_START)
+
+
+def test_after_the_corrections_deadline_readings_settle_nothing_and_substitutes_do() -> None:
+    world = cleared()
+    deadline = MTU_END + POLICY.correction_s
+    world.clock.move_to(deadline)
+    assert world.market.settle(ZONE, MTU_START, {1: 600})
+    world.clock.move_to(deadline + 1)
+    assert not world.market.settle(ZONE, MTU_START, {2: -600})
+    assert world.market.substitute(ZONE, MTU_START)
+    assert settlement(world).indexes == (1,)
 
 
 def test_a_void_dispatch_refunds_every_position_without_readings() -> None:
-    world = matched()
-    assert world.service.settle(ZONE, MTU_START, None)
-    command = world.ledger.submitted[-1]
-    assert isinstance(command, SettlePositions)
-    assert (command.indexes, command.metered_wh) == ((0, 1), (0, 0))
-
-
-def test_the_uid_names_the_order_everywhere() -> None:
-    world = a_world()
-    order = an_order()
-    accepted = world.accept(order)
-    assert accepted.signed.uid == order_uid(DOMAIN, order)
-    assert world.service.order(accepted.signed.uid) == accepted
-    with pytest.raises(OrderUnknown):
-        world.service.order("0x" + "00" * 32)
-
-
-def test_a_refused_order_leaves_no_trace_and_uses_no_running_number() -> None:
-    world = a_world()
-    for bad in (an_order(meter=99), an_order(quantity_wh=0), an_order(limit_cents_per_mwh=1)):
-        with pytest.raises(GridLedgerError):
-            world.accept(bad)
-    assert world.orders.kept == {}
-    assert world.ledger.submitted == []
-    assert world.accept(an_order()).receipt.running_number == 1
+    world = cleared()
+    assert world.market.refund(ZONE, MTU_START)
+    command = settlement(world)
+    assert (command.kind, command.indexes, command.metered_wh) == (SettlementKind.REFUND, (0, 1), ())
+    assert not world.market.refund(ZONE, MTU_START)

@@ -2,22 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.market.fakes import SUPPLIER
 
 from gridledger.market.model import Position, Side, Trade
+from gridledger.market.pairing import derive_trades
 from gridledger.market.settlement import (
+    RewardedTrade,
     buyer_lock_microcents,
+    fulfilled_wh,
     grid_fee_microcents,
     imbalance_microcents,
     position_cash,
-    reward_trades,
+    refund_positions,
+    rewarded_trades,
     seller_lock_microcents,
     served_wh,
     settle_positions,
+    substitute_positions,
+    substitute_wh,
+    trade_microcents,
     worst_case_microcents,
 )
 
@@ -26,18 +34,20 @@ energies = st.integers(0, 2**24)
 offsets = st.integers(0, 2**20)
 
 
-def position(contracted_wh: int, metered_wh: int = 0, *, settled: bool = False, **changes: int) -> Position:
-    return Position(
-        meter=changes.get("meter", 1),
-        source=changes.get("source", 1),
-        settled=settled,
+def position(contracted_wh: int, metered_wh: int = 0, *, settled: bool = False, **changes: object) -> Position:
+    """A low-carbon position that sells (contracted above zero) or buys everything in the auction."""
+    opened = Position(
+        meter=1,
         owner="0x" + "aa" * 20,
-        supplier=SUPPLIER,
-        contracted_wh=contracted_wh,
+        supplier_number=1,
+        source=1,
+        sells=contracted_wh > 0,
+        capacity_w=8_000,
+        auction_wh=abs(contracted_wh),
+        settled=settled,
         metered_wh=metered_wh,
-        locked_microcents=changes.get("locked", 0),
-        fee_microcents=changes.get("fee", 0),
     )
+    return replace(opened, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("price", "expected"), [(15_000, 9_000_000), (0, 0), (-15_000, 0)])
@@ -100,7 +110,7 @@ def test_a_seller_who_delivers_nothing_pays_its_shortage_out_of_its_own_lock(
     energy_wh: int, price: int, above: int
 ) -> None:
     shortage = price + above
-    cash = position_cash(position(energy_wh), price, price - above, shortage)
+    cash = position_cash(position(energy_wh, sells=True), price, price, price - above, shortage)
     lock = seller_lock_microcents(energy_wh, price, shortage)
     assert lock + cash.trade_microcents + cash.imbalance_microcents >= 0
 
@@ -120,7 +130,7 @@ def test_a_seller_who_delivers_nothing_pays_its_shortage_out_of_its_own_lock(
 def test_a_surplus_is_sold_at_the_surplus_price_and_a_shortage_bought_at_the_shortage_price(
     metered: int, contracted: int, expected: int
 ) -> None:
-    assert imbalance_microcents(metered, contracted, 7_500, 32_500) == expected
+    assert imbalance_microcents(position(contracted), metered, 7_500, 32_500) == expected
 
 
 @settings(deadline=None)
@@ -128,64 +138,96 @@ def test_a_surplus_is_sold_at_the_surplus_price_and_a_shortage_bought_at_the_sho
 def test_a_wider_spread_of_imbalance_prices_never_pays_a_participant(
     metered: int, contracted: int, surplus: int, spread: int
 ) -> None:
-    narrow = imbalance_microcents(metered, contracted, surplus, surplus)
-    assert imbalance_microcents(metered, contracted, surplus, surplus + spread) <= narrow
+    narrow = imbalance_microcents(position(contracted), metered, surplus, surplus)
+    assert imbalance_microcents(position(contracted), metered, surplus, surplus + spread) <= narrow
 
 
 def test_cash_of_a_position_is_its_trade_and_its_imbalance() -> None:
-    sold = position_cash(position(600, 500), 15_000, 7_500, 32_500)
+    sold = position_cash(position(600, 500), 15_000, 15_000, 7_500, 32_500)
     assert (sold.trade_microcents, sold.imbalance_microcents) == (600 * 15_000, -100 * 32_500)
-    bought = position_cash(position(-600, -650), 15_000, 7_500, 32_500)
+    bought = position_cash(position(-600, -650), 15_000, 15_000, 7_500, 32_500)
     assert (bought.trade_microcents, bought.imbalance_microcents) == (-600 * 15_000, -50 * 32_500)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"source": 1}, 600 * 20_000),
+        ({"source": 0}, 600 * 15_000),
+        ({"source": 1, "dealt_wh": 100, "deal_microcents": 100 * 11_000}, 600 * 20_000 + 100 * 11_000),
+    ],
+)
+def test_a_seller_is_paid_the_price_of_its_source_and_what_it_dealt(changes: dict[str, Any], expected: int) -> None:
+    assert trade_microcents(position(600, **changes), 15_000, 20_000) == expected
+
+
+def test_a_buyer_pays_each_part_at_its_product_s_price() -> None:
+    mixed = position(-600, low_carbon_wh=50, dealt_wh=10, deal_microcents=-10 * 11_000)
+    assert trade_microcents(mixed, 15_000, 20_000) == -(600 * 15_000 + 50 * 20_000 + 10 * 11_000)
+
+
+def test_dealt_and_auctioned_energy_are_one_contract_for_the_imbalance() -> None:
+    mixed = position(-600, low_carbon_wh=50, dealt_wh=10)
+    assert imbalance_microcents(mixed, -660, 7_500, 32_500) == 0
+    assert imbalance_microcents(mixed, -661, 7_500, 32_500) == -32_500
+
+
+def test_a_meter_s_energy_fills_earlier_chunks_first_and_only_the_last_one_bears_the_rest() -> None:
+    first = position(600, continued=True)
+    last = position(300, prior_wh=600)
+    for metered in (-100, 0, 500, 600, 700, 900, 1_000):
+        together = position(900)
+        parts = sum(imbalance_microcents(one, metered, 7_500, 32_500) for one in (first, last))
+        assert parts == imbalance_microcents(together, metered, 7_500, 32_500)
+    assert imbalance_microcents(first, 10_000, 7_500, 32_500) == 0
 
 
 # ---- whole clearings
 
 
 @st.composite
-def clearings(draw: st.DrawFn) -> tuple[list[Position], list[Trade]]:
-    """Sellers first, then buyers, some settled; the contracted energy follows from the trades."""
+def clearings(draw: st.DrawFn) -> list[Position]:
+    """Sellers and buyers whose energy is in balance, some settled and some of these on substitutes."""
     sellers, buyers = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     pairs = st.tuples(st.integers(0, sellers - 1), st.integers(sellers, sellers + buyers - 1), st.integers(1, 1_000))
-    trades = [Trade(sell=sell, buy=buy, energy_wh=wh) for sell, buy, wh in draw(st.lists(pairs, max_size=6))]
-    contracted: dict[int, int] = defaultdict(int)
-    for trade in trades:
-        contracted[trade.sell] += trade.energy_wh
-        contracted[trade.buy] -= trade.energy_wh
-    positions = [
+    energy_wh: dict[int, int] = defaultdict(int)
+    for sell, buy, wh in draw(st.lists(pairs, max_size=6)):
+        energy_wh[sell] += wh
+        energy_wh[buy] += wh
+    return [
         position(
-            contracted[index],
+            0,
             draw(st.integers(-3_000, 3_000)),
             settled=draw(st.booleans()),
+            substitute=draw(st.booleans()),
+            sells=index < sellers,
+            auction_wh=energy_wh[index],
+            owner=f"0x{index + 1:040x}",
             meter=index + 1,
             source=draw(st.integers(0, 1)),
         )
         for index in range(sellers + buyers)
     ]
-    return positions, trades
 
 
 @settings(max_examples=200, deadline=None)
 @given(clearings(), prices)
-def test_the_trade_cash_of_all_positions_sums_to_zero(
-    clearing: tuple[Sequence[Position], Sequence[Trade]], price: int
-) -> None:
-    positions, _ = clearing
-    assert sum(position_cash(one, price, price, price).trade_microcents for one in positions) == 0
+def test_the_trade_cash_of_all_positions_sums_to_zero(positions: Sequence[Position], price: int) -> None:
+    assert sum(position_cash(one, price, price, price, price).trade_microcents for one in positions) == 0
 
 
 @settings(max_examples=300, deadline=None)
 @given(clearings())
 def test_served_energy_exceeds_neither_the_trade_nor_what_either_side_fulfilled(
-    clearing: tuple[Sequence[Position], Sequence[Trade]],
+    positions: Sequence[Position],
 ) -> None:
-    positions, trades = clearing
+    trades = derive_trades(positions)
     served = served_wh(positions, trades)
     assert all(0 <= wh <= trade.energy_wh for wh, trade in zip(served, trades, strict=True))
     for index, one in enumerate(positions):
         total = sum(wh for wh, trade in zip(served, trades, strict=True) if index in (trade.sell, trade.buy))
-        moved = max(0, one.metered_wh if one.contracted_wh > 0 else -one.metered_wh)
-        assert total <= min(abs(one.contracted_wh), moved if one.settled else 0)
+        moved = max(0, one.metered_wh if one.sells else -one.metered_wh)
+        assert total <= min(one.quantity_wh, moved if one.read else 0)
 
 
 def test_fulfilled_energy_serves_a_position_s_trades_in_their_order() -> None:
@@ -220,17 +262,76 @@ def test_settling_some_positions_leaves_the_others_untouched() -> None:
     assert positions[1].settled is False
 
 
-def test_a_reward_is_decided_once_both_sides_are_settled_and_never_again() -> None:
-    trades = [Trade(sell=0, buy=1, energy_wh=600)]
-    half = [position(600, 550, settled=True), position(-600)]
-    assert reward_trades(half, trades) == tuple(trades)
-    whole = [half[0], position(-600, -580, settled=True)]
-    decided = reward_trades(whole, trades)
-    assert decided == (Trade(sell=0, buy=1, energy_wh=600, rewarded_wh=550, rewarded=True),)
-    assert reward_trades([position(600, 600, settled=True), whole[1]], decided) == decided
+def test_each_correction_is_a_new_version_and_the_first_settlement_is_none() -> None:
+    versions: list[tuple[int, int, bool]] = []
+    positions: tuple[Position, ...] = (position(600),)
+    for metered_wh in (500, 510, 520):
+        positions = settle_positions(positions, {0: metered_wh})
+        versions.append((positions[0].version, positions[0].metered_wh, positions[0].read))
+    assert versions == [(0, 500, True), (1, 510, True), (2, 520, True)]
 
 
-def test_energy_without_a_low_carbon_source_is_decided_with_nothing() -> None:
-    positions = [position(600, 600, settled=True, source=0), position(-600, -600, settled=True)]
-    (decided,) = reward_trades(positions, [Trade(sell=0, buy=1, energy_wh=600)])
-    assert (decided.rewarded, decided.rewarded_wh) == (True, 0)
+# ---- substitutes and refunds
+
+
+@pytest.mark.parametrize(
+    ("unread", "expected"),
+    [(position(600), 600), (position(-600), -600), (position(300, prior_wh=600), 900)],
+)
+def test_an_unread_position_is_taken_as_delivered_and_consumed_as_contracted(unread: Position, expected: int) -> None:
+    assert substitute_wh(unread) == expected
+    (settled,) = substitute_positions([unread], [0])
+    assert (settled.settled, settled.substitute, settled.read, settled.metered_wh) == (True, True, False, expected)
+    assert imbalance_microcents(settled, settled.metered_wh, 7_500, 32_500) == 0
+
+
+def test_a_substitute_is_marked_fulfils_nothing_and_gives_way_to_a_reading() -> None:
+    (substituted,) = substitute_positions([position(600)], [0])
+    assert fulfilled_wh(substituted) == 0
+    (read,) = settle_positions([substituted], {0: 550})
+    assert (read.substitute, read.version, read.metered_wh, fulfilled_wh(read)) == (False, 1, 550, 550)
+
+
+def test_substituting_or_refunding_some_leaves_the_others_untouched() -> None:
+    positions = [position(600), position(-600)]
+    assert substitute_positions(positions, [1])[0] == refund_positions(positions, [1])[0] == positions[0]
+    refunded = refund_positions(positions, [1])[1]
+    assert (refunded.settled, refunded.read, refunded.metered_wh) == (True, False, 0)
+
+
+# ---- rewards
+
+
+def test_a_reward_is_due_when_the_second_side_is_read_and_never_again() -> None:
+    half = settle_positions([position(600, meter=1), position(-600, meter=2, owner="0x" + "bb" * 20)], {0: 550})
+    assert rewarded_trades(half, (), [0]) == ()
+    whole = settle_positions(half, {1: -580})
+    assert rewarded_trades(whole, (), [1]) == (RewardedTrade(sell=0, buy=1, energy_wh=550),)
+    assert rewarded_trades(whole, (), []) == ()
+
+
+def test_a_substitute_earns_nothing_until_its_meter_is_read() -> None:
+    pair = [position(600, meter=1), position(-600, meter=2, owner="0x" + "bb" * 20)]
+    waiting = substitute_positions(settle_positions(pair, {0: 550}), [1])
+    assert rewarded_trades(waiting, (), []) == ()
+    read = settle_positions(waiting, {1: -500})
+    assert rewarded_trades(read, (), [1]) == (RewardedTrade(sell=0, buy=1, energy_wh=500),)
+
+
+def test_energy_without_a_low_carbon_source_earns_nothing() -> None:
+    pair = [position(600, meter=1, source=0), position(-600, meter=2, owner="0x" + "bb" * 20)]
+    assert rewarded_trades(settle_positions(pair, {0: 600, 1: -600}), (), [0, 1]) == ()
+
+
+def test_a_deal_is_served_and_rewarded_before_the_auction_s_trades() -> None:
+    pair = [
+        position(400, meter=1, dealt_wh=200),
+        position(0, meter=2, dealt_wh=200, owner="0x" + "bb" * 20),
+        position(-400, meter=3, owner="0x" + "cc" * 20),
+    ]
+    deals = (Trade(sell=0, buy=1, energy_wh=200),)
+    read = settle_positions(pair, {0: 300, 1: -200, 2: -400})
+    assert rewarded_trades(read, deals, [0, 1, 2]) == (
+        RewardedTrade(sell=0, buy=1, energy_wh=200),
+        RewardedTrade(sell=0, buy=2, energy_wh=100),
+    )

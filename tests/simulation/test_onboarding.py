@@ -83,7 +83,7 @@ def test_everybody_is_in_with_meters_devices_money_and_credit(market: DeployedMa
     for stage in stages_of(market, community):
         execute(market, stage)
     assert market.view("ParticipantRegistry", "meterCount") == METER_COUNT
-    views = market.view("ParticipantRegistry", "lookup", [meter.number for meter in community.meters])
+    views = [market.view("ParticipantRegistry", "meterOf", meter.number) for meter in community.meters]
     for meter, member, view in zip(community.meters, community.members, views, strict=True):
         owner = member.account.address
         key = MeterDevice(meter, MTU_LENGTH_S).public_key

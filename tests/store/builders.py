@@ -10,6 +10,7 @@ from tests.market.fakes import (
     DOMAIN,
     EUR,
     GATE,
+    GATE_CLOSURE_S,
     MTU_LENGTH_S,
     MTU_START,
     SELL_METER,
@@ -19,13 +20,15 @@ from tests.market.fakes import (
     FakeLedger,
     FakeReceipts,
     Member,
+    an_acceptance,
     an_order,
 )
 
 from gridledger.chain.plan import PolicyParameters
 from gridledger.clock import ManualClock
+from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.model import Order, Side
-from gridledger.market.service import MarketService, MarketSettings
+from gridledger.market.service import MarketService
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.transaction import Transaction
 
@@ -44,6 +47,10 @@ def policy_struct(**changes: object) -> dict[str, object]:
     return renamed | changes
 
 
+class Undone(Exception):
+    """Takes a transaction back."""
+
+
 class Chain:
     """Numbers blocks and logs, and indexes them into a transaction."""
 
@@ -51,7 +58,9 @@ class Chain:
         self.number = -1
         self.last_hash = "0x" + "00" * 32
 
-    def index(self, tx: Transaction, *events: tuple[str, dict[str, Any]], time_s: int | None = None) -> IndexedBlock:
+    def index(
+        self, tx: Transaction, *events: tuple[str, dict[str, Any]], time_s: int | None = None, contract: str = "Any"
+    ) -> IndexedBlock:
         """One block with these events (name, arguments)."""
         self.number += 1
         block_hash = f"0x{self.number + 1:064x}"
@@ -69,7 +78,7 @@ class Chain:
                     block_number=block.number,
                     log_index=index,
                     transaction_hash=f"0x{self.number:064x}",
-                    contract="Any",
+                    contract=contract,
                     name=name,
                     arguments=arguments,
                 )
@@ -115,76 +124,118 @@ class Room:
         self.tx = tx
         self.clock = clock or ManualClock(GATE - 1_000)
         self.ledger = FakeLedger()
+        self.desk = OrderDesk(
+            settings=DeskSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
+            clock=self.clock,
+            directory=tx.directory,
+            orders=tx.orders,
+            receipts=FakeReceipts(),
+            notices=tx.notices,
+        )
         self.market = MarketService(
-            settings=MarketSettings(domain=DOMAIN, mtu_length_s=MTU_LENGTH_S),
+            mtu_length_s=MTU_LENGTH_S,
             clock=self.clock,
             directory=tx.directory,
             orders=tx.orders,
             mtus=tx.mtus,
             ledger=self.ledger,
-            receipts=FakeReceipts(),
             notices=tx.notices,
         )
 
     def accept(self, order: Order, signer: Member | None = None, client_id: str | None = None) -> str:
         """Accept an order signed by its owner; returns its uid."""
         owner = signer or (SELLER if order.side is Side.SELL else BUYER)
-        return self.market.accept(order, owner.sign(order), client_id).signed.uid
+        return self.desk.accept(order, owner.sign(order), client_id).signed.uid
+
+    def deal(self, offer_uid: str, **changes: object) -> str:
+        """Accept the buyer's signed acceptance of an offer; returns its uid."""
+        acceptance = an_acceptance(offer_uid, **changes)
+        return self.desk.accept_deal(acceptance, BUYER.sign_acceptance(acceptance)).signed.uid
+
+    def match(self, chain: Chain, mtu_start: int = MTU_START) -> None:
+        """Gate, book and matching of everything that is open for the MTU."""
+        self.clock.move_to(mtu_start - GATE_CLOSURE_S)
+        self.market.close_gate(ZONE, mtu_start)
+        chain.index(self.tx, book_committed(mtu_start))
+        self.market.match(ZONE, mtu_start)
 
     def match_pair(self, chain: Chain, quantity_wh: int = 600) -> None:
         """One pair of orders through gate, book and matching."""
         self.accept(an_order(Side.SELL, quantity_wh=quantity_wh))
         self.accept(an_order(quantity_wh=quantity_wh))
-        self.clock.move_to(GATE)
-        self.market.close_gate(ZONE, MTU_START)
-        chain.index(self.tx, book_committed())
-        self.market.match(ZONE, MTU_START)
+        self.match(chain)
 
 
-def book_committed() -> tuple[str, dict[str, Any]]:
+def book_committed(mtu_start: int = MTU_START) -> tuple[str, dict[str, Any]]:
     """The chain has recorded the book."""
-    return "BookCommitted", {"zone": ZONE, "mtuStart": MTU_START, "bookHash": "0x" + "00" * 32, "orderCount": 2}
+    return "BookCommitted", {"zone": ZONE, "mtuStart": mtu_start, "bookHash": "0x" + "00" * 32, "orderCount": 2}
 
 
-def cleared_events(tx: Transaction, price: int = 15_000) -> list[tuple[str, dict[str, Any]]]:
+def cleared_events(
+    tx: Transaction, price: int = 15_000, low_carbon_price: int | None = None, mtu_start: int = MTU_START
+) -> list[tuple[str, dict[str, Any]]]:
     """What the trading contract says when it accepts the kept proposal."""
-    positions, trades = tx.mtus.positions(ZONE, MTU_START), tx.mtus.trades(ZONE, MTU_START)
-    key = {"zone": ZONE, "mtuStart": MTU_START}
-    traded_wh = sum(trade.energy_wh for trade in trades)
-    opened = [
-        (
-            "PositionOpened",
-            {
-                **key,
-                "meter": one.meter,
-                "owner": one.owner,
-                "contractedWh": one.contracted_wh,
-                "lockedMicrocents": one.locked_microcents,
-                "feeMicrocents": one.fee_microcents,
-            },
-        )
-        for one in positions
-    ]
-    cleared = ("MarketCleared", {**key, "priceCentsPerMwh": price, "tradedWh": traded_wh, "tradeCount": len(trades)})
+    positions = tx.mtus.positions(ZONE, mtu_start)
+    key = {"zone": ZONE, "mtuStart": mtu_start}
+    traded_wh = sum(one.quantity_wh for one in positions if one.sells)
+    cleared = (
+        "MarketCleared",
+        {
+            **key,
+            "chunk": 0,
+            "last": True,
+            "anyPrice": price,
+            "lowCarbonPrice": price if low_carbon_price is None else low_carbon_price,
+            "tradedWh": traded_wh,
+            "positionCount": len(positions),
+        },
+    )
     scheduled = (
         "DispatchScheduled",
-        {**key, "scheduleHash": "0x" + "88" * 32, "tradedWh": traded_wh, "answerDeadline": MTU_START - 60},
+        {**key, "scheduleHash": "0x" + "88" * 32, "tradedWh": traded_wh, "answerDeadline": mtu_start - 60},
     )
-    return [*opened, cleared, *([scheduled] if trades else [])]
+    return [cleared, *([scheduled] if positions else [])]
 
 
-def settled_event(meter: int, metered_wh: int, trade: int, imbalance: int) -> tuple[str, dict[str, Any]]:
-    """The trading contract has settled a position."""
+def settled_event(
+    meter: int, metered_wh: int, imbalance: int, mtu_start: int = MTU_START
+) -> tuple[str, dict[str, Any]]:
+    """The settlement contract has settled a position on a reading."""
     return "PositionSettled", {
-        "zone": ZONE,
-        "mtuStart": MTU_START,
+        "mtuStart": mtu_start,
         "meter": meter,
         "meteredWh": metered_wh,
-        "tradeMicrocents": trade,
         "imbalanceMicrocents": imbalance,
     }
 
 
+def substituted_event(meter: int, substitute_wh: int) -> tuple[str, dict[str, Any]]:
+    """The settlement contract has settled a position nobody had read."""
+    return "PositionSubstituted", {
+        "mtuStart": MTU_START,
+        "meter": meter,
+        "substituteWh": substitute_wh,
+        "imbalanceMicrocents": 0,
+    }
+
+
+def resettled_event(meter: int, version: int, metered_wh: int, delta: int) -> tuple[str, dict[str, Any]]:
+    """The settlement contract has corrected a position."""
+    return "PositionResettled", {
+        "mtuStart": MTU_START,
+        "meter": meter,
+        "version": version,
+        "meteredWh": metered_wh,
+        "deltaMicrocents": delta,
+    }
+
+
+def refunded_event(meter: int, locked: int) -> tuple[str, dict[str, Any]]:
+    """The settlement contract has given a lock back."""
+    return "PositionRefunded", {"mtuStart": MTU_START, "meter": meter, "lockedMicrocents": locked}
+
+
 def progressed(open_positions: int) -> tuple[str, dict[str, Any]]:
     """How many positions are open after a settlement."""
-    return "SettlementProgressed", {"zone": ZONE, "mtuStart": MTU_START, "openPositions": open_positions}
+    key = {"zone": ZONE, "mtuStart": MTU_START, "chunk": 0}
+    return "SettlementProgressed", {**key, "openPositions": open_positions}

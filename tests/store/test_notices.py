@@ -18,7 +18,10 @@ from tests.store.builders import (
     cleared_events,
     founding_events,
     progressed,
+    refunded_event,
+    resettled_event,
     settled_event,
+    substituted_event,
 )
 
 from gridledger.api.context import Services
@@ -70,6 +73,7 @@ class Market:
         def services(_tx: Transaction) -> Services:
             nothing: object = None
             return Services(
+                desk=self.room.desk,
                 market=self.room.market,
                 metering=nothing,  # type: ignore[arg-type]
                 anchoring=nothing,  # type: ignore[arg-type]
@@ -116,8 +120,56 @@ def test_the_same_order_again_and_the_same_cancellation_again_tell_nothing(marke
     uid = market.room.accept(an_order())
     market.room.accept(an_order())
     for _ in range(2):
-        market.room.market.cancel(uid, BUYER.sign_cancel(uid))
+        market.room.desk.cancel(uid, BUYER.sign_cancel(uid))
     assert market.kinds(BUYER.address) == ["accepted", "cancelled"]
+
+
+def test_a_bulk_cancellation_is_told_for_each_order_it_took(market: Market) -> None:
+    uids = [market.room.accept(an_order(quantity_wh=1, salt=salt)) for salt in (1, 2, 3)]
+    market.told(BUYER.address)
+    market.room.desk.cancel_up_to(BUYER.address, 2, BUYER.sign_cancel_up_to(2))
+    assert [(one.kind, one.order_uid) for one in market.told(BUYER.address)] == [
+        (NoticeKind.CANCELLED, uid) for uid in uids[:2]
+    ]
+
+
+def test_a_direct_deal_is_told_to_both_sides_each_by_their_own_order(market: Market) -> None:
+    offer = market.room.accept(an_order(Side.SELL))
+    market.told(SELLER.address)
+    deal = market.room.deal(offer)
+    sold, bought = market.only(SELLER.address), market.only(BUYER.address)
+    assert [(one.kind, one.order_uid) for one in (sold, bought)] == [
+        (NoticeKind.ACCEPTED, offer),
+        (NoticeKind.ACCEPTED, deal),
+    ]
+    expected = {"running_number": 2, "energy_wh": 200, "price_cents_per_mwh": 10_000, "reason": "direct deal"}
+    assert sold.details.given() == bought.details.given() == expected
+
+
+def test_a_deal_is_told_of_its_lock_and_settlement_as_an_order_is(market: Market) -> None:
+    deal = market.room.deal(market.room.accept(an_order(Side.SELL)))
+    market.room.match(market.chain)
+    market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
+    market.chain.index(market.tx, settled_event(BUY_METER, -200, 0))
+    told = market.told(BUYER.address)
+    assert [(str(one.kind), one.order_uid) for one in told] == [
+        (kind, deal) for kind in ("accepted", "matched", "locked", "settled")
+    ]
+    assert (told[-1].details.energy_wh, told[-1].details.trade_microcents) == (200, -200 * 10_000)
+
+
+def test_a_standing_order_is_told_of_each_mtu_and_of_its_expiry(market: Market) -> None:
+    last = MTU_START + 1_800
+    market.room.accept(an_order(last_mtu_start=last, expiry=GATE + 900))
+    for mtu_start in (MTU_START, MTU_START + 900, last):
+        market.room.match(market.chain, mtu_start)
+    told = [(str(one.kind), one.mtu_start) for one in market.told(BUYER.address)]
+    assert told == [
+        ("accepted", MTU_START),
+        ("unmatched", MTU_START),
+        ("unmatched", MTU_START + 900),
+        ("expired", last),
+    ]
 
 
 def test_a_closed_book_tells_each_owner_what_became_of_the_order(market: Market) -> None:
@@ -125,7 +177,7 @@ def test_a_closed_book_tells_each_owner_what_became_of_the_order(market: Market)
     for owner, meter in ((SELLER.address, SELL_METER), (BUYER.address, BUY_METER)):
         accepted, matched = market.told(owner)
         assert (accepted.kind, matched.kind) == (NoticeKind.ACCEPTED, NoticeKind.MATCHED)
-        assert matched.details.given() == {"energy_wh": ENERGY_WH, "price_cents_per_mwh": PRICE}
+        assert matched.details.given() == {"energy_wh": ENERGY_WH}
         assert (matched.order_uid, matched.meter) == (accepted.order_uid, meter)
 
 
@@ -216,9 +268,7 @@ def test_a_curtailment_is_told_with_the_operators_reason_and_an_acknowledgement_
 
 def test_a_settlement_is_told_with_metered_energy_and_every_payment(market: Market) -> None:
     market.locked()
-    market.chain.index(
-        market.tx, settled_event(SELL_METER, 500, 9_000_000, -100), settled_event(BUY_METER, -600, -9_000_000, 0)
-    )
+    market.chain.index(market.tx, settled_event(SELL_METER, 500, -100), settled_event(BUY_METER, -600, 0))
     notice = market.only(SELLER.address)
     details = notice.details
     assert (notice.kind, notice.meter, details.metered_wh) == (NoticeKind.SETTLED, SELL_METER, 500)
@@ -228,48 +278,68 @@ def test_a_settlement_is_told_with_metered_energy_and_every_payment(market: Mark
 
 def test_a_refund_is_told_with_the_money_given_back(market: Market) -> None:
     market.locked()
-    refunded = {"zone": ZONE, "mtuStart": MTU_START, "meter": BUY_METER, "lockedMicrocents": 5}
-    market.chain.index(market.tx, ("PositionRefunded", refunded), progressed(1))
+    market.chain.index(market.tx, refunded_event(BUY_METER, 5), progressed(1))
     notice = market.only(BUYER.address)
     assert (notice.kind, notice.details.refunded_microcents) == (NoticeKind.REFUNDED, 5)
     assert market.told(SELLER.address) == []
 
 
-def test_a_reward_is_told_to_seller_and_buyer_each_with_their_own_share(market: Market) -> None:
+def test_a_substitute_is_told_as_such_and_its_correction_with_version_and_difference(market: Market) -> None:
     market.locked()
-    granted = {
-        "mtuStart": MTU_START,
-        "seller": SELLER.address,
-        "buyer": BUYER.address,
-        "energyWh": 500,
-        "sellerUgco2": 2**60,
-        "buyerUgco2": 3,
-    }
-    market.chain.index(market.tx, ("RewardGranted", granted))
+    market.chain.index(market.tx, substituted_event(BUY_METER, -600), progressed(1))
+    notice = market.only(BUYER.address)
+    assert (notice.kind, notice.details.reason, notice.details.metered_wh) == (
+        NoticeKind.SETTLED,
+        "substitute value",
+        -600,
+    )
+    market.chain.index(market.tx, resettled_event(BUY_METER, 1, -580, 150_000), progressed(1))
+    details = market.only(BUYER.address).details
+    assert (details.sequence, details.metered_wh, details.imbalance_microcents) == (1, -580, 150_000)
+
+
+def test_a_reward_is_told_to_each_holder_with_its_own_share(market: Market) -> None:
+    market.locked()
+    nobody = "0x" + "00" * 20
+    market.chain.index(
+        market.tx,
+        ("RewardsGranted", {"mtuStart": MTU_START}),
+        ("Transfer", {"from": nobody, "to": SELLER.address, "value": 2**60}),
+        ("Transfer", {"from": nobody, "to": BUYER.address, "value": 3}),
+        contract="LowCarbonToken",
+    )
     sold, bought = market.only(SELLER.address), market.only(BUYER.address)
     assert {sold.kind, bought.kind} == {NoticeKind.REWARDED}
-    assert (sold.meter, sold.zone, sold.details.reward_ugco2) == (SELL_METER, ZONE, 2**60)
-    assert (bought.meter, bought.zone, bought.details.reward_ugco2) == (BUY_METER, ZONE, 3)
+    assert (sold.mtu_start, sold.zone, sold.meter, sold.details.reward_ugco2) == (MTU_START, ZONE, SELL_METER, 2**60)
+    assert (bought.meter, bought.details.reward_ugco2) == (BUY_METER, 3)
+    assert None not in {sold.order_uid, bought.order_uid}
     assert sold.order_uid != bought.order_uid
     assert notice_document(sold)["details"] == {
-        "energy_wh": 500,
         "reward_ugco2": str(2**60),
         "transaction_hash": sold.details.transaction_hash,
     }
 
 
-def test_a_reward_of_a_trade_the_node_does_not_know_is_told_without_an_order(market: Market) -> None:
-    granted = {
-        "mtuStart": MTU_START,
-        "seller": SELLER.address,
-        "buyer": BUYER.address,
-        "energyWh": 500,
-        "sellerUgco2": 1,
-        "buyerUgco2": 1,
-    }
-    market.chain.index(market.tx, ("RewardGranted", granted))
-    notice = market.only(SELLER.address)
-    assert (notice.order_uid, notice.zone, notice.meter) == (None, None, None)
+def test_a_reward_for_one_of_several_orders_or_of_an_unknown_mtu_is_told_without_an_order(market: Market) -> None:
+    market.room.accept(an_order(quantity_wh=200))
+    market.room.accept(an_order(quantity_wh=400, salt=2))
+    market.room.accept(an_order(Side.SELL))
+    market.room.match(market.chain)
+    market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
+    for mtu_start in (MTU_START, MTU_START + 900):
+        market.told(BUYER.address)
+        minted = {"from": "0x" + "00" * 20, "to": BUYER.address, "value": 3}
+        granted = ("RewardsGranted", {"mtuStart": mtu_start})
+        market.chain.index(market.tx, granted, ("Transfer", minted), contract="LowCarbonToken")
+        notice = market.only(BUYER.address)
+        assert (notice.mtu_start, notice.order_uid, notice.zone, notice.meter) == (mtu_start, None, None, None)
+
+
+def test_tokens_that_change_hands_are_no_reward(market: Market) -> None:
+    market.locked()
+    moved = {"from": SELLER.address, "to": BUYER.address, "value": 5}
+    market.chain.index(market.tx, ("Transfer", moved), contract="LowCarbonToken")
+    assert market.told(BUYER.address) == []
 
 
 def test_every_order_of_a_meter_is_told_of_with_its_own_energy(market: Market) -> None:
@@ -282,7 +352,7 @@ def test_every_order_of_a_meter_is_told_of_with_its_own_energy(market: Market) -
     market.room.market.match(ZONE, MTU_START)
     market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
     market.told(BUYER.address)
-    market.chain.index(market.tx, settled_event(BUY_METER, -600, -9_000_000, 0))
+    market.chain.index(market.tx, settled_event(BUY_METER, -600, 0))
     first, second = market.told(BUYER.address)
     assert {first.details.energy_wh, second.details.energy_wh} == {200, 400}
     assert first.order_uid != second.order_uid

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from tests.market.fakes import (
     BUY_METER,
@@ -14,14 +17,24 @@ from tests.market.fakes import (
     SELL_METER,
     SELLER,
     ZONE,
+    an_acceptance,
     an_order,
 )
-from tests.store.builders import Chain, Room, book_committed, founding_events
+from tests.store.builders import Chain, Room, Undone, book_committed, cleared_events, founding_events, settled_event
 
-from gridledger.market.errors import ClientIdReused, FundsExceeded, MtuUnknown, OtherSideTaken, WrongTransition
-from gridledger.market.model import MtuPhase, OrderState, Side
+from gridledger.market.errors import (
+    ClientIdReused,
+    FundsExceeded,
+    MtuUnknown,
+    OrderHasDeals,
+    OtherSideTaken,
+    WrongTransition,
+)
+from gridledger.market.model import MtuPhase, OrderState, Side, Trade
+from gridledger.market.packing import LARGEST_TIME_S
 from gridledger.metering.model import Reading, StoredReading
 from gridledger.store.database import Database
+from gridledger.store.schema import bulk_cancellation
 from gridledger.store.transaction import Transaction
 from gridledger.units import UINT64_MAX
 
@@ -54,7 +67,7 @@ def stored(meter: int, mtu_start: int = MTU_START, import_wh: int = 0, export_wh
 
 def test_an_order_comes_back_as_it_was_accepted_extreme_numbers_included(tx: Transaction) -> None:
     room = Room(tx)
-    order = an_order(quantity_wh=1, salt=UINT64_MAX, expiry=UINT64_MAX)
+    order = an_order(quantity_wh=1, salt=UINT64_MAX, expiry=LARGEST_TIME_S)
     uid = room.accept(order, client_id="mine")
     accepted = tx.orders.find(uid)
     assert accepted is not None
@@ -85,32 +98,233 @@ def test_committed_money_and_open_energy_follow_every_change_within_one_transact
     worst = 22_000
     uids = [room.accept(an_order(quantity_wh=quantity, salt=quantity)) for quantity in (100, 200)]
     room.accept(an_order(Side.SELL, quantity_wh=50))
-    orders = tx.orders
+    orders, here, next_mtu = tx.orders, (MTU_START, MTU_START), (MTU_START + 900, MTU_START + 900)
     assert orders.committed_microcents(BUYER.address) == 300 * worst
-    assert (orders.open_wh(BUY_METER, MTU_START, Side.BUY), orders.open_wh(BUY_METER, MTU_START, Side.SELL)) == (300, 0)
-    assert orders.open_wh(BUY_METER, MTU_START + 900, Side.BUY) == 0
-    assert orders.has_open_order(BUYER.address, ZONE, MTU_START, Side.BUY)
-    assert not orders.has_open_order(BUYER.address, ZONE, MTU_START, Side.SELL)
-    assert not orders.has_open_order(BUYER.address, 2, MTU_START, Side.BUY)
-    room.market.cancel(uids[1], BUYER.sign_cancel(uids[1]))
+    assert (orders.open_wh(BUY_METER, *here, Side.BUY), orders.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
+    assert orders.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
+    assert orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
+    assert not orders.has_open_order(BUYER.address, ZONE, *next_mtu, Side.BUY)
+    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.SELL)
+    assert not orders.has_open_order(BUYER.address, 2, *here, Side.BUY)
+    room.desk.cancel(uids[1], BUYER.sign_cancel(uids[1]))
     assert orders.committed_microcents(BUYER.address) == 100 * worst
-    orders.close(uids[0], OrderState.MATCHED, None, 100)
+    orders.close(uids[0], MTU_START, OrderState.MATCHED, None)
     assert orders.committed_microcents(BUYER.address) == 100 * worst
-    assert orders.open_wh(BUY_METER, MTU_START, Side.BUY) == 0
-    assert not orders.has_open_order(BUYER.address, ZONE, MTU_START, Side.BUY)
+    assert orders.open_wh(BUY_METER, *here, Side.BUY) == 0
+    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
     orders.move_meter(BUY_METER, MTU_START, OrderState.MATCHED, OrderState.LOCKED)
     assert orders.committed_microcents(BUYER.address) == 0
     assert orders.committed_microcents(SELLER.address) == 50 * 22_500
+
+
+SPANS = st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(1, 100))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(SPANS, max_size=5), st.lists(SPANS, max_size=2), st.integers(0, 6), st.integers(0, 4))
+def test_open_energy_over_a_range_is_that_of_its_fullest_mtu(
+    database: Database,
+    spans: list[tuple[int, int, int]],
+    deals: list[tuple[int, int, int]],
+    first: int,
+    length: int,
+) -> None:
+    """Bids over several MTUs and direct deals of one meter, against counting MTU by MTU."""
+
+    def place(mtu: int) -> int:
+        return MTU_START + 900 * mtu
+
+    used = [0] * 16
+
+    def play(tx: Transaction) -> None:
+        Chain().index(tx, *founding_events())
+        tx.directory.change_free(dict.fromkeys((BUYER.address, SELLER.address), 10**12))
+        room, last = Room(tx), place(9)
+        offer = room.accept(
+            an_order(Side.SELL, last_mtu_start=last, expiry=last, limit_cents_per_mwh=8_000, quantity_wh=2_000)
+        )
+        for salt, (begin, more, quantity_wh) in enumerate(spans):
+            bid = an_order(quantity_wh=quantity_wh, salt=salt, expiry=last)
+            room.accept(replace(bid, first_mtu_start=place(begin), last_mtu_start=place(begin + more)))
+            for mtu in range(begin, begin + more + 1):
+                used[mtu] += quantity_wh
+        for salt, (begin, _, quantity_wh) in enumerate(deals):
+            room.deal(offer, mtu_start=place(begin), quantity_wh=quantity_wh, salt=salt)
+            used[begin] += quantity_wh
+        fullest = max(used[first : first + length + 1])
+        asked = (place(first), place(first + length))
+        assert tx.orders.open_wh(BUY_METER, *asked, Side.BUY) == fullest
+        assert tx.orders.has_open_order(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
+        assert tx.orders.open_wh(BUY_METER, *asked, Side.SELL) == 0
+        assert tx.orders.open_wh(SELL_METER, *asked, Side.SELL) == 2_000
+        raise Undone
+
+    def played() -> None:
+        with database.write() as tx:
+            play(tx)
+
+    with pytest.raises(Undone):
+        played()
 
 
 def test_a_cancellation_is_kept_with_its_signature_and_moment_once(tx: Transaction) -> None:
     room = Room(tx)
     uid = room.accept(an_order())
     signature = BUYER.sign_cancel(uid)
-    room.market.cancel(uid, signature)
+    room.desk.cancel(uid, signature)
     assert tx.orders.cancellations() == {uid: ("0x" + signature.hex(), room.clock.now())}
     with pytest.raises(IntegrityError):
         tx.orders.cancel(uid, "0x", 1)
+
+
+def test_a_bulk_cancellation_is_kept_once_and_takes_salts_by_value_and_not_as_text(tx: Transaction) -> None:
+    room = Room(tx)
+    uids = {salt: room.accept(an_order(quantity_wh=1, salt=salt)) for salt in (9, 10, 100, UINT64_MAX)}
+    signature = BUYER.sign_cancel_up_to(99)
+    assert room.desk.cancel_up_to(BUYER.address, 99, signature) == (uids[9], uids[10])
+    assert room.desk.cancel_up_to(BUYER.address, 99, signature) == ()
+    rows = tx.connection.execute(select(bulk_cancellation)).all()
+    assert [(row.owner, row.salt, row.signature) for row in rows] == [(BUYER.address, 99, "0x" + signature.hex())]
+    assert [one.state for one in tx.orders.all_rows()] == [OrderState.CANCELLED] * 2 + [OrderState.OPEN] * 2
+    assert tx.orders.committed_microcents(BUYER.address) == 2 * 22_000
+
+
+# ---- direct deals
+
+
+def test_a_deal_comes_back_as_it_was_accepted_in_one_sequence_with_orders(tx: Transaction) -> None:
+    room = Room(tx)
+    offer = room.accept(an_order(Side.SELL))
+    uid = room.deal(offer, salt=LARGEST_TIME_S)
+    room.accept(an_order(quantity_wh=1))
+    deal = tx.orders.find_deal(uid)
+    assert deal is not None
+    acceptance = an_acceptance(offer, salt=LARGEST_TIME_S)
+    assert (deal.signed.acceptance, deal.zone, deal.state) == (acceptance, ZONE, OrderState.OPEN)
+    assert deal.signed.signature == BUYER.sign_acceptance(acceptance)
+    assert deal.receipt.block_hash == tx.directory.latest_block_hash()
+    numbers = [one.receipt.running_number for one in tx.orders.all_rows()]
+    assert (numbers, deal.receipt.running_number) == ([1, 3], 2)
+    assert tx.orders.find_deal(offer) is None
+    assert tx.orders.find(uid) is None
+
+
+def test_running_numbers_of_deals_go_on_after_a_restart_too(database: Database) -> None:
+    with database.write() as tx:
+        Chain().index(tx, *founding_events())
+        room = Room(tx)
+        room.deal(room.accept(an_order(Side.SELL)))
+    with database.write() as tx:
+        assert tx.orders.next_running_number() == 3
+
+
+def test_what_is_dealt_is_known_by_offer_and_mtu_and_committed_by_the_buyer(tx: Transaction) -> None:
+    room = Room(tx)
+    later = MTU_START + 900
+    offer = room.accept(an_order(Side.SELL, last_mtu_start=later, expiry=later))
+    room.deal(offer, quantity_wh=150)
+    room.deal(offer, quantity_wh=50, salt=2)
+    room.deal(offer, quantity_wh=7, mtu_start=later)
+    assert [tx.orders.dealt_wh(offer, mtu_start) for mtu_start in (MTU_START, later, later + 900)] == [200, 7, 0]
+    assert tx.orders.last_dealt_mtu(offer) == later
+    assert tx.orders.committed_microcents(BUYER.address) == 207 * 12_000
+    with pytest.raises(OrderHasDeals):
+        room.desk.cancel(offer, SELLER.sign_cancel(offer))
+
+
+def test_a_deal_is_listed_filled_and_closed_with_its_offer_whose_rest_is_auctioned(tx: Transaction) -> None:
+    room, chain = Room(tx), Chain()
+    chain.number = 0
+    offer = room.accept(an_order(Side.SELL))
+    deal = room.deal(offer, quantity_wh=200)
+    room.match(chain)
+    book = tx.mtus.book(ZONE, MTU_START)
+    assert [(entry.uid, entry.is_order) for entry in book] == [(offer, True), (deal, False)]
+    assert tx.mtus.fills(ZONE, MTU_START) == {offer: 200, deal: 200}
+    told = tx.orders.find_deal(deal)
+    assert told is not None
+    assert told.state is OrderState.MATCHED
+    positions = tx.mtus.positions(ZONE, MTU_START)
+    assert [(one.dealt_wh, one.deal_microcents) for one in positions] == [(200, 2_000_000), (200, -2_000_000)]
+    assert tx.mtus.deals(ZONE, MTU_START) == (Trade(sell=0, buy=1, energy_wh=200),)
+    chain.index(tx, *cleared_events(tx))
+    assert [tx.orders.find(offer).state, tx.orders.find_deal(deal).state] == [OrderState.LOCKED] * 2  # type: ignore[union-attr]
+    assert tx.mtus.trade_totals() == (1, 200)
+    chain.index(tx, settled_event(BUY_METER, -200, 0))
+    assert tx.orders.find_deal(deal).state is OrderState.SETTLED  # type: ignore[union-attr]
+
+
+def test_an_mtu_with_nothing_but_an_orphaned_deal_is_still_due(tx: Transaction) -> None:
+    """Its offer was cancelled on chain before the gate; the acceptance was receipted and must be listed."""
+    room, chain = Room(tx), Chain()
+    chain.number = 0
+    offer = room.accept(an_order(Side.SELL))
+    deal = room.deal(offer)
+    chain.index(tx, ("OrderCancelled", {"owner": SELLER.address, "orderUid": offer}))
+    assert tx.orders.unlisted_mtus(GATE, GATE_CLOSURE_S) == ((ZONE, MTU_START),)
+    room.match(chain)
+    told = tx.orders.find_deal(deal)
+    assert told is not None
+    assert (told.state, told.state_reason) == (OrderState.INELIGIBLE, "offer not eligible")
+    assert tx.orders.committed_microcents(BUYER.address) == 0
+    assert tx.orders.unlisted_mtus(GATE, GATE_CLOSURE_S) == ()
+
+
+# ---- standing orders
+
+
+def test_a_standing_order_is_due_in_each_of_its_mtus_in_turn_with_its_fills_kept(tx: Transaction) -> None:
+    room, chain = Room(tx), Chain()
+    chain.number = 0
+    later = MTU_START + 900
+    standing = room.accept(an_order(last_mtu_start=later, expiry=later))
+    room.accept(an_order(Side.SELL, quantity_wh=100))
+    assert tx.orders.unlisted_mtus(later, 0) == ((ZONE, MTU_START),)
+    room.match(chain, MTU_START)
+    assert tx.orders.unlisted_mtus(later, 0) == ((ZONE, later),)
+    assert tx.orders.find(standing).state is OrderState.OPEN  # type: ignore[union-attr]
+    room.accept(an_order(Side.SELL, first_mtu_start=later, last_mtu_start=later, expiry=later, quantity_wh=70))
+    room.match(chain, later)
+    accepted = tx.orders.find(standing)
+    assert accepted is not None
+    assert (accepted.state, accepted.filled_wh) == (OrderState.MATCHED, 170)
+    assert tx.orders.fills(standing) == ((MTU_START, 100, None), (later, 70, None))
+    assert tx.orders.all_rows()[0] == accepted
+    assert tx.orders.unlisted_mtus(later + 9_000, 0) == ()
+
+
+def test_an_order_in_its_last_book_is_in_no_later_one_however_long_the_match_takes(tx: Transaction) -> None:
+    room = Room(tx)
+    room.accept(an_order())
+    room.clock.move_to(GATE)
+    room.market.close_gate(ZONE, MTU_START)
+    later = MTU_START + 900
+    assert tx.orders.unlisted_mtus(later, 0) == ()
+    assert tx.orders.open_orders(ZONE, later) == ()
+    accepted = tx.orders.all_rows()[0]
+    assert (accepted.state, accepted.is_listed_for_good) == (OrderState.OPEN, True)
+    assert tx.orders.committed_microcents(BUYER.address) == 600 * 22_000
+
+
+def test_a_rematch_after_an_exclusion_replaces_every_fill_and_position(tx: Transaction) -> None:
+    room, chain = Room(tx), Chain()
+    chain.number = 0
+    offer = room.accept(an_order(Side.SELL))
+    best = room.accept(an_order(quantity_wh=500, limit_cents_per_mwh=25_000))
+    second = room.accept(an_order(quantity_wh=300, salt=2))
+    room.match(chain)
+    assert tx.mtus.fills(ZONE, MTU_START) == {offer: 600, best: 500, second: 100}
+    room.market.exclude(ZONE, MTU_START, [best], "not funded")
+    room.market.match(ZONE, MTU_START)
+    assert tx.mtus.fills(ZONE, MTU_START) == {offer: 300, best: 0, second: 300}
+    assert [one.quantity_wh for one in tx.mtus.positions(ZONE, MTU_START)] == [300, 300]
+    told = tx.orders.find(best)
+    assert told is not None
+    assert (told.state, told.state_reason, told.filled_wh) == (OrderState.INELIGIBLE, "not funded", 0)
+    assert tx.orders.fills(best) == ((MTU_START, 0, "not funded"),)
+
+
+# ---- the rest
 
 
 def test_running_numbers_go_on_after_a_restart(database: Database) -> None:
@@ -129,7 +343,7 @@ def test_mtus_whose_gate_has_closed_are_due_once_and_only_with_open_orders(tx: T
     room.accept(an_order())
     cancelled = room.accept(an_order(Side.SELL))
     room.accept(an_order(salt=2, first_mtu_start=later, last_mtu_start=later, expiry=later))
-    room.market.cancel(cancelled, SELLER.sign_cancel(cancelled))
+    room.desk.cancel(cancelled, SELLER.sign_cancel(cancelled))
     due = tx.orders.unlisted_mtus
     assert due(GATE - 1, GATE_CLOSURE_S) == ()
     assert due(GATE, GATE_CLOSURE_S) == ((ZONE, MTU_START),)

@@ -20,33 +20,35 @@ from tests.market.fakes import (
     SELLER,
     SUPPLIER,
     ZONE,
+    an_order,
 )
 from tests.store.builders import (
     GRID_OPERATOR,
     KEY,
     Chain,
     Room,
+    Undone,
     book_committed,
     cleared_events,
     founding_events,
     meter_event,
     policy_struct,
     progressed,
+    refunded_event,
+    resettled_event,
     settled_event,
+    substituted_event,
 )
 
 from gridledger.dispatch.model import ScheduleState
-from gridledger.market.model import CashAccount, MtuPhase, OrderState, Position
+from gridledger.market.model import CashAccount, MtuPhase, OrderState, Position, Product, Side
+from gridledger.market.notices import NoticeKind
 from gridledger.market.settlement import position_cash
 from gridledger.store.database import Database
-from gridledger.store.schema import contract_position
+from gridledger.store.schema import carbon_reward, contract_position
 from gridledger.store.transaction import Transaction
 
 ACCOUNTS = (SELLER.address, BUYER.address, SUPPLIER, GRID_OPERATOR)
-
-
-class Undone(Exception):
-    """Takes a transaction back."""
 
 
 @pytest.fixture
@@ -219,7 +221,7 @@ def test_a_recorded_debt_is_what_the_imbalance_could_not_collect(tx: Transaction
     cleared(tx, chain)
     before = {account: free(tx, account) for account in ACCOUNTS}
     debt = {"debtor": BUYER.address, "creditor": SUPPLIER, "amountMicrocents": 400}
-    chain.index(tx, ("DebtRecorded", debt), settled_event(BUY_METER, -700, -9_000_000, -3_250_000), progressed(1))
+    chain.index(tx, ("DebtRecorded", debt), settled_event(BUY_METER, -700, -3_250_000), progressed(1))
     locked = 600 * 16_000
     assert free(tx, BUYER.address) - before[BUYER.address] == locked - 9_000_000 - 600_000 - (3_250_000 - 400)
     assert free(tx, SUPPLIER) - before[SUPPLIER] == 3_250_000 - 400
@@ -263,11 +265,7 @@ def test_the_reference_price_is_kept_beside_the_clearing_price(tx: Transaction, 
 
 
 def test_a_clearing_without_trades_is_settled_at_once(tx: Transaction, chain: Chain) -> None:
-    room = Room(tx)
-    room.clock.move_to(GATE)
-    room.market.close_gate(ZONE, MTU_START)
-    chain.index(tx, book_committed())
-    room.market.match(ZONE, MTU_START)
+    Room(tx).match(chain)
     chain.index(tx, *cleared_events(tx, price=20_000))
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
@@ -278,12 +276,12 @@ def test_a_clearing_without_trades_is_settled_at_once(tx: Transaction, chain: Ch
 def test_a_settled_position_is_paid_released_and_charged_to_the_microcent(tx: Transaction, chain: Chain) -> None:
     before = total(tx)
     cleared(tx, chain)
-    chain.index(tx, settled_event(SELL_METER, 700, 9_000_000, 100 * 7_500), progressed(1))
+    chain.index(tx, settled_event(SELL_METER, 700, 100 * 7_500), progressed(1))
     assert free(tx, SELLER.address) == 10 * EUR + 9_000_000 + 750_000
     assert free(tx, SUPPLIER) == -750_000
     assert order_states(tx) == [OrderState.SETTLED, OrderState.LOCKED]
     assert total(tx) == before
-    chain.index(tx, settled_event(BUY_METER, -580, -9_000_000, 20 * 7_500), progressed(0))
+    chain.index(tx, settled_event(BUY_METER, -580, 20 * 7_500), progressed(0))
     assert free(tx, BUYER.address) == 10 * EUR - 9_000_000 - 600_000 + 150_000
     assert free(tx, GRID_OPERATOR) == 600_000
     assert order_states(tx) == [OrderState.SETTLED, OrderState.SETTLED]
@@ -291,26 +289,60 @@ def test_a_settled_position_is_paid_released_and_charged_to_the_microcent(tx: Tr
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
     assert record.phase is MtuPhase.SETTLED
-    (trade,) = tx.mtus.trades(ZONE, MTU_START)
-    assert (trade.rewarded, trade.rewarded_wh) == (True, 580)
     assert [(one.settled, one.metered_wh) for one in tx.mtus.positions(ZONE, MTU_START)] == [(True, 700), (True, -580)]
 
 
-def test_a_refunded_position_gets_its_whole_lock_back_and_earns_no_reward(tx: Transaction, chain: Chain) -> None:
+def test_a_refunded_position_gets_its_whole_lock_back_and_counts_as_unread(tx: Transaction, chain: Chain) -> None:
     cleared(tx, chain)
-    key = {"zone": ZONE, "mtuStart": MTU_START}
-    refunds = [
-        ("PositionRefunded", {**key, "meter": one.meter, "lockedMicrocents": one.locked_microcents})
-        for one in tx.mtus.positions(ZONE, MTU_START)
-    ]
+    refunds = [refunded_event(one.meter, one.locked_microcents) for one in tx.mtus.positions(ZONE, MTU_START)]
     chain.index(tx, *refunds, progressed(0))
     assert [free(tx, one.address) for one in (SELLER, BUYER)] == [10 * EUR, 10 * EUR]
     assert order_states(tx) == [OrderState.REFUNDED, OrderState.REFUNDED]
-    (trade,) = tx.mtus.trades(ZONE, MTU_START)
-    assert not trade.rewarded
+    assert [(one.settled, one.read) for one in tx.mtus.positions(ZONE, MTU_START)] == [(True, False)] * 2
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
     assert record.phase is MtuPhase.SETTLED
+
+
+def test_a_substitute_closes_the_mtu_and_a_late_reading_moves_only_the_difference(
+    tx: Transaction, chain: Chain
+) -> None:
+    before = total(tx)
+    cleared(tx, chain)
+    chain.index(tx, settled_event(SELL_METER, 600, 0), progressed(1))
+    chain.index(tx, substituted_event(BUY_METER, -600), progressed(0))
+    record = tx.mtus.find(ZONE, MTU_START)
+    assert record is not None
+    assert record.phase is MtuPhase.SETTLED
+    assert order_states(tx) == [OrderState.SETTLED, OrderState.SETTLED]
+    buyer = tx.mtus.positions(ZONE, MTU_START)[1]
+    assert (buyer.settled, buyer.substitute, buyer.metered_wh, buyer.version) == (True, True, -600, 0)
+    assert free(tx, BUYER.address) == 10 * EUR - 9_000_000 - 600_000
+    delta = 20 * 7_500
+    chain.index(tx, resettled_event(BUY_METER, 1, -580, delta), progressed(0))
+    buyer = tx.mtus.positions(ZONE, MTU_START)[1]
+    assert (buyer.substitute, buyer.metered_wh, buyer.version) == (False, -580, 1)
+    assert free(tx, BUYER.address) == 10 * EUR - 9_000_000 - 600_000 + delta
+    assert free(tx, SUPPLIER) == -delta
+    assert total(tx) == before
+
+
+def test_deals_and_two_prices_are_paid_each_at_its_own(tx: Transaction, chain: Chain) -> None:
+    """The seller's solar meter dealt 200 Wh at 10,000 and sold 400 at the low-carbon price."""
+    room, before = Room(tx), total(tx)
+    offer = room.accept(an_order(Side.SELL))
+    room.deal(offer, quantity_wh=200)
+    room.accept(an_order(quantity_wh=400, product=Product.LOW_CARBON))
+    room.match(chain)
+    chain.index(tx, *cleared_events(tx, price=12_000, low_carbon_price=20_000))
+    record = tx.mtus.find(ZONE, MTU_START)
+    assert record is not None
+    assert (record.price_cents_per_mwh, record.low_carbon_price_cents_per_mwh) == (12_000, 20_000)
+    chain.index(tx, settled_event(SELL_METER, 600, 0), settled_event(BUY_METER, -600, 0), progressed(0))
+    paid = 200 * 10_000 + 400 * 20_000
+    assert free(tx, SELLER.address) == 10 * EUR + paid
+    assert free(tx, BUYER.address) == 10 * EUR - paid - 600 * 1_000
+    assert total(tx) == before
 
 
 def test_a_settlement_under_way_is_remembered_until_the_chain_has_it(tx: Transaction, chain: Chain) -> None:
@@ -318,23 +350,125 @@ def test_a_settlement_under_way_is_remembered_until_the_chain_has_it(tx: Transac
     assert tx.mtus.unsettled(ZONE, MTU_START) == {0: SELL_METER, 1: BUY_METER}
     tx.mtus.mark_settling(ZONE, MTU_START, [0])
     assert (tx.mtus.unsettled(ZONE, MTU_START), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, True)
-    chain.index(tx, settled_event(SELL_METER, 600, 9_000_000, 0), progressed(1))
+    chain.index(tx, settled_event(SELL_METER, 600, 0), progressed(1))
     assert (tx.mtus.unsettled(ZONE, MTU_START), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, False)
 
 
-def test_rewards_add_up(tx: Transaction, chain: Chain) -> None:
+def test_minted_tokens_add_up_and_are_kept_for_their_mtu_and_holder(tx: Transaction, chain: Chain) -> None:
     assert tx.minted_ugco2() == 0
-    for seller, buyer in ((2**70, 1), (5, 2**70)):
-        granted = {
-            "mtuStart": MTU_START,
-            "seller": SELLER.address,
-            "buyer": BUYER.address,
-            "energyWh": 580,
-            "sellerUgco2": seller,
-            "buyerUgco2": buyer,
-        }
-        chain.index(tx, ("RewardGranted", granted))
+    nobody = "0x" + "00" * 20
+    for mtu_start in (MTU_START, MTU_START + 900):
+        chain.index(
+            tx,
+            ("RewardsGranted", {"mtuStart": mtu_start}),
+            ("Transfer", {"from": nobody, "to": SELLER.address, "value": 2**70}),
+            ("Transfer", {"from": nobody, "to": BUYER.address, "value": 3}),
+            ("Transfer", {"from": SELLER.address, "to": BUYER.address, "value": 5}),
+            contract="LowCarbonToken",
+        )
+    chain.index(tx, ("Transfer", {"from": nobody, "to": BUYER.address, "value": 7}), contract="SettlementToken")
     assert tx.minted_ugco2() == 2 * 2**70 + 6
+    rows = tx.connection.execute(select(carbon_reward)).all()
+    assert {(row.mtu_start, row.holder) for row in rows} == {
+        (mtu_start, holder.address) for mtu_start in (MTU_START, MTU_START + 900) for holder in (SELLER, BUYER)
+    }
+
+
+# ---- cancellations on chain
+
+
+def cancelled(uid: str, owner: str = BUYER.address) -> tuple[str, dict[str, Any]]:
+    return "OrderCancelled", {"owner": owner, "orderUid": uid}
+
+
+def cancelled_up_to(salt: int, owner: str = BUYER.address) -> tuple[str, dict[str, Any]]:
+    return "OrdersCancelled", {"owner": owner, "upToSalt": salt}
+
+
+def test_a_cancellation_on_chain_ends_an_order_one_second_before_its_gate_and_not_at_it(
+    tx: Transaction, chain: Chain
+) -> None:
+    room = Room(tx)
+    early, late = (room.accept(an_order(quantity_wh=10, salt=salt)) for salt in (1, 2))
+    chain.index(tx, cancelled(early), time_s=GATE - 1)
+    chain.index(tx, cancelled(late), time_s=GATE)
+    assert [(one.state, one.state_reason) for one in tx.orders.all_rows()] == [
+        (OrderState.CANCELLED, "on chain"),
+        (OrderState.OPEN, None),
+    ]
+    room.match(chain)
+    assert [entry.uid for entry in tx.mtus.book(ZONE, MTU_START)] == [late]
+
+
+def test_a_standing_order_cancelled_on_chain_after_a_gate_keeps_that_mtu_and_loses_the_later_ones(
+    tx: Transaction, chain: Chain
+) -> None:
+    room = Room(tx)
+    uid = room.accept(an_order(last_mtu_start=MTU_START + 2_700, expiry=MTU_START + 2_700))
+    room.accept(an_order(Side.SELL))
+    chain.index(tx, cancelled(uid), time_s=GATE)
+    assert tx.orders.open_wh(BUY_METER, MTU_START + 900, MTU_START + 2_700, Side.BUY) == 0
+    room.match(chain)
+    chain.index(tx, *cleared_events(tx))
+    assert order_states(tx) == [OrderState.LOCKED, OrderState.LOCKED]
+    assert tx.orders.unlisted_mtus(MTU_START + 9_000, 0) == ()
+    chain.index(tx, settled_event(BUY_METER, -600, 0), progressed(1))
+    assert order_states(tx) == [OrderState.SETTLED, OrderState.LOCKED]
+
+
+def test_a_standing_order_cancelled_on_chain_between_gates_ends_with_the_mtus_it_was_listed_in(
+    tx: Transaction, chain: Chain
+) -> None:
+    room = Room(tx)
+    uid = room.accept(an_order(last_mtu_start=MTU_START + 2_700, expiry=MTU_START + 2_700))
+    room.match(chain)
+    chain.index(tx, cancelled(uid), time_s=GATE + 10)
+    assert [(one.state, one.state_reason) for one in tx.orders.all_rows()] == [(OrderState.CANCELLED, "on chain")]
+    assert tx.orders.fills(uid) == ((MTU_START, 0, None),)
+    assert tx.orders.unlisted_mtus(MTU_START + 9_000, 0) == ()
+
+
+def test_an_order_in_its_last_book_is_bound_however_it_is_cancelled_on_chain(tx: Transaction, chain: Chain) -> None:
+    room = Room(tx)
+    uid = room.accept(an_order())
+    room.accept(an_order(Side.SELL))
+    room.clock.move_to(GATE)
+    room.market.close_gate(ZONE, MTU_START)
+    chain.index(tx, cancelled(uid), cancelled_up_to(99), book_committed(), time_s=GATE)
+    assert order_states(tx) == [OrderState.OPEN, OrderState.OPEN]
+    assert tx.orders.open_orders(ZONE, MTU_START + 900) == ()
+    room.market.match(ZONE, MTU_START)
+    chain.index(tx, *cleared_events(tx))
+    assert order_states(tx) == [OrderState.LOCKED, OrderState.LOCKED]
+
+
+def test_a_bulk_cancellation_on_chain_takes_its_owner_s_salts_by_value(tx: Transaction, chain: Chain) -> None:
+    room = Room(tx)
+    for salt in (9, 10, 100):
+        room.accept(an_order(quantity_wh=1, salt=salt))
+    room.accept(an_order(Side.SELL, salt=1))
+    chain.index(tx, cancelled_up_to(10), time_s=GATE - 1)
+    assert order_states(tx) == [OrderState.CANCELLED] * 2 + [OrderState.OPEN] * 2
+    chain.index(tx, cancelled_up_to(2**64 - 1), time_s=GATE)
+    assert order_states(tx) == [OrderState.CANCELLED] * 2 + [OrderState.OPEN] * 2
+
+
+def test_nobody_cancels_another_s_order_on_chain_and_an_unknown_one_is_ignored(tx: Transaction, chain: Chain) -> None:
+    uid = Room(tx).accept(an_order())
+    chain.index(tx, cancelled(uid, SELLER.address), cancelled("0x" + "ab" * 32), cancelled_up_to(99, SELLER.address))
+    assert order_states(tx) == [OrderState.OPEN]
+
+
+def test_an_owner_is_told_of_a_cancellation_on_chain_that_counts_and_of_no_other(tx: Transaction, chain: Chain) -> None:
+    room = Room(tx)
+    early, late = (room.accept(an_order(quantity_wh=10, salt=salt)) for salt in (1, 2))
+    chain.index(tx, cancelled(early), time_s=GATE - 1)
+    chain.index(tx, cancelled(late), time_s=GATE)
+    told = [one for one in tx.notices.after(BUYER.address, 0, 100) if one.kind is NoticeKind.CANCELLED]
+    assert [(one.order_uid, one.details.reason, one.created_at) for one in told] == [(early, "on chain", GATE - 1)]
+
+
+# ---- dispatch
 
 
 def test_a_schedule_is_announced_with_its_setpoints_and_its_answer_follows(tx: Transaction, chain: Chain) -> None:
@@ -442,11 +576,10 @@ def test_no_sequence_of_events_makes_or_loses_a_microcent(
 
     def closing(one: Position, metered: dict[int, int]) -> tuple[str, dict[str, Any]]:
         if refunds:
-            key = {"zone": ZONE, "mtuStart": MTU_START, "meter": one.meter}
-            return "PositionRefunded", {**key, "lockedMicrocents": one.locked_microcents}
+            return refunded_event(one.meter, one.locked_microcents)
         read = replace(one, metered_wh=metered[one.meter])
-        cash = position_cash(read, 15_000, PRICES.surplus, PRICES.shortage)
-        return settled_event(one.meter, read.metered_wh, cash.trade_microcents, cash.imbalance_microcents)
+        cash = position_cash(read, 15_000, 15_000, PRICES.surplus, PRICES.shortage)
+        return settled_event(one.meter, read.metered_wh, cash.imbalance_microcents)
 
     def played() -> None:
         with database.write() as tx:

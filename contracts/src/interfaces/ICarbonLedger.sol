@@ -16,13 +16,9 @@ interface ICarbonLedger {
 
     event SourceFactorSet(uint8 indexed source, uint32 factorMgco2PerKwh, string citation);
     event GridFactorPublished(uint64 indexed mtuStart, uint32 factorMgco2PerKwh, bytes32 sourceHash);
-    event RewardGranted(
-        uint64 indexed mtuStart,
-        address indexed seller,
-        address indexed buyer,
-        uint64 energyWh,
-        uint128 sellerUgco2,
-        uint128 buyerUgco2
+    /// @notice One settlement's rewards; the mints of the low-carbon token that follow say who received how much.
+    event RewardsGranted(
+        uint64 indexed mtuStart, uint32 gridFactorMgco2PerKwh, uint256 energyWh, uint256 totalUgco2
     );
 
     error FactorOutOfBounds(uint32 factorMgco2PerKwh);

@@ -8,9 +8,11 @@ interface IEnergyAccounts {
     event Deposited(address indexed account, uint256 amountMicrocents);
     event Withdrawn(address indexed account, uint256 amountMicrocents);
     event CreditSet(address indexed account, address indexed supplier, uint128 creditMicrocents);
+    event ParticipantSuspended(address indexed account, bool suspended);
     event DebtRecorded(address indexed debtor, address indexed creditor, uint256 amountMicrocents);
     event DebtPaid(address indexed debtor, address indexed creditor, uint256 amountMicrocents);
 
+    error AccountSuspended(address account);
     error AmountIsZero();
     error AmountTooLarge(uint256 amountMicrocents);
     error InsufficientFunds(address account, uint256 requiredMicrocents, int256 availableMicrocents);
@@ -33,6 +35,13 @@ interface IEnergyAccounts {
 
     /// @notice Pays a recorded debt of the caller from its free balance.
     function payDebt(address creditor, uint256 amountMicrocents) external;
+
+    /// @notice Suspends or readmits a participant, at once: while suspended its orders are not filled. Its money
+    /// stays its own, and open positions settle.
+    function setSuspended(address account, bool suspended) external;
+
+    /// @notice Since when the account is suspended, Unix seconds; zero when it is not.
+    function suspendedSince(address account) external view returns (uint64);
 
     /// @notice Free balance (below zero while credit is used) and credit limit, microcents.
     function accountOf(address account) external view returns (int128 freeMicrocents, uint128 creditMicrocents);

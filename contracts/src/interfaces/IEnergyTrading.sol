@@ -1,143 +1,181 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Match, Position, SignedOrder, Trade} from "../libraries/MarketTypes.sol";
+import {SignedOrder} from "../libraries/MarketTypes.sol";
 
 /// @title IEnergyTrading
-/// @notice Books, clearing, escrow and settlement. The market operator proposes; every signature, limit, quantity and
+/// @notice Books, clearing and escrow. The market operator proposes; every signature, limit, quantity and
 /// balance is checked here again, and a failed check rejects the whole proposal.
 interface IEnergyTrading {
-    /// @notice A proposed clearing of one zone and MTU.
-    /// @param priceCentsPerMwh uniform price: the floored midpoint of the two ends
-    /// @param lowerEnd index of the order whose limit is the lower end of the equilibrium interval; NO_ORDER = floor
-    /// @param upperEnd index of the order whose limit is the upper end; NO_ORDER = cap
-    /// @param book the committed list: per order 8 bytes running number, 32 bytes order uid, ascending
+    /// @notice Where a zone and MTU stands. A clearing of several chunks is Partial until its last chunk.
+    enum Status {
+        Open,
+        Partial,
+        Cleared
+    }
+
+    /// @notice The orders that set the ends of one book's equilibrium interval, by index into orders + ends; NO_ORDER
+    /// stands for floor and cap.
+    struct Ends {
+        uint16 lower;
+        uint16 upper;
+    }
+
+    /// @notice One chunk of a proposed clearing of one zone and MTU; small clearings have one.
+    /// @param chunk number of this chunk, from 0
+    /// @param last whether the clearing is complete with it
+    /// @param merged whether one book set both prices
+    /// @param anyPrice price of the product `any`: the floored midpoint of its interval, cents per MWh
+    /// @param lowCarbonPrice price of the product `low_carbon`, cents per MWh
+    /// @param anyEnds orders that set the interval of `any`, or of the merged book; read in chunk 0
+    /// @param lowCarbonEnds orders that set the interval of `low_carbon`; read in chunk 0 of separate books
+    /// @param bookNumbers running numbers of the committed book, 8 bytes each, ascending
+    /// @param otherUids uids of the listed orders that are not presented, in the order of the book
     /// @param orders orders with energy, by meter and then by place in the book, ascending
-    /// @param ends at most two orders without energy that are named as interval ends; their indexes follow `orders`
-    /// @param matches energy from offers to bids, indexes into `orders`
+    /// @param ends orders without energy that are named as ends; their indexes follow `orders`
+    /// @param acceptedOffers for each acceptance among `orders`, in their order, the index of the accepted offer
+    /// @param continuedMeters meters of this chunk, ascending, whose last order is filled further in a later one;
+    /// nothing else of them may come later, and each must come before the clearing is complete
     struct Clearing {
         uint32 zone;
         uint64 mtuStart;
-        int64 priceCentsPerMwh;
-        uint16 lowerEnd;
-        uint16 upperEnd;
-        bytes book;
+        uint16 chunk;
+        bool last;
+        bool merged;
+        int64 anyPrice;
+        int64 lowCarbonPrice;
+        Ends anyEnds;
+        Ends lowCarbonEnds;
+        bytes bookNumbers;
+        bytes32[] otherUids;
         SignedOrder[] orders;
         SignedOrder[] ends;
-        Match[] matches;
+        uint16[] acceptedOffers;
+        uint32[] continuedMeters;
+    }
+
+    /// @notice Money of one position: out of the escrow to its owner, and with its supplier (positive: to the owner).
+    struct Payment {
+        address owner;
+        address supplier;
+        int256 releasedMicrocents;
+        int256 imbalanceMicrocents;
+    }
+
+    /// @notice The outcome of a settlement, for the trading contract to carry out.
+    /// @param keptHash the chunk's state hash the settlement started from
+    /// @param stateHash the chunk's state hash after it
+    /// @param closedPositions positions settled or refunded for the first time
+    /// @param feeReceiver who gets the grid fees out of the escrow
+    /// @param payments what each position moves; those of corrections release nothing
+    struct Outcome {
+        uint32 zone;
+        uint64 mtuStart;
+        uint16 chunk;
+        bytes32 keptHash;
+        bytes32 stateHash;
+        uint32 closedPositions;
+        address feeReceiver;
+        uint256 feesMicrocents;
+        Payment[] payments;
+    }
+
+    /// @notice What is kept of a clearing; prices in cents per MWh.
+    /// @param bookHash commitment to the list of receipted orders
+    /// @param resultHash commitment to the intervals and to the fills and positions of every chunk
+    /// @param openPositions positions neither settled nor refunded, over all chunks
+    /// @param clearedAt time of the last chunk so far, Unix seconds
+    struct ClearingView {
+        bytes32 bookHash;
+        bytes32 resultHash;
+        Status status;
+        int64 anyPrice;
+        int64 lowCarbonPrice;
+        uint32 openPositions;
+        uint16 chunkCount;
+        uint64 clearedAt;
     }
 
     event BookCommitted(uint32 indexed zone, uint64 indexed mtuStart, bytes32 bookHash, uint32 orderCount);
+    /// @notice One trade of the MarketCleared event that follows in the same transaction.
+    event EnergyTraded(uint32 indexed sellMeter, uint32 indexed buyMeter, uint256 energyWh);
     event MarketCleared(
-        uint32 indexed zone, uint64 indexed mtuStart, int64 priceCentsPerMwh, uint64 tradedWh, uint32 tradeCount
-    );
-    event PositionOpened(
         uint32 indexed zone,
         uint64 indexed mtuStart,
-        uint32 indexed meter,
-        address owner,
-        int64 contractedWh,
-        uint128 lockedMicrocents,
-        uint128 feeMicrocents
+        uint16 chunk,
+        bool last,
+        int64 anyPrice,
+        int64 lowCarbonPrice,
+        uint256 tradedWh,
+        uint256 positionCount
     );
-    event EnergyTraded(
-        uint32 indexed zone, uint64 indexed mtuStart, bytes32 sellUid, bytes32 buyUid, uint64 energyWh
-    );
-    event PositionSettled(
-        uint32 indexed zone,
-        uint64 indexed mtuStart,
-        uint32 indexed meter,
-        int64 meteredWh,
-        int256 tradeMicrocents,
-        int256 imbalanceMicrocents
-    );
-    event PositionRefunded(
-        uint32 indexed zone, uint64 indexed mtuStart, uint32 indexed meter, uint128 lockedMicrocents
-    );
-    event SettlementProgressed(uint32 indexed zone, uint64 indexed mtuStart, uint32 openPositions);
     event OrderCancelled(address indexed owner, bytes32 indexed orderUid);
+    event OrdersCancelled(address indexed owner, uint64 upToSalt);
 
     error BookAlreadyCommitted(uint32 zone, uint64 mtuStart);
     error BookMismatch(bytes32 committed, bytes32 presented);
     error BookMissing(uint32 zone, uint64 mtuStart);
+    error BookMalformed(uint256 numbersBytes, uint256 otherUids);
     error AlreadyCleared(uint32 zone, uint64 mtuStart);
+    error ChunkOutOfSequence(uint16 expected, uint16 presented);
+    error ChunkDiffers(uint32 zone, uint64 mtuStart);
     error ClearingTooLate(uint64 mtuStart, uint64 deadline, uint64 blockTime);
     error OrdersNotAscending(uint256 index);
-    error OrderNotListed(bytes32 orderUid, uint32 bookIndex);
+    error OrderNotListed(bytes32 orderUid, uint256 bookIndex);
     error OrderWithoutEnergy(bytes32 orderUid);
     error OrderExpired(bytes32 orderUid, uint64 expiry, uint64 gateClosure);
     error OrderOutsideMtu(bytes32 orderUid, uint64 mtuStart);
     error OrderIsCancelled(bytes32 orderUid);
     error OrderOverfilled(bytes32 orderUid, uint256 openWh, uint256 fillWh);
-    error OrderUnsupported(bytes32 orderUid);
+    error OrderPresentedTwice(bytes32 orderUid);
     error LimitOutsideBounds(bytes32 orderUid, int64 limitCentsPerMwh, int64 floor, int64 cap);
     error LimitViolated(bytes32 orderUid, int64 limitCentsPerMwh, int64 priceCentsPerMwh);
     error SignerMismatch(bytes32 orderUid, address signer, address owner);
     error ZoneMismatch(uint32 meter, uint32 meterZone, uint32 zone);
     error CapacityExceeded(uint32 meter, uint256 energyWh, uint256 capacityWh);
     error SidesMixed(uint32 meter);
-    error MatchInvalid(uint256 index);
-    error SelfMatch(address owner);
+    error AcceptanceInvalid(bytes32 acceptanceUid);
+    error MeterPresentedTwice(uint32 meter);
+    error MeterNotContinued(uint32 meter);
     error PriceNotMidpoint(int64 priceCentsPerMwh, int64 lowerEnd, int64 upperEnd);
+    error PricesDiffer(int64 anyPrice, int64 lowCarbonPrice);
+    error LowCarbonNotBalanced(uint256 boughtWh, uint256 soldWh);
     error EndsCrossed(int64 lowerEnd, int64 upperEnd);
     error EndInvalid(uint16 index);
     error NotCleared(uint32 zone, uint64 mtuStart);
     error StateMismatch(bytes32 kept, bytes32 presented);
-    error DispatchUnanswered(uint32 zone, uint64 mtuStart);
-    error ReadingsNotAnchored(uint32 zone, uint64 mtuStart);
-    error PositionAlreadySettled(uint32 meter);
-    error PositionUnknown(uint16 index);
-    error MeteredOutOfRange(uint32 meter, int64 meteredWh);
-    error ListsDiffer(uint256 indexes, uint256 values);
+    error SaltNotAscending(uint64 upToSalt, uint64 already);
     error CashNotConserved(int256 sumMicrocents);
-    error OrderPresentedTwice(bytes32 orderUid);
-    error DispatchProceeds(uint32 zone, uint64 mtuStart);
 
     /// @notice Commits the closed book of a zone and MTU. Only listed orders can be filled.
-    /// @param bookHash keccak256 of the list as presented in `Clearing.book`
+    /// @param bookHash keccak256 of the list: per order 8 bytes running number, 32 bytes uid, ascending
     function commitBook(uint32 zone, uint64 mtuStart, bytes32 bookHash, uint32 orderCount) external;
 
-    /// @notice Checks a proposed clearing, locks the money and hands the schedule to dispatch.
+    /// @notice Checks a proposed clearing, locks the money and, with the last chunk, hands the schedule to dispatch.
     function clear(Clearing calldata clearing) external;
 
-    /// @notice Settles positions whose meters have been read, or refunds them if the dispatch is void.
-    /// @param positions all positions of the clearing as last kept
-    /// @param trades all trades of the clearing as last kept
-    /// @param indexes positions to settle now
-    /// @param meteredWh metered export minus import of each, Wh
-    function settle(
-        uint32 zone,
-        uint64 mtuStart,
-        Position[] calldata positions,
-        Trade[] calldata trades,
-        uint16[] calldata indexes,
-        int64[] calldata meteredWh
-    ) external;
-
-    /// @notice Releases the locks of positions whose dispatch is void. Anybody may, so nobody can hold money back.
-    /// @param positions all positions of the clearing as last kept
-    /// @param trades all trades of the clearing as last kept
-    /// @param indexes positions to refund now
-    function refund(
-        uint32 zone,
-        uint64 mtuStart,
-        Position[] calldata positions,
-        Trade[] calldata trades,
-        uint16[] calldata indexes
-    ) external;
+    /// @notice Carries out a settlement: releases locked money, collects imbalances, keeps the new state. Only the
+    /// settlement contract may, and the movements must sum to zero.
+    function applyOutcome(Outcome calldata outcome) external returns (uint32 openPositions);
 
     /// @notice Cancels one of the caller's orders: it is not filled in any MTU whose gate has not closed yet.
     function cancel(bytes32 orderUid) external;
 
-    /// @notice Uid of an order: its EIP-712 digest.
-    function orderUid(SignedOrder calldata order, address owner) external view returns (bytes32);
+    /// @notice Cancels all orders of the caller with a salt up to this one, in the same way.
+    function cancelUpTo(uint64 salt) external;
 
-    /// @notice Whether the owner has cancelled the order.
-    function isCancelled(address owner, bytes32 uid) external view returns (bool);
+    /// @notice Whether the owner had cancelled the order before a gate closure.
+    function isCancelledAt(address owner, bytes32 uid, uint64 salt, uint64 gateClosure) external view returns (bool);
 
-    /// @notice Committed book hash, kept state hash, price and number of open positions.
-    function clearingOf(uint32 zone, uint64 mtuStart)
-        external
-        view
-        returns (bytes32 bookHash, bytes32 stateHash, int64 priceCentsPerMwh, bool cleared, uint32 openPositions);
+    /// @notice EIP-712 domain separator of orders, acceptances, cancellations and receipts.
+    function domainSeparator() external view returns (bytes32);
+
+    /// @notice Uid of an order or acceptance: its EIP-712 digest.
+    function orderUid(uint256 terms, uint256 guard, address owner) external view returns (bytes32);
+
+    /// @notice What is kept of a clearing.
+    function clearingOf(uint32 zone, uint64 mtuStart) external view returns (ClearingView memory);
+
+    /// @notice Hash of a chunk's positions and deals as last kept.
+    function stateHashOf(uint32 zone, uint64 mtuStart, uint16 chunk) external view returns (bytes32);
 }

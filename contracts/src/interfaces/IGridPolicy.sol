@@ -3,13 +3,16 @@ pragma solidity 0.8.30;
 
 /// @title IGridPolicy
 /// @notice The regulator's rules. Prices are stated relative to the tariffs of each MTU, so that
-/// surplus <= floor <= cap <= shortage holds whatever the tariffs are. Halt and suspension act at once; every other
+/// surplus <= floor <= cap <= shortage holds whatever the tariffs are. A halt acts at once; every other
 /// change takes effect after a minimum delay and never for an MTU whose gate has closed.
 interface IGridPolicy {
     /// @notice One version of the rules. Prices in cents per MWh, shares in basis points, times in seconds.
     /// @param gateClosureS last moment an order is accepted, before the MTU starts
     /// @param answerLeadS last moment a dispatch answer is accepted, before the MTU starts; at most gateClosureS
     /// @param proceedWithoutAnswer what an unanswered dispatch means: true = delivered as scheduled, false = void
+    /// @param substituteAfterS seconds after the MTU's end from which an unread position may settle on a substitute
+    /// value
+    /// @param correctionS seconds after the MTU's end until which a reading may settle or correct a position
     /// @param sellerRewardShareBp seller's share of the low-carbon reward; the buyer gets the rest
     /// @param defaultGridFactorMgco2PerKwh grid emission factor where the oracle has published none
     /// @param feedInCentsPerMwh fixed feed-in tariff, used where the oracle has posted none
@@ -25,6 +28,8 @@ interface IGridPolicy {
         uint32 gateClosureS;
         uint32 answerLeadS;
         bool proceedWithoutAnswer;
+        uint32 substituteAfterS;
+        uint32 correctionS;
         uint16 sellerRewardShareBp;
         uint32 defaultGridFactorMgco2PerKwh;
         int64 feedInCentsPerMwh;
@@ -48,10 +53,23 @@ interface IGridPolicy {
         int64 shortage;
     }
 
+    /// @notice What a clearing needs of the rules of one MTU; prices in cents per MWh, times in Unix seconds.
+    /// @param gateClosure moment after which no order is accepted
+    /// @param clearingDeadline last moment a clearing is accepted, halfway between gate closure and answer deadline:
+    /// the first half of that time is the market operator's, the second half the grid operator's
+    struct ClearingRules {
+        uint64 gateClosure;
+        uint64 clearingDeadline;
+        int64 floor;
+        int64 cap;
+        int64 shortage;
+        uint64 gridFeeCentsPerMwh;
+        uint64 lowCarbonReliefCentsPerMwh;
+    }
+
     event PolicyScheduled(uint32 indexed version, uint64 effectiveMtuStart, Policy policy);
     event FeedInPosted(uint64 indexed mtuStart, int64 feedInCentsPerMwh);
     event MarketHalted(uint32 indexed zone, bool halted);
-    event ParticipantSuspended(address indexed account, bool suspended);
 
     error PolicyRefused(string reason);
     error PolicyTooEarly(uint64 effectiveMtuStart, uint64 earliestMtuStart);
@@ -62,7 +80,6 @@ interface IGridPolicy {
     error FeedInAlreadyPosted(uint64 mtuStart);
     error PriceOutOfBounds(int256 priceCentsPerMwh);
     error ZoneHalted(uint32 zone);
-    error AccountSuspended(address account);
 
     /// @notice Schedules a new version of the rules from an MTU on.
     function schedulePolicy(Policy calldata policy, uint64 effectiveMtuStart) external;
@@ -73,9 +90,6 @@ interface IGridPolicy {
     /// @notice Halts or resumes one zone, or with zone 0 the whole market.
     function setHalted(uint32 zone, bool halted) external;
 
-    /// @notice Suspends or readmits a participant.
-    function setSuspended(address account, bool suspended) external;
-
     /// @notice Length of a market time unit, seconds.
     function mtuLengthS() external view returns (uint32);
 
@@ -85,6 +99,12 @@ interface IGridPolicy {
     /// @notice The prices for an MTU.
     function pricesAt(uint64 mtuStart) external view returns (Prices memory);
 
+    /// @notice What a clearing needs, in one answer. Reverts with ZoneHalted.
+    function clearingRulesAt(uint32 zone, uint64 mtuStart) external view returns (ClearingRules memory);
+
+    /// @notice Last moment a clearing is accepted, Unix seconds.
+    function clearingDeadlineAt(uint64 mtuStart) external view returns (uint64);
+
     /// @notice Moment after which no order for the MTU is accepted, Unix seconds.
     function gateClosureAt(uint64 mtuStart) external view returns (uint64);
 
@@ -93,7 +113,4 @@ interface IGridPolicy {
 
     /// @notice Reverts with ZoneHalted while the zone or the whole market is halted.
     function requireOpen(uint32 zone) external view;
-
-    /// @notice Whether the account is suspended.
-    function isSuspended(address account) external view returns (bool);
 }

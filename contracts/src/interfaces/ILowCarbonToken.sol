@@ -12,9 +12,10 @@ interface ILowCarbonToken is IERC20 {
 
     error NothingToRetire();
     error BeneficiaryMissing();
+    error ListsDiffer(uint256 holders, uint256 amounts);
 
-    /// @notice Mints a reward. Only the carbon ledger may.
-    function mint(address to, uint256 amountUgco2) external;
+    /// @notice Mints rewards; entries of nothing are passed over. Only the carbon ledger may.
+    function mint(address[] calldata holders, uint256[] calldata amountsUgco2) external;
 
     /// @notice Uses up the caller's own tokens for a named beneficiary and purpose.
     function retire(uint256 amountUgco2, string calldata beneficiary, string calldata purpose) external;

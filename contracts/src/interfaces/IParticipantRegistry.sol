@@ -74,14 +74,20 @@ interface IParticipantRegistry {
     /// @notice Replaces a meter's device key after an exchange or a compromise.
     function replaceDeviceKey(uint32 meter, bytes32 deviceKeyX, bytes32 deviceKeyY) external;
 
-    /// @notice Looks up many meters at once. Reverts with MeterUnknown.
-    function lookup(uint32[] calldata meters) external view returns (MeterView[] memory views);
+    /// @notice Looks up many meters at once, each as a packed word of MeterWord. Reverts with MeterUnknown.
+    function meterWords(uint32[] calldata meters) external view returns (uint256[] memory words);
+
+    /// @notice One meter. Reverts with MeterUnknown.
+    function meterOf(uint32 meter) external view returns (MeterView memory);
 
     /// @notice The device key of a meter. Reverts with MeterUnknown.
     function deviceKey(uint32 meter) external view returns (bytes32 x, bytes32 y);
 
     /// @notice The supplier of an admitted account; zero when not admitted.
     function supplierOf(address account) external view returns (address);
+
+    /// @notice The supplier with this number; zero when there is none.
+    function supplierAt(uint16 number) external view returns (address);
 
     /// @notice Whether the account is a registered supplier.
     function isSupplier(address account) external view returns (bool);

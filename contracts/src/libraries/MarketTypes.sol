@@ -13,59 +13,18 @@ enum Product {
     LowCarbon
 }
 
-/// @notice How an order states its price.
+/// @notice How an order states its price: a limit, or the zone's reference price guarded by a limit.
 enum Pricing {
     Limit,
     Pegged
 }
 
-/// @notice An order as its owner signed it, without the owner (the meter's registered owner must have signed) and with
-/// its place in the committed book.
-/// @dev The signature is EIP-2098 compact: r and vs.
+/// @notice An order, or a buyer's acceptance of an offer, as it is presented to be filled: what its owner signed,
+/// packed, with its place in the committed book and its fill. The owner is the meter's registered owner.
+/// @dev `terms` and `guard` are read by OrderTerms; the signature is EIP-2098 compact.
 struct SignedOrder {
-    uint32 meter;
-    Side side;
-    Product product;
-    Pricing pricing;
-    uint64 firstMtuStart;
-    uint64 lastMtuStart;
-    uint64 quantityWh;
-    int64 limitCentsPerMwh;
-    uint64 expiry;
-    uint64 salt;
-    uint32 bookIndex;
+    uint256 terms;
+    uint256 guard;
     bytes32 r;
     bytes32 vs;
-}
-
-/// @notice Energy moved from one listed offer to one listed bid; the indexes point into the presented orders.
-struct Match {
-    uint16 sell;
-    uint16 buy;
-    uint64 energyWh;
-}
-
-/// @notice One meter's contract for one MTU, kept on chain only by hash and presented again at settlement.
-struct Position {
-    uint32 meter;
-    uint8 source;
-    bool settled;
-    address owner;
-    address supplier;
-    /// @dev Sold energy is positive, bought energy negative, Wh.
-    int64 contractedWh;
-    /// @dev Metered export minus import, Wh; zero until settled.
-    int64 meteredWh;
-    uint128 lockedMicrocents;
-    uint128 feeMicrocents;
-}
-
-/// @notice One trade between two positions, kept on chain only by hash and presented again at settlement.
-struct Trade {
-    uint16 sell;
-    uint16 buy;
-    uint64 energyWh;
-    /// @dev Energy both delivered and consumed, Wh; set once both positions are settled.
-    uint64 rewardedWh;
-    bool rewarded;
 }

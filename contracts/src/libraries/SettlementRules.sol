@@ -2,11 +2,14 @@
 pragma solidity 0.8.30;
 
 import {IntegerMath} from "./IntegerMath.sol";
-import {Position, Trade} from "./MarketTypes.sol";
+import {Pairing} from "./Pairing.sol";
+import {Positions} from "./Positions.sol";
 
 /// @title SettlementRules
 /// @notice The money and energy rules of locking and settling, pure and division-free. Wh x cents/MWh = microcents.
 library SettlementRules {
+    using Positions for uint256[];
+
     /// @notice What a buyer must lock per trade quantity, without fees: max(0, price) x energy.
     function buyerLock(uint256 energyWh, int64 price) internal pure returns (uint256 microcents) {
         return energyWh * IntegerMath.positivePart(price);
@@ -29,54 +32,73 @@ library SettlementRules {
         return energyWh * (lowCarbon ? feePerMwh - reliefPerMwh : feePerMwh);
     }
 
-    /// @notice Cash of the contracted energy: sellers receive (contracted > 0), buyers pay.
-    function tradeCash(int64 contractedWh, int64 price) internal pure returns (int256 microcents) {
-        return int256(contractedWh) * price;
-    }
-
-    /// @notice Cash between a participant and its supplier for metered minus contracted energy: a surplus is sold at
-    /// the surplus price, a shortage bought at the shortage price. Positive = the participant receives.
-    function imbalanceCash(int64 meteredWh, int64 contractedWh, int64 surplus, int64 shortage)
+    /// @notice Cash of a position's contracted energy: sellers receive, buyers pay. A seller is paid the price of its
+    /// source, a buyer pays the price of its product; direct deals have their own.
+    function tradeCash(uint256[] memory positions, uint256 index, int64 anyPrice, int64 lowCarbonPrice)
         internal
         pure
         returns (int256 microcents)
     {
-        int256 imbalanceWh = int256(meteredWh) - int256(contractedWh);
+        int256 auction = int256(positions.auctionWh(index));
+        int256 deals = positions.dealMicrocents(index);
+        if (positions.sells(index)) {
+            return deals + auction * (positions.source(index) == 0 ? anyPrice : lowCarbonPrice);
+        }
+        return deals - auction * anyPrice - int256(positions.lowCarbonWh(index)) * lowCarbonPrice;
+    }
+
+    /// @notice Cash between a participant and its supplier for metered minus contracted energy: a surplus is sold at
+    /// the surplus price, a shortage bought at the shortage price. Positive = the participant receives.
+    function imbalanceCash(uint256[] memory positions, uint256 index, int256 meteredWh, int64 surplus, int64 shortage)
+        internal
+        pure
+        returns (int256 microcents)
+    {
+        int256 beyondWh = _shareWh(positions, index, meteredWh) - int256(positions.contractedWh(index));
+        int256 imbalanceWh = positions.sells(index) ? beyondWh : -beyondWh;
         return imbalanceWh * (imbalanceWh >= 0 ? surplus : shortage);
     }
 
-    /// @notice Energy a settled position really delivered (seller) or consumed (buyer) of what it contracted, Wh.
-    function fulfilledWh(Position memory position) internal pure returns (uint256) {
-        if (!position.settled) return 0;
-        if (position.contractedWh > 0) {
-            return IntegerMath.min(uint64(position.contractedWh), IntegerMath.positivePart(position.meteredWh));
-        }
-        return
-            IntegerMath.min(
-                IntegerMath.positivePart(-int256(position.contractedWh)),
-                IntegerMath.positivePart(-int256(position.meteredWh))
-            );
+    /// @notice Energy a position really delivered (seller) or consumed (buyer) of what it contracted, Wh.
+    function fulfilledWh(uint256[] memory positions, uint256 index) internal pure returns (uint256) {
+        if (!positions.isRead(index)) return 0;
+        int256 share = _shareWh(positions, index, positions.meteredWh(index));
+        return IntegerMath.min(positions.contractedWh(index), IntegerMath.positivePart(share));
     }
 
     /// @notice Energy of each trade that was both delivered and consumed: fulfilled energy serves a position's trades
     /// in their order, and a trade counts the smaller of its two sides. Wh, one entry per trade.
-    function servedWh(Position[] memory positions, Trade[] memory trades)
+    function servedWh(uint256[] memory positions, uint256[] memory trades)
         internal
         pure
         returns (uint256[] memory served)
     {
-        uint256[] memory remaining = new uint256[](positions.length);
-        for (uint256 i = 0; i < positions.length; ++i) {
-            remaining[i] = fulfilledWh(positions[i]);
+        uint256[] memory remaining = new uint256[](positions.count());
+        for (uint256 i = 0; i < remaining.length; ++i) {
+            remaining[i] = fulfilledWh(positions, i);
         }
         served = new uint256[](trades.length);
         for (uint256 i = 0; i < trades.length; ++i) {
-            Trade memory trade = trades[i];
-            uint256 delivered = IntegerMath.min(trade.energyWh, remaining[trade.sell]);
-            uint256 consumed = IntegerMath.min(trade.energyWh, remaining[trade.buy]);
-            remaining[trade.sell] -= delivered;
-            remaining[trade.buy] -= consumed;
+            (uint256 sell, uint256 buy) = (Pairing.sell(trades[i]), Pairing.buy(trades[i]));
+            uint256 delivered = IntegerMath.min(Pairing.energyWh(trades[i]), remaining[sell]);
+            uint256 consumed = IntegerMath.min(Pairing.energyWh(trades[i]), remaining[buy]);
+            remaining[sell] -= delivered;
+            remaining[buy] -= consumed;
             served[i] = IntegerMath.min(delivered, consumed);
         }
+    }
+
+    /// @dev What of a meter's energy, counted in the direction of its contract, belongs to this position. Where a meter
+    /// has positions in several chunks, earlier ones are served first and the last one bears what is beyond.
+    function _shareWh(uint256[] memory positions, uint256 index, int256 meteredWh) private pure returns (int256) {
+        int256 energy = positions.sells(index) ? meteredWh : -meteredWh;
+        int256 prior = int256(positions.priorWh(index));
+        if (!positions.isContinued(index)) return energy - _clamp(energy, prior);
+        return _clamp(energy - prior, int256(positions.contractedWh(index)));
+    }
+
+    function _clamp(int256 value, int256 highest) private pure returns (int256) {
+        if (value < 0) return 0;
+        return value > highest ? highest : value;
     }
 }

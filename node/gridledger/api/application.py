@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from gridledger import __version__
 from gridledger.api.context import NodeContext
+from gridledger.api.deals import deal_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.market import market_routes
 from gridledger.api.notices import notice_routes
@@ -33,7 +34,7 @@ def create_application(node: NodeContext) -> FastAPI:
         "(10^-8 EUR), carbon in micrograms CO2e, times in Unix seconds UTC. Errors are problem+json (RFC 9457).",
     )
     install_problem_handlers(app)
-    for routes in (order_routes, reading_routes, market_routes, dispatch_routes, transaction_routes):
+    for routes in (order_routes, deal_routes, reading_routes, market_routes, dispatch_routes, transaction_routes):
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes):
         app.include_router(routes(node))

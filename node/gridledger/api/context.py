@@ -11,6 +11,7 @@ from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
+from gridledger.market.desk import OrderDesk
 from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
@@ -27,6 +28,7 @@ __all__ = ["Bell", "NodeContext", "Services"]
 class Services:
     """The rooms of one transaction."""
 
+    desk: OrderDesk
     market: MarketService
     metering: MeteringService
     anchoring: AnchoringService

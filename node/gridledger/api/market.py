@@ -76,6 +76,30 @@ def market_routes(node: NodeContext) -> APIRouter:
             "low_carbon_relief_cents_per_mwh": policy.low_carbon_relief_cents_per_mwh,
         }
 
+    @router.get("/market/offers")
+    def get_offers(
+        zone: Zone,
+        mtu_start: Annotated[int, Query(ge=1, le=UINT32_MAX)],
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> dict[str, Any]:
+        """Posted limit offers that can be accepted directly (`POST /v1/deals`), cheapest first."""
+        require_aligned(mtu_start, node.mtu_length_s)
+        with node.database.read() as tx:
+            offers = tx.orders.posted_offers(zone, mtu_start, limit)
+            meters = tx.directory.meters([offer.signed.order.meter for offer, _ in offers])
+        return {
+            "offers": [
+                {
+                    "uid": offer.signed.uid,
+                    "limit_cents_per_mwh": offer.signed.order.limit_cents_per_mwh,
+                    "unsold_wh": unsold_wh,
+                    "low_carbon": meters[offer.signed.order.meter].source != 0,
+                    "expiry": offer.signed.order.expiry,
+                }
+                for offer, unsold_wh in offers
+            ]
+        }
+
     @router.get("/market/mtus")
     def get_mtus(
         zone: Zone,
@@ -124,6 +148,7 @@ def _mtu_out(record: MtuRecord) -> dict[str, Any]:
         "demand_wh": record.demand_wh,
         "reference_price_cents_per_mwh": record.reference_price_cents_per_mwh,
         "price_cents_per_mwh": record.price_cents_per_mwh,
+        "low_carbon_price_cents_per_mwh": record.low_carbon_price_cents_per_mwh,
         "traded_wh": record.traded_wh,
         "failure": record.failure,
     }

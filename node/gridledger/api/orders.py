@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Response
 
 from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
-from gridledger.api.schemas import OrderBatchIn, OrderIn, Signature, Uid, order_out
+from gridledger.api.schemas import CancelUpToIn, OrderBatchIn, OrderIn, Signature, Uid, checksum, fill_out, order_out
 from gridledger.errors import GridLedgerError
 
 __all__ = ["order_routes"]
@@ -20,7 +20,7 @@ def order_routes(node: NodeContext) -> APIRouter:
     def post_order(body: OrderIn) -> dict[str, Any]:
         """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
         with node.database.write() as tx:
-            accepted = node.services(tx).market.accept(body.to_order(), body.signature_bytes(), body.client_id)
+            accepted = node.services(tx).desk.accept(body.to_order(), body.signature_bytes(), body.client_id)
         node.bell.ring()
         return order_out(accepted)
 
@@ -29,10 +29,10 @@ def order_routes(node: NodeContext) -> APIRouter:
         """Accept or refuse each order on its own, in order; one result per order."""
         results: list[dict[str, Any]] = []
         with node.database.write() as tx:
-            market = node.services(tx).market
+            desk = node.services(tx).desk
             for item in body.orders:
                 try:
-                    accepted = market.accept(item.to_order(), item.signature_bytes(), item.client_id)
+                    accepted = desk.accept(item.to_order(), item.signature_bytes(), item.client_id)
                     results.append({"status": 201, "order": order_out(accepted)})
                 except GridLedgerError as error:
                     problem = problem_document(error)
@@ -40,11 +40,20 @@ def order_routes(node: NodeContext) -> APIRouter:
         node.bell.ring()
         return {"results": results}
 
+    @router.post("/cancellations", status_code=200)
+    def cancel_orders(body: CancelUpToIn) -> dict[str, Any]:
+        """Cancel all open orders of an owner with a salt up to this one, by its EIP-712 `CancelUpTo` signature."""
+        with node.database.write() as tx:
+            desk = node.services(tx).desk
+            uids = desk.cancel_up_to(checksum(body.owner), body.to_salt(), body.signature_bytes())
+            return {"cancelled": list(uids)}
+
     @router.get("/{uid}")
     def get_order(uid: Annotated[Uid, Path()]) -> dict[str, Any]:
         """An accepted order, its state and receipt."""
         with node.database.read() as tx:
-            return order_out(node.services(tx).market.order(uid))
+            accepted = node.services(tx).desk.order(uid)
+            return {**order_out(accepted), "mtus": [fill_out(*fill) for fill in tx.orders.fills(uid)]}
 
     @router.delete("/{uid}")
     def delete_order(
@@ -55,7 +64,7 @@ def order_routes(node: NodeContext) -> APIRouter:
         """Cancel an open order before its gate closes."""
         response.headers["Cache-Control"] = "no-store"
         with node.database.write() as tx:
-            cancelled = node.services(tx).market.cancel(uid, bytes.fromhex(gridledger_signature[2:]))
+            cancelled = node.services(tx).desk.cancel(uid, bytes.fromhex(gridledger_signature[2:]))
         node.bell.ring()
         return order_out(cancelled)
 

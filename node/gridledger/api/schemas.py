@@ -8,14 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gridledger.api.sign_in import LONGEST_MESSAGE
 from gridledger.dispatch.model import Answer
-from gridledger.market.model import Order, Pricing, Product, Side
-from gridledger.market.ports import AcceptedOrder
+from gridledger.market.model import Acceptance, Order, Pricing, Product, Receipt, Side
+from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder
 from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX, check_range, parse_decimal, parse_utc
 from gridledger.webhooks.targets import LONGEST_URL
 
 __all__ = [
     "Address",
     "AnswerIn",
+    "CancelUpToIn",
+    "DealIn",
     "DecimalText",
     "OrderBatchIn",
     "OrderIn",
@@ -26,6 +29,8 @@ __all__ = [
     "Uid",
     "WebhookIn",
     "checksum",
+    "deal_out",
+    "fill_out",
     "order_out",
 ]
 
@@ -33,6 +38,7 @@ Address = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{130}$")]
 Uid = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,9})?$")]
+SaltText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 UtcText = Annotated[str, StringConstraints(min_length=20, max_length=25)]
 PRICE_DECIMALS, ENERGY_DECIMALS = 3, 3  # cents/kWh -> cents/MWh, kWh -> Wh
 
@@ -60,7 +66,7 @@ class OrderIn(_Strict):
     quantity_kwh: DecimalText
     price_cents_per_kwh: DecimalText
     expiry: UtcText
-    salt: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+    salt: SaltText
     signature: Signature
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 
@@ -82,6 +88,51 @@ class OrderIn(_Strict):
             limit_cents_per_mwh=check_range("price_cents_per_kwh", limit, INT64_MIN, INT64_MAX),
             expiry=check_range("expiry", parse_utc("expiry", self.expiry), 0, UINT32_MAX),
             salt=check_range("salt", int(self.salt), 0, UINT64_MAX),
+        )
+
+    def signature_bytes(self) -> bytes:
+        """The 65 bytes r, s, v."""
+        return bytes.fromhex(self.signature[2:])
+
+
+class CancelUpToIn(_Strict):
+    """A signed bulk cancellation (EIP-712 struct `CancelUpTo`)."""
+
+    owner: Address
+    salt: SaltText
+    signature: Signature
+
+    def to_salt(self) -> int:
+        """The last salt that is cancelled. Raises OutOfRange."""
+        return check_range("salt", int(self.salt), 0, UINT64_MAX)
+
+    def signature_bytes(self) -> bytes:
+        """The 65 bytes r, s, v."""
+        return bytes.fromhex(self.signature[2:])
+
+
+class DealIn(_Strict):
+    """A buyer's signed acceptance of a posted offer (EIP-712 struct `Acceptance`)."""
+
+    owner: Address
+    meter: Annotated[int, Field(ge=1, le=UINT32_MAX, strict=True)]
+    offer_uid: Uid
+    mtu_start: UtcText
+    quantity_kwh: DecimalText
+    salt: SaltText
+    signature: Signature
+
+    def to_acceptance(self) -> Acceptance:
+        """The acceptance in integers. Raises NotExact, NotUtc, OutOfRange."""
+        mtu_start = parse_utc("mtu_start", self.mtu_start)
+        quantity = parse_decimal("quantity_kwh", self.quantity_kwh, ENERGY_DECIMALS)
+        return Acceptance(
+            owner=checksum(self.owner),
+            meter=self.meter,
+            offer_uid=self.offer_uid,
+            mtu_start=check_range("mtu_start", mtu_start, 0, UINT32_MAX),
+            quantity_wh=check_range("quantity_kwh", quantity, 0, LARGEST_ENERGY_WH),
+            salt=check_range("salt", int(self.salt), 0, LARGEST_TIME_S),
         )
 
     def signature_bytes(self) -> bytes:
@@ -137,7 +188,7 @@ class WebhookIn(_Strict):
 
 def order_out(accepted: AcceptedOrder) -> dict[str, Any]:
     """An accepted order with its receipt."""
-    order, receipt = accepted.signed.order, accepted.receipt
+    order = accepted.signed.order
     return {
         "uid": accepted.signed.uid,
         "owner": order.owner,
@@ -156,11 +207,38 @@ def order_out(accepted: AcceptedOrder) -> dict[str, Any]:
         "state_reason": accepted.state_reason,
         "filled_wh": accepted.filled_wh,
         "client_id": accepted.client_id,
-        "receipt": {
-            "order_uid": receipt.order_uid,
-            "running_number": receipt.running_number,
-            "received_at": receipt.received_at,
-            "block_hash": receipt.block_hash,
-            "signature": receipt.signature,
-        },
+        "receipt": _receipt_out(accepted.receipt),
+    }
+
+
+def deal_out(accepted: AcceptedDeal) -> dict[str, Any]:
+    """An accepted direct deal with its receipt."""
+    acceptance = accepted.signed.acceptance
+    return {
+        "uid": accepted.signed.uid,
+        "owner": acceptance.owner,
+        "meter": acceptance.meter,
+        "zone": accepted.zone,
+        "offer_uid": acceptance.offer_uid,
+        "mtu_start": acceptance.mtu_start,
+        "quantity_wh": acceptance.quantity_wh,
+        "salt": str(acceptance.salt),
+        "state": accepted.state,
+        "state_reason": accepted.state_reason,
+        "receipt": _receipt_out(accepted.receipt),
+    }
+
+
+def fill_out(mtu_start: int, filled_wh: int, ineligible: str | None) -> dict[str, Any]:
+    """What one MTU's book made of an order."""
+    return {"mtu_start": mtu_start, "filled_wh": filled_wh, "ineligible": ineligible}
+
+
+def _receipt_out(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "order_uid": receipt.order_uid,
+        "running_number": receipt.running_number,
+        "received_at": receipt.received_at,
+        "block_hash": receipt.block_hash,
+        "signature": receipt.signature,
     }

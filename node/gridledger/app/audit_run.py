@@ -19,7 +19,14 @@ from gridledger.audit import formats
 from gridledger.audit.evidence import ContractCode, ExportedRun, MarketFacts, read_export
 from gridledger.audit.findings import Findings
 from gridledger.audit.model import AuditReport, Mismatch, Rule
-from gridledger.audit.ports import ChainBlock, FileUnreadable, OnProgress, StateUnavailable
+from gridledger.audit.ports import (
+    AUDITED_FUNCTIONS,
+    ChainBlock,
+    ChainCall,
+    FileUnreadable,
+    OnProgress,
+    StateUnavailable,
+)
 from gridledger.audit.service import audit_run, audit_without_chain
 from gridledger.chain.client import ChainClient
 from gridledger.chain.codec import UndecodableLog
@@ -119,6 +126,9 @@ class EndpointChain:
         self._client = ChainClient(url, artifacts, addresses)
         self._addresses = addresses
         self._with_state_roots = with_state_roots
+        codecs = self._client.codecs
+        self._codec_at = {addresses[name].lower(): codec for name, codec in codecs.items()}
+        self._audited = {(name, codecs[name].selector(function)) for name, function in AUDITED_FUNCTIONS}
         self._last: str = "latest"
 
     def up_to(self, number: int) -> "EndpointChain":
@@ -150,14 +160,32 @@ class EndpointChain:
 
     def _block(self, number: int) -> ChainBlock:
         contents = self._client.block(number)
+        succeeded = {outcome.transaction_hash for outcome in contents.outcomes if outcome.succeeded}
+        whole: Any = self._rpc.call("eth_getBlockByNumber", hex(number), True)  # noqa: FBT003 - JSON-RPC is positional
         return ChainBlock(
             number=number,
             block_hash=contents.block.block_hash,
             parent_hash=contents.block.parent_hash,
             time_s=contents.block.time_s,
-            state_root=self._state_root(number),
+            state_root=whole["stateRoot"] if self._with_state_roots else None,
             transaction_hashes=tuple(outcome.transaction_hash for outcome in contents.outcomes),
+            calls=tuple(
+                call
+                for transaction in whole["transactions"]
+                if transaction["hash"] in succeeded and (call := self._call(transaction)) is not None
+            ),
             events=contents.events,
+        )
+
+    def _call(self, transaction: Mapping[str, Any]) -> ChainCall | None:
+        """The call of a transaction to one of the audited functions."""
+        codec = self._codec_at.get(str(transaction["to"] or "").lower())
+        data = bytes.fromhex(transaction["input"][2:])
+        if codec is None or (codec.name, data[:4]) not in self._audited:
+            return None
+        function, arguments = codec.arguments(data)
+        return ChainCall(
+            transaction_hash=transaction["hash"], contract=codec.name, function=function, arguments=arguments
         )
 
     def account(self, address: str) -> tuple[int, int]:
@@ -168,6 +196,15 @@ class EndpointChain:
     def escrow_microcents(self) -> int:
         """Money locked, microcents."""
         return int(self._view("EnergyTrading", "escrowMicrocents")[0])
+
+    def debt_microcents(self, debtor: str, creditor: str) -> int:
+        """Recorded debt, microcents."""
+        return int(self._view("EnergyTrading", "debtOf", debtor, creditor)[0])
+
+    def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
+        """Hash of a chunk's positions and deals, 0x hex."""
+        kept: bytes = self._view("EnergyTrading", "stateHashOf", zone, mtu_start, chunk)[0]
+        return "0x" + kept.hex()
 
     def token_supply(self, token: str) -> int:
         """Total supply of a token."""
@@ -193,17 +230,11 @@ class EndpointChain:
 
         return self._answered(f"{contract}.{function}", ask)
 
-    def _state_root(self, number: int) -> str | None:
-        if not self._with_state_roots:
-            return None
-        header = self._rpc.call("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003 - JSON-RPC is positional
-        return str(header["stateRoot"]) if isinstance(header, dict) else None
-
     def _answered(self, question: str, ask: Callable[[], T]) -> T:
         """An answer. Raises StateUnavailable where the endpoint refuses or answers nonsense, RpcUnreachable."""
         try:
             return ask()
-        except (RpcFailed, UndecodableLog, DecodingError, LookupError, ValueError, OverflowError) as error:
+        except (RpcFailed, UndecodableLog, DecodingError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise StateUnavailable(question=f"{question} at block {self._last}", reason=str(error)) from None
         except (RequestException, Web3Exception) as error:
             raise RpcUnreachable(url=self._rpc.url, reason=f"{type(error).__name__}: {error}") from None
@@ -239,7 +270,7 @@ def market_facts(export: Path, artifacts: Artifacts) -> MarketFacts:
         mtu_length_s=_whole(config.mtu_length_s),
         policy=tuple(asdict(config.policy).values()),
         grid_operators=dict.fromkeys(config.zones, operator),
-        suppliers=frozenset(config.suppliers),
+        suppliers=tuple(config.suppliers),
         source_factors={entry.source: (entry.factor_mgco2_per_kwh, entry.citation) for entry in config.source_factors},
         market_operator=config.account(Role.MARKET_OPERATOR),
         addresses=addresses,
@@ -291,6 +322,7 @@ def _roles(
 ) -> dict[int, dict[str, int]]:
     roles = {int(role): {config.account(role): 0} for role in EXTERNAL_ROLES}
     roles[int(Role.TRADING_CONTRACT)] = {addresses["EnergyTrading"]: 0}
+    roles[int(Role.SETTLEMENT_CONTRACT)] = {addresses["EnergySettlement"]: 0}
     roles[int(Role.CARBON_CONTRACT)] = {addresses["CarbonLedger"]: 0}
     roles[int(Role.ADMIN)] = {config.account(Role.REGULATOR): parameters.admin_delay_s}
     return roles

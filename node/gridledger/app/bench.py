@@ -6,11 +6,13 @@ from typing import Any
 
 from gridledger.app.bench_auction import measure_auction
 from gridledger.app.bench_gas import measure_gas
+from gridledger.app.bench_intake import measure_intake
 from gridledger.errors import InvalidInput
 
 __all__ = ["BenchUnknown", "run_bench"]
 
 GAS_CLEARING_LIMIT, GAS_LIFECYCLE_LIMIT = 30_000, 60_000  # gas per trade at 100 trades
+INTAKE_SHARE = 0.15  # of the single-thread signature-recovery rate of the same run
 AUCTION_PER_SORT_LIMIT, AUCTION_1M_LIMIT_S = 30, 5.0
 
 
@@ -26,7 +28,8 @@ def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
     """Run all benchmarks, a group, or one by name. Raises BenchUnknown, BenchFailed."""
     groups: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, dict[str, Any]]]]] = {
         "auction": (("auction_10k_vs_sort", "auction_1m_s"), _auction),
-        "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100"), _gas),
+        "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100", "gas_plain_per_trade"), _gas),
+        "intake": (("order_intake_vs_recover",), _intake),
     }
     results: dict[str, dict[str, Any]] = {}
     for group, (names, measure) in groups.items():
@@ -52,7 +55,14 @@ def _gas() -> dict[str, dict[str, Any]]:
     return {
         "gas_clearing_per_trade_100": _entry(gas.clearing, "gas per trade", GAS_CLEARING_LIMIT),
         "gas_lifecycle_per_trade_100": _entry(gas.lifecycle, "gas per trade", GAS_LIFECYCLE_LIMIT),
+        "gas_plain_per_trade": _entry(gas.plain, "gas per trade", gas.lifecycle),
     }
+
+
+def _intake() -> dict[str, dict[str, Any]]:
+    """The limit is the least rate: a ratio above one is good here."""
+    rates = measure_intake()
+    return {"order_intake_vs_recover": _entry(rates.accepted_per_s, "orders/s", INTAKE_SHARE * rates.recovered_per_s)}
 
 
 def _entry(value: float, unit: str, limit: float) -> dict[str, Any]:

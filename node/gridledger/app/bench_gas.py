@@ -15,20 +15,21 @@ from eth_typing import Hash32
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
 from gridledger.chain.client import ChainClient
+from gridledger.chain.codec import ContractCodec
 from gridledger.chain.commands import CommandEncoder, compact_signature
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.deployment import signed_plan
 from gridledger.chain.embedded import EmbeddedChain
 from gridledger.chain.keys import Keystore, account_from_seed
 from gridledger.chain.market_config import SOURCE_SOLAR, MarketConfig
-from gridledger.chain.plan import contract_addresses
+from gridledger.chain.plan import contract_addresses, created_address
 from gridledger.chain.roles import Role
 from gridledger.chain.signing import sign_call
-from gridledger.chain.toolchain import find_anvil
+from gridledger.chain.toolchain import contracts_root, find_anvil
 from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
 from gridledger.errors import Unavailable
-from gridledger.market.book import auction_orders, book_bytes, book_hash
-from gridledger.market.clearing import clear
+from gridledger.market.auction import clear
+from gridledger.market.book import auction_orders, book_hash
 from gridledger.market.locking import Proposal, propose
 from gridledger.market.model import (
     BookEntry,
@@ -42,7 +43,7 @@ from gridledger.market.model import (
     SignedOrder,
 )
 from gridledger.market.order_hash import OrderDomain, order_uid
-from gridledger.market.ports import CommitBook, SettlePositions, SubmitClearing
+from gridledger.market.ports import CommitBook, SettlementKind, SettlePositions, SubmitClearing
 from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.metering.anchoring import AnchorReadings
 from gridledger.metering.signed_reading import key_from_seed, public_key
@@ -53,7 +54,7 @@ TRADES = 100
 ENERGY_WH = 500
 DEPOSIT_MICROCENTS = 10**11
 MTU_LENGTH_S, ZONE, SEED = 900, 1, 42
-GENESIS_S, MTU_START = 1_800_000_000, 1_800_009_000
+GENESIS_S, FIRST_MTU_START = 1_800_000_000, 1_800_009_000
 METERS_PER_CALL = 25
 
 
@@ -66,17 +67,19 @@ class BenchFailed(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class GasPerTrade:
-    """Gas per trade of the clearing alone, and of clearing, settlement and reward together."""
+    """Gas per trade of the clearing alone, of clearing, settlement and reward together, and of a plain contract."""
 
     clearing: int
     lifecycle: int
+    plain: int
 
 
 def measure_gas() -> GasPerTrade:
     """Run one MTU of 100 trades and divide what its clearing and its settlement used. Raises BenchFailed."""
     with _bench_chain() as bench:
         bench.join()
-        return bench.run_mtu()
+        bench.run_mtu(FIRST_MTU_START)  # so that every balance and counter is non-zero beforehand
+        return bench.run_mtu(FIRST_MTU_START + 4 * MTU_LENGTH_S)
 
 
 @contextlib.contextmanager
@@ -126,25 +129,46 @@ class _Bench:
         for begin in range(0, len(calls), 50):
             self.mine(GENESIS_S + 10 + begin, [self.signed_call(*call) for call in calls[begin : begin + 50]])
 
-    def run_mtu(self) -> GasPerTrade:
+    def run_mtu(self, mtu_start: int) -> GasPerTrade:
         """Book, clearing, answer, anchor and settlement of one MTU."""
+        self.mtu_start = mtu_start
         signers = {role: self.config.account(role) for role in (Role.MARKET_OPERATOR, Role.RELAYER)}
         self.encoder = CommandEncoder(self.client, signers)
         book = self.book()
         proposal = self.proposal(book)
-        at = MTU_START - 300
-        commit = CommitBook(zone=ZONE, mtu_start=MTU_START, book_hash=book_hash(book), order_count=len(book))
+        at = mtu_start - 300
+        commit = CommitBook(zone=ZONE, mtu_start=mtu_start, book_hash=book_hash(book), order_count=len(book))
         self.submit(at, commit)
-        clearing = self.submit(
-            at + 1, SubmitClearing(zone=ZONE, mtu_start=MTU_START, book=book_bytes(book), proposal=proposal)
-        )
+        clearing = self.submit(at + 1, SubmitClearing(zone=ZONE, mtu_start=mtu_start, book=book, proposal=proposal))
         self.answer(at + 2)
         anchor = AnchorReadings(
-            zone=ZONE, mtu_start=MTU_START, sequence=0, root="0x" + "11" * 32, reading_count=2 * TRADES
+            zone=ZONE, mtu_start=mtu_start, sequence=0, root="0x" + "11" * 32, reading_count=2 * TRADES
         )
-        self.submit(MTU_START + MTU_LENGTH_S, anchor)
-        settlement = self.submit(MTU_START + MTU_LENGTH_S + 1, _settlement(proposal))
-        return GasPerTrade(clearing=clearing // TRADES, lifecycle=(clearing + settlement) // TRADES)
+        self.submit(mtu_start + MTU_LENGTH_S, anchor)
+        settlement = self.submit(mtu_start + MTU_LENGTH_S + 1, _settlement(mtu_start, proposal))
+        return GasPerTrade(
+            clearing=clearing // TRADES, lifecycle=(clearing + settlement) // TRADES, plain=self.plain_trade(mtu_start)
+        )
+
+    def plain_trade(self, mtu_start: int) -> int:
+        """Gas of one trade in a contract that does it the plain way: bid, offer, settlement, balances non-zero."""
+        artifacts = load_artifacts(contracts_root() / "bench", contracts_root() / "build" / "bench")
+        codec = ContractCodec(artifacts.contract("PlainExchange"))
+        buyer, seller = self.owners[0], self.owners[1]
+        at = mtu_start + 2 * MTU_LENGTH_S
+        address = created_address(buyer.address, self.nonces.get(buyer.address, 0))
+        self.mine(at, [self.signed(buyer, None, codec.creation_data())])
+        self.mine(at + 1, [self.signed(owner, address, codec.call_data("fund", 10**12)) for owner in (buyer, seller)])
+        terms = [(buyer, False, 30_000), (seller, True, 9_000)]
+        gas = 0
+        for moment, first in ((at + 10, 0), (at + 20, 2)):  # the first round makes every slot non-zero
+            posts = [
+                self.signed(owner, address, codec.call_data("post", sells, ENERGY_WH, limit))
+                for owner, sells, limit in terms
+            ]
+            settle = self.signed(seller, address, codec.call_data("settle", first, first + 1))
+            gas = self.mine(moment, [*posts, settle])
+        return gas
 
     def book(self) -> tuple[BookEntry, ...]:
         """One offer or bid per owner, offers first."""
@@ -158,11 +182,11 @@ class _Bench:
                 side=Side.SELL if sells else Side.BUY,
                 product=Product.ANY,
                 pricing=Pricing.LIMIT,
-                first_mtu_start=MTU_START,
-                last_mtu_start=MTU_START,
+                first_mtu_start=self.mtu_start,
+                last_mtu_start=self.mtu_start,
                 quantity_wh=ENERGY_WH,
                 limit_cents_per_mwh=9_000 + number if sells else 30_000 - number,
-                expiry=MTU_START,
+                expiry=self.mtu_start,
                 salt=number,
             )
             uid = order_uid(domain, order)
@@ -175,12 +199,12 @@ class _Bench:
     def proposal(self, book: Sequence[BookEntry]) -> Proposal:
         """The auction's result for the contract."""
         policy, prices = self.rules()
-        clearing = clear(auction_orders(book), floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
         meters = {
             number + 1: MeterFacts(
                 meter=number + 1,
                 owner=owner.address,
                 supplier=self.config.suppliers[0],
+                supplier_number=1,
                 zone=ZONE,
                 import_capacity_w=9_000,
                 export_capacity_w=9_000,
@@ -188,11 +212,13 @@ class _Bench:
             )
             for number, owner in enumerate(self.owners)
         }
-        return propose(clearing, book, meters, policy, prices)
+        orders = auction_orders(book, (), meters, prices.feed_in)
+        result = clear(orders, floor_cents_per_mwh=prices.floor, cap_cents_per_mwh=prices.cap)
+        return propose(result, (), book, meters, policy, prices)
 
     def rules(self) -> tuple[Policy, MtuPrices]:
         """The contract's own rules for the MTU and their prices; no feed-in price is posted."""
-        values: dict[str, Any] = self.client.view("GridPolicy", "policyAt", MTU_START)[0]
+        values: dict[str, Any] = self.client.view("GridPolicy", "policyAt", self.mtu_start)[0]
         return policy_of(values), prices_of(values, None)
 
     def answer(self, time_s: int) -> None:
@@ -200,10 +226,10 @@ class _Bench:
         contract = self.client.address("EnergyDispatching")
         schedule = Schedule(
             zone=ZONE,
-            mtu_start=MTU_START,
-            schedule_hash="0x" + self.client.view("EnergyDispatching", "scheduleHashOf", ZONE, MTU_START).hex(),
+            mtu_start=self.mtu_start,
+            schedule_hash="0x" + self.client.view("EnergyDispatching", "scheduleHashOf", ZONE, self.mtu_start).hex(),
             traded_wh=TRADES * ENERGY_WH,
-            answer_deadline=MTU_START,
+            answer_deadline=self.mtu_start,
             state=ScheduleState.PENDING,
             reason=0,
         )
@@ -211,7 +237,7 @@ class _Bench:
         document = encode_typed_data(full_message=answer_typed_data(domain, schedule, Answer.ACKNOWLEDGED, 0))
         grid_operator, relayer = self.keystore.load("grid_operator"), self.keystore.load("relayer")
         signature = bytes(Account.sign_message(document, grid_operator.key).signature)
-        arguments = (ZONE, MTU_START, int(Answer.ACKNOWLEDGED), 0, *compact_signature(signature))
+        arguments = (ZONE, self.mtu_start, int(Answer.ACKNOWLEDGED), 0, *compact_signature(signature))
         self.mine(time_s, [self.signed_call(relayer, "EnergyDispatching", "answer", arguments)])
 
     def submit(self, time_s: int, command: CommitBook | SubmitClearing | AnchorReadings | SettlePositions) -> int:
@@ -225,7 +251,7 @@ class _Bench:
         data = self.client.codecs[contract].call_data(function, *arguments)
         return self.signed(account, self.client.address(contract), data)
 
-    def signed(self, account: LocalAccount, to_address: str, data: bytes) -> str:
+    def signed(self, account: LocalAccount, to_address: str | None, data: bytes) -> str:
         """A signed zero-fee transaction with the account's next nonce, 0x hex."""
         nonce = self.nonces.get(account.address, 0)
         self.nonces[account.address] = nonce + 1
@@ -244,12 +270,14 @@ class _Bench:
         return gas_used
 
 
-def _settlement(proposal: Proposal) -> SettlePositions:
+def _settlement(mtu_start: int, proposal: Proposal) -> SettlePositions:
     return SettlePositions(
         zone=ZONE,
-        mtu_start=MTU_START,
+        mtu_start=mtu_start,
+        chunk=0,
+        kind=SettlementKind.READINGS,
         positions=proposal.positions,
-        trades=proposal.trades,
+        deals=proposal.deals,
         indexes=tuple(range(len(proposal.positions))),
         metered_wh=tuple(position.contracted_wh for position in proposal.positions),
     )

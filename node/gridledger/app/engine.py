@@ -87,8 +87,12 @@ class Engine:
             proceeds = self._proceeds(tx, record)
             if proceeds is None or tx.mtus.is_settling(record.zone, record.mtu_start):
                 continue
-            metered_wh = tx.readings.anchored_net_wh(record.zone, record.mtu_start) if proceeds else None
-            done |= services.market.settle(record.zone, record.mtu_start, metered_wh)
+            key = (record.zone, record.mtu_start)
+            if not proceeds:
+                done |= services.market.refund(*key)
+                continue
+            metered_wh = tx.readings.anchored_net_wh(*key)
+            done |= services.market.settle(*key, metered_wh) or services.market.substitute(*key)
         return done
 
     def _proceeds(self, tx: Transaction, record: MtuRecord) -> bool | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, RowMapping, Select, create_engine, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, create_engine, func, literal, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -29,9 +29,11 @@ from gridledger.errors import Conflict, NotFound, Unavailable
 from gridledger.market.model import MtuPhase, Pricing, Product, Side
 from gridledger.store.schema import (
     book_entry,
+    bulk_cancellation,
     chain_block,
     contract_position,
     contract_trade,
+    market_acceptance,
     market_mtu,
     market_order,
     meter,
@@ -153,28 +155,62 @@ def _read_transaction(path: Path) -> Iterator[Connection]:
 
 
 def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
-    cleared = (
-        select(market_mtu.c.zone)
-        .where(market_mtu.c.phase.in_(_CLEARED))
-        .where(market_mtu.c.zone == contract_position.c.zone, market_mtu.c.mtu_start == contract_position.c.mtu_start)
-    )
-    cleared_trades = (
-        select(market_mtu.c.zone)
-        .where(market_mtu.c.phase.in_(_CLEARED))
-        .where(market_mtu.c.zone == contract_trade.c.zone, market_mtu.c.mtu_start == contract_trade.c.mtu_start)
-    )
-    readings, books, trades, positions = meter_reading.c, book_entry.c, contract_trade.c, contract_position.c
+    readings, books = meter_reading.c, book_entry.c
     by_mtu = _readings().order_by(readings.zone, readings.mtu_start, readings.meter)
     with_supplier = select(meter, participant.c.supplier).join(participant, participant.c.account == meter.c.owner)
+    bulk = bulk_cancellation.c
     yield formats.ORDERS, select(market_order).order_by(market_order.c.running_number)
+    yield formats.ACCEPTANCES, select(market_acceptance).order_by(market_acceptance.c.running_number)
     yield formats.CANCELLATIONS, select(order_cancellation).order_by(order_cancellation.c.uid)
-    yield formats.BOOKS, select(book_entry).order_by(books.zone, books.mtu_start, books.position)
-    locked_trades = select(contract_trade).where(cleared_trades.exists())
-    yield formats.TRADES, locked_trades.order_by(trades.zone, trades.mtu_start, trades.position)
-    opened = select(contract_position).where(cleared.exists())
-    yield formats.POSITIONS, opened.order_by(positions.zone, positions.mtu_start, positions.position)
+    yield formats.BULK_CANCELLATIONS, select(bulk_cancellation).order_by(bulk.owner, bulk.salt)
+    yield formats.BOOKS, _books().order_by(books.zone, books.mtu_start, books.position)
+    yield formats.TRADES, _trades()
+    yield formats.POSITIONS, _positions()
     yield formats.READINGS, by_mtu
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
+
+
+def _cleared(zone: ColumnElement[int], mtu_start: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the clearing of a zone and MTU has been mined."""
+    query = select(market_mtu.c.zone).where(
+        market_mtu.c.phase.in_(_CLEARED), market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start
+    )
+    return query.exists()
+
+
+def _books() -> Select[Any]:
+    """Listed lines; fills only once the chain has them."""
+    others = [column for column in book_entry.c if column.name not in ("filled_wh", "order_uid")]
+    filled_wh = case((_cleared(book_entry.c.zone, book_entry.c.mtu_start), book_entry.c.filled_wh), else_=0)
+    return select(*others, book_entry.c.order_uid.label("uid"), filled_wh.label("filled_wh"))
+
+
+def _trades() -> Select[Any]:
+    trades, seller, buyer = contract_trade.c, contract_position.alias("seller"), contract_position.alias("buyer")
+
+    def of(position: Any, index: Any) -> Any:
+        same_mtu = (position.c.zone == trades.zone) & (position.c.mtu_start == trades.mtu_start)
+        return same_mtu & (position.c.position == index)
+
+    meters = (seller.c.meter.label("sell_meter"), buyer.c.meter.label("buy_meter"))
+    return (
+        select(contract_trade, *meters, literal(0).label("chunk"))
+        .join(seller, of(seller, trades.sell_position))
+        .join(buyer, of(buyer, trades.buy_position))
+        .where(_cleared(trades.zone, trades.mtu_start))
+        .order_by(trades.zone, trades.mtu_start, trades.position)
+    )
+
+
+def _positions() -> Select[Any]:
+    positions = contract_position.c
+    one_chunk = (literal(0).label("chunk"), literal(0).label("prior_wh"), literal(0).label("continued"))
+    side = case((positions.sells.is_(True), int(Side.SELL)), else_=int(Side.BUY)).label("side")
+    return (
+        select(contract_position, *one_chunk, side)
+        .where(_cleared(positions.zone, positions.mtu_start))
+        .order_by(positions.zone, positions.mtu_start, positions.position)
+    )
 
 
 def _readings() -> Select[Any]:
@@ -191,7 +227,17 @@ def _readings() -> Select[Any]:
 
 
 def _total(connection: Connection) -> int:
-    tables = (market_order, order_cancellation, book_entry, contract_trade, contract_position, meter_reading, meter)
+    tables = (
+        market_order,
+        market_acceptance,
+        order_cancellation,
+        bulk_cancellation,
+        book_entry,
+        contract_trade,
+        contract_position,
+        meter_reading,
+        meter,
+    )
     return sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
 

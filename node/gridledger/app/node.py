@@ -42,8 +42,8 @@ from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import GridLedgerError
+from gridledger.market.desk import DeskSettings
 from gridledger.market.order_hash import OrderDomain
-from gridledger.market.service import MarketSettings
 from gridledger.metering.salts import RandomSalts, SeededSalts
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -229,7 +229,7 @@ class Node:
             chain_id=config.chain_id, dispatching_contract=deployment.addresses["EnergyDispatching"]
         )
         services = ServiceFactory(
-            market_settings=MarketSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
+            desk_settings=DeskSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
             dispatch_domain=dispatch_domain,
             clock=self._clock,
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),

@@ -7,7 +7,6 @@ import structlog
 from gridledger.api.context import Services
 from gridledger.chain.codec import ContractReverted
 from gridledger.errors import GridLedgerError
-from gridledger.market.model import OrderState
 from gridledger.relay import OutboxRow
 from gridledger.store.transaction import Transaction
 
@@ -35,13 +34,11 @@ class Refusals:
             case "SubmitClearing":
                 self._clearing_refused(tx, key, error)
             case "CommitBook":
-                self._tell_failed(tx, key, OrderState.OPEN, error)
-                tx.mtus.move(*key, "deadline_passed", str(error))
-                tx.orders.move_listed(*key, OrderState.OPEN, OrderState.UNMATCHED)
+                self._services(tx).market.lapse(*key, "deadline_passed", str(error), _reason(error))
             case "RelayAnswer":
                 tx.dispatches.mark_unanswered(*key)
             case "SettlePositions":
-                self._tell_failed(tx, key, OrderState.LOCKED, error)
+                self._services(tx).market.tell_failed(*key, _reason(error))
                 tx.mtus.note_failure(*key, str(error))
 
     def _clearing_refused(self, tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> None:
@@ -49,14 +46,12 @@ class Refusals:
         if uids:
             self._services(tx).market.exclude(*key, uids, reason)
         else:
-            self._tell_failed(tx, key, OrderState.MATCHED, error)
-            tx.mtus.move(*key, "clearing_refused", str(error))
-            tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.UNMATCHED)
+            self._services(tx).market.lapse(*key, "clearing_refused", str(error), _reason(error))
 
-    def _tell_failed(self, tx: Transaction, key: tuple[int, int], state: OrderState, error: GridLedgerError) -> None:
-        """Owners are told the error's name alone: its values may be somebody else's."""
-        reason = error.name if isinstance(error, ContractReverted) else error.title()
-        self._services(tx).market.tell_failed(*key, state, reason)
+
+def _reason(error: GridLedgerError) -> str:
+    """Owners are told the error's name alone: its values may be somebody else's."""
+    return error.name if isinstance(error, ContractReverted) else error.title()
 
 
 def _orders_at_fault(tx: Transaction, key: tuple[int, int], error: GridLedgerError) -> tuple[list[str], str]:
@@ -64,10 +59,10 @@ def _orders_at_fault(tx: Transaction, key: tuple[int, int], error: GridLedgerErr
     if not isinstance(error, ContractReverted) or not error.arguments:
         return [], ""
     subject = error.arguments[0]
-    eligible = [entry.signed for entry in tx.mtus.book(*key) if entry.ineligible is None]
+    eligible = [entry for entry in tx.mtus.book(*key) if entry.ineligible is None]
     if error.name in _NAMES_ACCOUNT:
         owner = str(subject).lower()
-        return [signed.uid for signed in eligible if signed.order.owner.lower() == owner], _NAMES_ACCOUNT[error.name]
+        return [entry.uid for entry in eligible if entry.owner.lower() == owner], _NAMES_ACCOUNT[error.name]
     if error.name in _NAMES_ORDER and isinstance(subject, bytes):
-        return [signed.uid for signed in eligible if signed.uid == "0x" + subject.hex()], _NAMES_ORDER[error.name]
+        return [entry.uid for entry in eligible if entry.uid == "0x" + subject.hex()], _NAMES_ORDER[error.name]
     return [], ""

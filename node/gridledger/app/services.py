@@ -10,9 +10,10 @@ from gridledger.chain.commands import Command, CommandEncoder
 from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
+from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.order_hash import OrderDomain
 from gridledger.market.receipts import receipt_digest
-from gridledger.market.service import MarketService, MarketSettings
+from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.ports import Salts
 from gridledger.metering.service import MeteringService
@@ -61,7 +62,7 @@ class OperatorReceipts:
 class ServiceFactory:
     """Builds the rooms for a transaction."""
 
-    market_settings: MarketSettings
+    desk_settings: DeskSettings
     dispatch_domain: DispatchDomain
     clock: Clock
     encoder: CommandEncoder
@@ -76,17 +77,24 @@ class ServiceFactory:
             store=tx.readings,
             clock=self.clock,
             salts=self.salts,
-            mtu_length_s=self.market_settings.mtu_length_s,
+            mtu_length_s=self.desk_settings.mtu_length_s,
         )
         return Services(
+            desk=OrderDesk(
+                settings=self.desk_settings,
+                clock=self.clock,
+                directory=tx.directory,
+                orders=tx.orders,
+                receipts=self.receipts,
+                notices=tx.notices,
+            ),
             market=MarketService(
-                settings=self.market_settings,
+                mtu_length_s=self.desk_settings.mtu_length_s,
                 clock=self.clock,
                 directory=tx.directory,
                 orders=tx.orders,
                 mtus=tx.mtus,
                 ledger=ledger,
-                receipts=self.receipts,
                 notices=tx.notices,
             ),
             metering=metering,

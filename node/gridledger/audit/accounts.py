@@ -1,10 +1,12 @@
-"""Checks money and tokens: what the events add up to is what the contracts hold, and nothing was made or lost."""
+"""Checks money and tokens: what the movements add up to is what the contracts hold, and nothing was made or lost."""
 
 from collections import defaultdict
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import StateUnavailable
+from gridledger.audit.presented import EntryKind
+from gridledger.market.settlement import trade_microcents
 
 __all__ = ["cash_sum_microcents", "check_accounts", "check_low_carbon_tokens", "check_settlement_tokens"]
 
@@ -31,6 +33,7 @@ def check_accounts(evidence: Evidence) -> int:
     paid_in = cash.deposited_microcents - cash.withdrawn_microcents
     findings.compare(Rule.CASH, "free money + credit + escrow = deposits - withdrawals", paid_in, held + escrow)
     _check_escrow(evidence)
+    _check_debts(evidence)
     return held + escrow - paid_in
 
 
@@ -44,16 +47,27 @@ def cash_sum_microcents(evidence: Evidence) -> int:
 def _check_escrow(evidence: Evidence) -> None:
     """The escrow holds exactly the locks of open positions and the trade cash not yet passed on."""
     remaining = 0
-    for market in evidence.history.markets.values():
-        settled = {entry.meter: entry.trade_microcents for step in market.steps for entry in step.settled}
-        refunded = {meter for step in market.steps for meter, _ in step.refunded}
-        for opened in market.opened.values():
-            if opened.meter in settled:
-                remaining -= settled[opened.meter]
-            elif opened.meter not in refunded:
-                remaining += opened.locked_microcents
+    for chunk in (chunk for market in evidence.history.markets.values() for chunk in market.chunks):
+        refunded = chunk.closed(EntryKind.REFUNDED)
+        for position in chunk.positions:
+            if not position.settled:
+                remaining += position.locked_microcents
+            elif position.meter not in refunded:
+                remaining -= trade_microcents(position, chunk.cleared.any_price, chunk.cleared.low_carbon_price)
     found = evidence.history.cash.escrow_microcents
     evidence.findings.compare(Rule.CASH, "escrow = locks of open positions", remaining, found)
+
+
+def _check_debts(evidence: Evidence) -> None:
+    """What could not be collected, and has not been paid since, is owed."""
+    for (debtor, creditor), debt in sorted(evidence.history.cash.debts.items()):
+        record = f"debt of {debtor} to {creditor}"
+        try:
+            found = evidence.chain.debt_microcents(debtor, creditor)
+        except StateUnavailable as error:
+            evidence.findings.report(Rule.CASH, record, debt, error)
+            continue
+        evidence.findings.compare(Rule.CASH, record, debt, found)
 
 
 def _accounts(evidence: Evidence) -> frozenset[str]:
@@ -84,10 +98,9 @@ def check_low_carbon_tokens(evidence: Evidence) -> None:
     """Every token was minted by a granted reward; supply and balances follow from the transfers."""
     name, findings = "LowCarbonToken", evidence.findings
     book, earned = evidence.history.tokens[name], defaultdict[str, int](int)
-    for market in evidence.history.markets.values():
-        for reward in (reward for step in market.steps for reward in step.rewards):
-            earned[reward.seller] += reward.seller_ugco2
-            earned[reward.buyer] += reward.buyer_ugco2
+    chunks = (chunk for market in evidence.history.markets.values() for chunk in market.chunks)
+    for holder, amount in (mint for chunk in chunks for step in chunk.steps for mint in step.minted):
+        earned[holder] += amount
     for address in sorted(earned.keys() | book.minted_to.keys()):
         expected, found = earned.get(address, 0), book.minted_to.get(address, 0)
         findings.compare(Rule.LOW_CARBON_TOKEN, f"minted to {address}", expected, found)

@@ -8,9 +8,15 @@ from typing import Any, TypeVar
 
 from gridledger.audit import formats
 from gridledger.audit.findings import Findings
-from gridledger.audit.formats import (
+from gridledger.audit.history import BlockFacts, History
+from gridledger.audit.model import Slot, order_name
+from gridledger.audit.ports import Chain, ExportFiles
+from gridledger.audit.records import Head, Reader
+from gridledger.audit.rows import (
+    AcceptanceRow,
     BlockRow,
     BookRow,
+    BulkCancellationRow,
     CancellationRow,
     MeterRow,
     OrderRow,
@@ -18,10 +24,6 @@ from gridledger.audit.formats import (
     ReadingRow,
     TradeRow,
 )
-from gridledger.audit.history import BlockFacts, History
-from gridledger.audit.model import Slot
-from gridledger.audit.ports import Chain, ExportFiles
-from gridledger.audit.records import Head, Reader
 from gridledger.market.model import BookEntry
 from gridledger.market.order_hash import OrderDomain
 
@@ -39,7 +41,9 @@ class ExportedRun:
     deployment: Mapping[str, Any]
     blocks: Sequence[BlockRow]
     orders: Sequence[OrderRow]
+    acceptances: Sequence[AcceptanceRow]
     cancellations: Sequence[CancellationRow]
+    bulk_cancellations: Sequence[BulkCancellationRow]
     books: Sequence[BookRow]
     trades: Sequence[TradeRow]
     positions: Sequence[PositionRow]
@@ -48,8 +52,9 @@ class ExportedRun:
 
     def row_count(self) -> int:
         """Rows of all files but the blocks."""
-        lists: tuple[Sequence[object], ...] = (self.orders, self.cancellations, self.books, self.trades)
-        return sum(map(len, (*lists, self.positions, self.readings, self.meters)))
+        lists: tuple[Sequence[object], ...] = (self.orders, self.acceptances, self.cancellations, self.books)
+        more: tuple[Sequence[object], ...] = (self.trades, self.positions, self.readings, self.meters)
+        return sum(map(len, (*lists, self.bulk_cancellations, *more)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,7 @@ class MarketFacts:
     mtu_length_s: int
     policy: tuple[object, ...]
     grid_operators: Mapping[int, str]
-    suppliers: frozenset[str]
+    suppliers: tuple[str, ...]
     source_factors: Mapping[int, tuple[int, str]]
     market_operator: str
     addresses: Mapping[str, str]
@@ -123,6 +128,16 @@ class Evidence:
         return {row.uid: row for row in self.run.orders}
 
     @cached_property
+    def acceptances(self) -> dict[str, AcceptanceRow]:
+        """Acceptances by uid."""
+        return {row.uid: row for row in self.run.acceptances}
+
+    @cached_property
+    def receipted(self) -> list[OrderRow | AcceptanceRow]:
+        """Orders and acceptances in receipt order."""
+        return sorted([*self.run.orders, *self.run.acceptances], key=lambda row: row.running_number)
+
+    @cached_property
     def block_by_hash(self) -> dict[str, BlockFacts]:
         """The chain's blocks by hash."""
         return {block.block_hash: block for block in self.history.blocks}
@@ -131,15 +146,6 @@ class Evidence:
     def cancelled(self) -> dict[str, CancellationRow]:
         """Cancellations by order uid."""
         return {row.uid: row for row in self.run.cancellations}
-
-    @cached_property
-    def orders_by_slot(self) -> dict[Slot, list[OrderRow]]:
-        """Orders by the zone their meter is registered in and their first MTU, in receipt order."""
-        slots: defaultdict[Slot, list[OrderRow]] = defaultdict(list)
-        for row in sorted(self.run.orders, key=lambda row: row.running_number):
-            zone = self.history.members.zone_of(row.meter)
-            slots[Slot(row.zone if zone is None else zone, row.first_mtu_start)].append(row)
-        return slots
 
     @cached_property
     def readings(self) -> dict[tuple[int, int], ReadingRow]:
@@ -161,6 +167,16 @@ class Evidence:
         """Positions by zone and MTU."""
         return by_slot(self.run.positions)
 
+    def zone_of(self, row: OrderRow | AcceptanceRow) -> int:
+        """The zone an order's meter is registered in; that of the row where the meter is unknown."""
+        zone = self.history.members.zone_of(row.meter)
+        return row.zone if zone is None else zone
+
+    def line_name(self, uid: str) -> str:
+        """An order or acceptance for people."""
+        row = self.orders.get(uid) or self.acceptances.get(uid)
+        return f"order {uid}" if row is None else order_name(uid, row.running_number)
+
     def is_late(self, moment: int) -> bool:
         """Whether something that was due at a moment had time to happen before the export."""
         return self.history.head.time_s > moment + GRACE_S
@@ -170,12 +186,10 @@ GRACE_S = 600  # what is due may still be on its way to the chain when a running
 
 
 def by_slot(rows: Iterable[T]) -> dict[Slot, list[T]]:
-    """Rows by zone and MTU, ascending by position."""
+    """Rows by zone and MTU, in the order of the file."""
     slots: defaultdict[Slot, list[T]] = defaultdict(list)
     for row in rows:
         slots[Slot(row.zone, row.mtu_start)].append(row)
-    for entries in slots.values():
-        entries.sort(key=lambda row: row.position)
     return dict(slots)
 
 
@@ -189,7 +203,9 @@ def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
         deployment=reader.document(formats.DEPLOYMENT),
         blocks=reader.blocks(),
         orders=reader.rows(formats.ORDERS),
+        acceptances=reader.rows(formats.ACCEPTANCES),
         cancellations=reader.rows(formats.CANCELLATIONS),
+        bulk_cancellations=reader.rows(formats.BULK_CANCELLATIONS),
         books=reader.rows(formats.BOOKS),
         trades=reader.rows(formats.TRADES),
         positions=reader.rows(formats.POSITIONS),

@@ -4,15 +4,27 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gridledger.audit import kinds
 from gridledger.audit.kinds import Kind
-from gridledger.market.model import Order, OrderState, Pricing, Product, Side
+from gridledger.audit.rows import (
+    AcceptanceRow,
+    BookRow,
+    BulkCancellationRow,
+    CancellationRow,
+    MeterRow,
+    OrderRow,
+    PositionRow,
+    ReadingRow,
+    TradeRow,
+)
 
 __all__ = [
+    "ACCEPTANCES",
     "BLOCKS",
     "BOOKS",
+    "BULK_CANCELLATIONS",
     "CANCELLATIONS",
     "DEPLOYMENT",
     "EXPORT_FORMAT",
@@ -25,153 +37,14 @@ __all__ = [
     "READINGS",
     "ROW_FILES",
     "TRADES",
-    "BlockRow",
-    "BookRow",
-    "CancellationRow",
-    "MeterRow",
-    "OrderRow",
-    "PositionRow",
-    "ReadingRow",
     "RowFile",
-    "TradeRow",
     "csv_line",
     "csv_values",
 ]
 
-EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 1
+EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 2
 MANIFEST, MARKET, DEPLOYMENT, BLOCKS = "manifest.json", "market.json", "deployment.json", "blocks.jsonl"
 R_co = TypeVar("R_co", covariant=True)
-
-
-class OrderRow(NamedTuple):
-    """A receipted order; times in Unix seconds."""
-
-    running_number: int
-    uid: str
-    owner: str
-    meter: int
-    zone: int
-    side: Side
-    product: Product
-    pricing: Pricing
-    first_mtu_start: int
-    last_mtu_start: int
-    quantity_wh: int
-    limit_cents_per_mwh: int
-    expiry: int
-    salt: int
-    signature: bytes
-    received_at: int
-    receipt_block_hash: str
-    receipt_signature: bytes
-    state: OrderState
-    state_reason: str | None
-    filled_wh: int
-
-    def order(self) -> Order:
-        """The order as its owner signed it."""
-        return Order(
-            owner=self.owner,
-            meter=self.meter,
-            side=self.side,
-            product=self.product,
-            pricing=self.pricing,
-            first_mtu_start=self.first_mtu_start,
-            last_mtu_start=self.last_mtu_start,
-            quantity_wh=self.quantity_wh,
-            limit_cents_per_mwh=self.limit_cents_per_mwh,
-            expiry=self.expiry,
-            salt=self.salt,
-        )
-
-
-class CancellationRow(NamedTuple):
-    """A cancellation by the order's owner; time in Unix seconds."""
-
-    uid: str
-    signature: bytes
-    received_at: int
-
-
-class BookRow(NamedTuple):
-    """One line of a closed book."""
-
-    zone: int
-    mtu_start: int
-    position: int
-    running_number: int
-    order_uid: str
-    ineligible: str | None
-
-
-class TradeRow(NamedTuple):
-    """One trade of a cleared MTU."""
-
-    zone: int
-    mtu_start: int
-    position: int
-    sell_uid: str
-    buy_uid: str
-    energy_wh: int
-
-
-class PositionRow(NamedTuple):
-    """One meter's contract of a cleared MTU; cash is empty until settled."""
-
-    zone: int
-    mtu_start: int
-    position: int
-    meter: int
-    source: int
-    owner: str
-    supplier: str
-    contracted_wh: int
-    locked_microcents: int
-    fee_microcents: int
-    settled: bool
-    refunded: bool
-    metered_wh: int
-    trade_microcents: int | None
-    imbalance_microcents: int | None
-
-
-class ReadingRow(NamedTuple):
-    """An accepted reading with its signed text and the salt of its commitment."""
-
-    meter: int
-    meter_id: str
-    interval_start: int
-    interval_seconds: int
-    import_wh: int
-    export_wh: int
-    counter: int
-    anchor_sequence: int | None
-    salt: bytes
-    text: str
-
-
-class MeterRow(NamedTuple):
-    """A registered meter."""
-
-    meter: int
-    owner: str
-    supplier: str
-    zone: int
-    import_capacity_w: int
-    export_capacity_w: int
-    source: int
-    device_key_x: bytes
-    device_key_y: bytes
-
-
-class BlockRow(NamedTuple):
-    """A journalled block of the embedded chain."""
-
-    number: int
-    time_s: int
-    block_hash: str
-    state_root: str
-    raw_transactions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +75,15 @@ def csv_values(line: str) -> list[str]:
     return next(csv.reader([line], strict=True))
 
 
-_SLOT = {"zone": kinds.WHOLE, "mtu_start": kinds.WHOLE, "position": kinds.WHOLE}
+_SLOT = {"zone": kinds.WHOLE, "mtu_start": kinds.WHOLE}
+_CHUNK = {**_SLOT, "chunk": kinds.WHOLE, "position": kinds.WHOLE}
+_RECEIPT = {
+    "salt": kinds.WHOLE,
+    "signature": kinds.SIGNATURE,
+    "received_at": kinds.WHOLE,
+    "receipt_block_hash": kinds.HASH,
+    "receipt_signature": kinds.SIGNATURE,
+}
 
 ORDERS = RowFile(
     name="orders.csv",
@@ -221,14 +102,22 @@ ORDERS = RowFile(
         "quantity_wh": kinds.WHOLE,
         "limit_cents_per_mwh": kinds.INTEGER,
         "expiry": kinds.WHOLE,
-        "salt": kinds.WHOLE,
-        "signature": kinds.SIGNATURE,
-        "received_at": kinds.WHOLE,
-        "receipt_block_hash": kinds.HASH,
-        "receipt_signature": kinds.SIGNATURE,
-        "state": kinds.STATE,
-        "state_reason": kinds.OPTIONAL_TEXT,
-        "filled_wh": kinds.WHOLE,
+        **_RECEIPT,
+    },
+)
+ACCEPTANCES = RowFile(
+    name="acceptances.csv",
+    make=AcceptanceRow._make,
+    columns={
+        "running_number": kinds.WHOLE,
+        "uid": kinds.HASH,
+        "owner": kinds.ADDRESS,
+        "meter": kinds.WHOLE,
+        "zone": kinds.WHOLE,
+        "offer_uid": kinds.HASH,
+        "mtu_start": kinds.WHOLE,
+        "quantity_wh": kinds.WHOLE,
+        **_RECEIPT,
     },
 )
 CANCELLATIONS = RowFile(
@@ -236,30 +125,62 @@ CANCELLATIONS = RowFile(
     make=CancellationRow._make,
     columns={"uid": kinds.HASH, "signature": kinds.SIGNATURE, "received_at": kinds.WHOLE},
 )
+BULK_CANCELLATIONS = RowFile(
+    name="bulk_cancellations.csv",
+    make=BulkCancellationRow._make,
+    columns={
+        "owner": kinds.ADDRESS,
+        "salt": kinds.WHOLE,
+        "signature": kinds.SIGNATURE,
+        "received_at": kinds.WHOLE,
+    },
+)
 BOOKS = RowFile(
     name="books.csv",
     make=BookRow._make,
-    columns={**_SLOT, "running_number": kinds.WHOLE, "order_uid": kinds.HASH, "ineligible": kinds.OPTIONAL_TEXT},
+    columns={
+        **_SLOT,
+        "position": kinds.WHOLE,
+        "running_number": kinds.WHOLE,
+        "uid": kinds.HASH,
+        "ineligible": kinds.OPTIONAL_TEXT,
+        "filled_wh": kinds.WHOLE,
+    },
 )
 TRADES = RowFile(
     name="trades.csv",
     make=TradeRow._make,
-    columns={**_SLOT, "sell_uid": kinds.HASH, "buy_uid": kinds.HASH, "energy_wh": kinds.WHOLE},
+    columns={
+        **_CHUNK,
+        "kind": kinds.TRADE_KIND,
+        "sell_meter": kinds.WHOLE,
+        "buy_meter": kinds.WHOLE,
+        "energy_wh": kinds.WHOLE,
+        "price_cents_per_mwh": kinds.INTEGER,
+    },
 )
 POSITIONS = RowFile(
     name="positions.csv",
     make=PositionRow._make,
     columns={
-        **_SLOT,
+        **_CHUNK,
         "meter": kinds.WHOLE,
-        "source": kinds.WHOLE,
         "owner": kinds.ADDRESS,
         "supplier": kinds.ADDRESS,
-        "contracted_wh": kinds.INTEGER,
+        "source": kinds.WHOLE,
+        "side": kinds.SIDE,
+        "auction_wh": kinds.WHOLE,
+        "low_carbon_wh": kinds.WHOLE,
+        "dealt_wh": kinds.WHOLE,
+        "prior_wh": kinds.WHOLE,
+        "continued": kinds.FLAG,
         "locked_microcents": kinds.WHOLE,
         "fee_microcents": kinds.WHOLE,
+        "deal_microcents": kinds.INTEGER,
         "settled": kinds.FLAG,
         "refunded": kinds.FLAG,
+        "substitute": kinds.FLAG,
+        "version": kinds.WHOLE,
         "metered_wh": kinds.INTEGER,
         "trade_microcents": kinds.OPTIONAL_INTEGER,
         "imbalance_microcents": kinds.OPTIONAL_INTEGER,
@@ -298,7 +219,9 @@ METERS = RowFile(
 )
 ROW_FILES: tuple[RowFile[tuple[Any, ...]], ...] = (
     ORDERS,
+    ACCEPTANCES,
     CANCELLATIONS,
+    BULK_CANCELLATIONS,
     BOOKS,
     TRADES,
     POSITIONS,

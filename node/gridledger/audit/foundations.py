@@ -1,11 +1,12 @@
 """Checks what everything else stands on: blocks, contracts' code, roles, first settings and registered meters."""
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.formats import BLOCKS, DEPLOYMENT, MARKET, MeterRow
+from gridledger.audit.formats import BLOCKS, DEPLOYMENT, MARKET
 from gridledger.audit.hashing import keccak256
 from gridledger.audit.history import BlockFacts
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import StateUnavailable
+from gridledger.audit.rows import MeterRow
 
 __all__ = ["check_blocks", "check_code", "check_meters", "check_roles", "check_settings"]
 
@@ -83,7 +84,7 @@ def check_settings(evidence: Evidence) -> None:
         ("MTU length", _mtu_length_s(evidence), facts.mtu_length_s),
         ("first policy", _first_policy(evidence), (0, facts.policy)),
         ("zones and grid operators", history.members.grid_operators, dict(facts.grid_operators)),
-        ("suppliers", sorted(history.members.suppliers), sorted(facts.suppliers)),
+        ("suppliers, by number", tuple(history.members.suppliers), facts.suppliers),
         ("source factors", history.rules.source_factors, dict(facts.source_factors)),
     ]
     for field, expected, found in pairs:

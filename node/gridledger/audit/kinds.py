@@ -7,7 +7,8 @@ from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any
 
-from gridledger.market.model import OrderState, Pricing, Product, Side
+from gridledger.audit.model import TradeKind
+from gridledger.market.model import Pricing, Product, Side
 from gridledger.units import NotUtc, format_utc, parse_utc
 
 __all__ = [
@@ -24,8 +25,8 @@ __all__ = [
     "PRODUCT",
     "SIDE",
     "SIGNATURE",
-    "STATE",
     "TEXT",
+    "TRADE_KIND",
     "WHOLE",
     "Kind",
 ]
@@ -122,4 +123,4 @@ OPTIONAL_TEXT = _optional(TEXT)
 FLAG = Kind("true or false", _flag, lambda value: "true" if value else "false")
 MOMENT = Kind("UTC moment such as 2016-06-13T00:00:00Z", _moment, format_utc)
 SIDE, PRODUCT, PRICING = _named(Side), _named(Product), _named(Pricing)
-STATE = _word(OrderState)
+TRADE_KIND = _word(TradeKind)

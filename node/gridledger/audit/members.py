@@ -8,7 +8,6 @@ from typing import Any
 
 from gridledger.audit.ports import Event
 from gridledger.market.model import MeterFacts, MtuPrices, Policy
-from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.metering.model import DeviceKey
 
 __all__ = ["Members", "PolicyVersion", "Rules", "Timeline"]
@@ -45,7 +44,7 @@ class Members:
     """The participant registry, and who is suspended or halted when."""
 
     grid_operators: dict[int, str] = field(default_factory=dict)
-    suppliers: set[str] = field(default_factory=set)
+    suppliers: list[str] = field(default_factory=list)  # by number, from 1
     supplier_of: dict[str, str] = field(default_factory=dict)
     meters: dict[int, MeterFacts] = field(default_factory=dict)
     device_keys: dict[int, list[DeviceKey]] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Members:
             case "ZoneRegistered":
                 self.grid_operators[values["zone"]] = values["gridOperator"]
             case "SupplierRegistered":
-                self.suppliers.add(values["supplier"])
+                self.suppliers.append(values["supplier"])
             case "ParticipantAdmitted":
                 self.supplier_of[values["account"]] = values["supplier"]
             case "MeterRegistered":
@@ -70,6 +69,10 @@ class Members:
                 self.suspended[values["account"]].change(event.block_number, to=values["suspended"])
             case "MarketHalted":
                 self.halted[values["zone"]].change(event.block_number, to=values["halted"])
+
+    def supplier_at(self, number: int) -> str:
+        """The supplier with a number; empty where there is none."""
+        return self.suppliers[number - 1] if 0 < number <= len(self.suppliers) else ""
 
     def zone_of(self, meter: int) -> int | None:
         """The zone of a registered meter."""
@@ -82,10 +85,12 @@ class Members:
 
     def _register(self, values: Mapping[str, Any]) -> None:
         meter, owner = values["meter"], values["owner"]
+        supplier = self.supplier_of.get(owner, "")
         self.meters[meter] = MeterFacts(
             meter=meter,
             owner=owner,
-            supplier=self.supplier_of.get(owner, ""),
+            supplier=supplier,
+            supplier_number=self.suppliers.index(supplier) + 1 if supplier in self.suppliers else 0,
             zone=values["zone"],
             import_capacity_w=values["importCapacityW"],
             export_capacity_w=values["exportCapacityW"],
@@ -111,6 +116,7 @@ class Rules:
         self.feed_in: dict[int, int] = {}
         self.source_factors: dict[int, tuple[int, str]] = {}
         self.grid_factors: dict[int, int] = {}
+        self._values_at = lru_cache(maxsize=None)(self._find_values)
         self._policy_at = lru_cache(maxsize=None)(self._find_policy)
 
     def apply(self, event: Event) -> None:
@@ -125,6 +131,7 @@ class Rules:
                         values=dict(values["policy"]),
                     )
                 )
+                self._values_at.cache_clear()
                 self._policy_at.cache_clear()
             case "FeedInPosted":
                 self.feed_in[values["mtuStart"]] = values["feedInCentsPerMwh"]
@@ -135,11 +142,37 @@ class Rules:
 
     def policy_at(self, mtu_start: int) -> Policy:
         """The rules of an MTU."""
-        return policy_of(self._policy_at(mtu_start))
+        return self._policy_at(mtu_start)
+
+    def _find_policy(self, mtu_start: int) -> Policy:
+        values = self._values_at(mtu_start)
+        return Policy(
+            gate_closure_s=values["gateClosureS"],
+            answer_lead_s=values["answerLeadS"],
+            proceed_without_answer=values["proceedWithoutAnswer"],
+            substitute_after_s=values["substituteAfterS"],
+            correction_s=values["correctionS"],
+            seller_reward_share_bp=values["sellerRewardShareBp"],
+            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
+            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
+            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
+        )
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """The prices of an MTU: the policy's tariffs, or the posted feed-in price and the policy's adder."""
-        return prices_of(self._policy_at(mtu_start), self.feed_in.get(mtu_start))
+        values = self._values_at(mtu_start)
+        feed_in, retail = values["feedInCentsPerMwh"], values["retailCentsPerMwh"]
+        if mtu_start in self.feed_in:
+            feed_in = self.feed_in[mtu_start]
+            retail = feed_in + values["retailAdderCentsPerMwh"]
+        return MtuPrices(
+            feed_in=feed_in,
+            retail=retail,
+            floor=feed_in + values["floorOffsetCentsPerMwh"],
+            cap=retail + values["capOffsetCentsPerMwh"],
+            surplus=feed_in + values["surplusOffsetCentsPerMwh"],
+            shortage=retail + values["shortageOffsetCentsPerMwh"],
+        )
 
     def gate_closure(self, mtu_start: int) -> int:
         """Last moment for orders of an MTU, Unix seconds."""
@@ -150,7 +183,7 @@ class Rules:
         published = self.grid_factors.get(mtu_start)
         return self.policy_at(mtu_start).default_grid_factor_mgco2_per_kwh if published is None else published
 
-    def _find_policy(self, mtu_start: int) -> Mapping[str, Any]:
+    def _find_values(self, mtu_start: int) -> Mapping[str, Any]:
         """The last scheduled among the latest effective versions."""
         started = [version for version in self.versions if version.effective_mtu_start <= mtu_start]
         return max(started, key=lambda version: (version.effective_mtu_start, version.version)).values

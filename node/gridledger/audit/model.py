@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 
 from gridledger.units import format_utc
 
-__all__ = ["AuditReport", "Mismatch", "Rule", "Slot", "meter_name", "order_name", "slot_name"]
+__all__ = [
+    "AuditReport",
+    "Mismatch",
+    "Rule",
+    "Slot",
+    "TradeKind",
+    "chunk_name",
+    "meter_name",
+    "order_name",
+    "position_name",
+    "slot_name",
+]
 
 
 class Rule(StrEnum):
@@ -24,7 +35,7 @@ class Rule(StrEnum):
     ORDER_UID = "order-uid"
     ORDER_SIGNATURE = "order-signature"
     ORDER_OWNER = "order-owner"
-    ORDER_STATE = "order-state"
+    ACCEPTANCE = "acceptance"
     RECEIPT = "receipt"
     RECEIPT_SEQUENCE = "receipt-sequence"
     CANCELLATION = "cancellation"
@@ -33,6 +44,7 @@ class Rule(StrEnum):
     REFERENCE_PRICE = "reference-price"
     CLEARING = "clearing"
     TRADE_LIMIT = "trade-limit"
+    FILL = "fill"
     TRADE = "trade"
     LOCK = "lock"
     POSITION = "position"
@@ -47,6 +59,13 @@ class Rule(StrEnum):
     SETTLEMENT_TOKEN = "settlement-token"  # noqa: S105 - a rule's name
     REWARD = "reward"
     LOW_CARBON_TOKEN = "low-carbon-token"  # noqa: S105 - a rule's name
+
+
+class TradeKind(StrEnum):
+    """How a trade came about: accepted directly, or paired from the auction's fills."""
+
+    DEAL = "deal"
+    AUCTION = "auction"
 
 
 class Slot(NamedTuple):
@@ -99,8 +118,18 @@ def meter_name(meter: int, mtu_start: int) -> str:
     return f"meter {meter}, MTU {_moment(mtu_start)}"
 
 
+def chunk_name(slot: Slot, chunk: int) -> str:
+    """A chunk of a clearing for people; the first needs no number."""
+    return slot_name(slot) if chunk == 0 else f"{slot_name(slot)}, chunk {chunk}"
+
+
+def position_name(meter: int, mtu_start: int, chunk: int) -> str:
+    """A meter's position of one chunk for people."""
+    return meter_name(meter, mtu_start) if chunk == 0 else f"{meter_name(meter, mtu_start)}, chunk {chunk}"
+
+
 def order_name(uid: str, running_number: int) -> str:
-    """An order for people."""
+    """An order or acceptance for people."""
     return f"order {uid} (receipt {running_number})"
 
 

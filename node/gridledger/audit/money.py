@@ -28,7 +28,7 @@ class Cash:
     def apply(self, event: Event) -> None:
         """Apply a movement that one event states completely; others change nothing."""
         values = event.arguments
-        self._block_number = event.block_number
+        self.begin(event.block_number)
         amount = values.get("amountMicrocents", 0)
         match event.name:
             case "Deposited":
@@ -39,14 +39,27 @@ class Cash:
                 self.change(values["account"], -amount)
             case "CreditSet":
                 self._set_credit(values["account"], values["supplier"], values["creditMicrocents"])
-            case "DebtRecorded":  # the imbalance moves in full with its own event: what was not collected comes back
-                self.debts[values["debtor"], values["creditor"]] += amount
-                self.change(values["debtor"], amount)
-                self.change(values["creditor"], -amount)
             case "DebtPaid":
                 self.debts[values["debtor"], values["creditor"]] -= amount
                 self.change(values["debtor"], -amount)
                 self.change(values["creditor"], amount)
+
+    def begin(self, block_number: int) -> None:
+        """Movements from here on belong to this block."""
+        self._block_number = block_number
+
+    def available_microcents(self, account: str) -> int:
+        """What an account can pay now: free money and unused credit."""
+        return self.free[account] + self.credit[account]
+
+    def collect(self, payer: str, payee: str, owed_microcents: int) -> int:
+        """Move what is owed as far as the payer's funds and credit reach; returns the debt that is left."""
+        paid = min(owed_microcents, max(0, self.available_microcents(payer)))
+        self.change(payer, -paid)
+        self.change(payee, paid)
+        if paid < owed_microcents:
+            self.debts[payer, payee] += owed_microcents - paid
+        return owed_microcents - paid
 
     def lock(self, owner: str, amount_microcents: int) -> None:
         """Move money from an account into the escrow; a negative amount moves it back."""

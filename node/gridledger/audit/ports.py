@@ -6,7 +6,17 @@ from typing import Any, Protocol
 
 from gridledger.errors import Unavailable
 
-__all__ = ["Chain", "ChainBlock", "Event", "ExportFiles", "FileUnreadable", "OnProgress", "StateUnavailable"]
+__all__ = [
+    "AUDITED_FUNCTIONS",
+    "Chain",
+    "ChainBlock",
+    "ChainCall",
+    "Event",
+    "ExportFiles",
+    "FileUnreadable",
+    "OnProgress",
+    "StateUnavailable",
+]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,6 +33,17 @@ class StateUnavailable(Unavailable):
 
     question: str
     reason: str
+
+
+# Whose call data the audit reads; nothing else of a transaction's input matters to it.
+AUDITED_FUNCTIONS = frozenset(
+    {
+        ("EnergyTrading", "clear"),
+        ("EnergySettlement", "settle"),
+        ("EnergySettlement", "settleSubstitutes"),
+        ("EnergySettlement", "refund"),
+    }
+)
 
 
 class ExportFiles(Protocol):
@@ -64,10 +85,24 @@ class Event(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainBlock:
-    """A block as the endpoint states it, with the market's events; time in Unix seconds.
+class ChainCall:
+    """What a transaction that succeeded called: a function of a contract of the market, with decoded call data.
 
-    `state_root` is None where it has been verified by executing the block.
+    Values are in the function's order, structs as mappings by field name, bytes as bytes.
+    """
+
+    transaction_hash: str
+    contract: str
+    function: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainBlock:
+    """A block as the endpoint states it, with the market's events and calls; time in Unix seconds.
+
+    `calls` are the successful transactions to functions of AUDITED_FUNCTIONS. `state_root` is None where it has been
+    verified by executing the block.
     """
 
     number: int
@@ -76,6 +111,7 @@ class ChainBlock:
     time_s: int
     state_root: str | None
     transaction_hashes: tuple[str, ...]
+    calls: Sequence[ChainCall]
     events: Sequence[Event]
 
 
@@ -96,6 +132,12 @@ class Chain(Protocol):
 
     def escrow_microcents(self) -> int:
         """Money locked in the trading contract, microcents."""
+
+    def debt_microcents(self, debtor: str, creditor: str) -> int:
+        """What an account owes another and could not be collected, microcents."""
+
+    def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
+        """Hash of a chunk's positions and deals as the trading contract keeps them, 0x hex."""
 
     def token_supply(self, token: str) -> int:
         """Total supply of one of the market's tokens by contract name."""

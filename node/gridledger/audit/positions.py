@@ -1,95 +1,86 @@
-"""Checks what the contract keeps of each clearing: locked money, positions, and the schedule handed to dispatch."""
+"""Checks what the contract keeps of each clearing: positions, locks and fees by hash, and the schedule of dispatch."""
 
-from dataclasses import replace
+from collections import Counter
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.formats import PositionRow
-from gridledger.audit.history import Market, Opened, Settled
-from gridledger.audit.model import Rule, Slot, meter_name, slot_name
-from gridledger.audit.state_hash import state_hash
-from gridledger.market.locking import Proposal, propose
-from gridledger.market.model import BookEntry, Clearing, Match, Position, SignedOrder
+from gridledger.audit.limits import intervals_of
+from gridledger.audit.markets import Chunk, Market, Step
+from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
+from gridledger.audit.ports import StateUnavailable
+from gridledger.audit.presented import EntryKind
+from gridledger.audit.rows import PositionRow
+from gridledger.audit.state_hash import fills_hash, intervals_hash, result_hash, state_hash
+from gridledger.market.model import Position, Side
+from gridledger.market.settlement import trade_microcents
 
-__all__ = ["check_dispatch", "check_positions", "recompute_locks"]
+__all__ = ["check_dispatch", "check_kept", "check_positions"]
 
 
-def recompute_locks(evidence: Evidence) -> dict[Slot, Proposal]:
-    """Positions, locks and fees that follow from the chain's own trades and price and the signed orders."""
-    proposals: dict[Slot, Proposal] = {}
+def check_kept(evidence: Evidence) -> None:
+    """The chain keeps the hash of the recomputed positions, and every settlement presented just these."""
     for slot, market in sorted(evidence.history.markets.items()):
-        if market.cleared is None:
-            continue
-        proposal = _proposal(evidence, slot, market, market.cleared.price_cents_per_mwh)
-        if proposal is None:
-            evidence.findings.report(Rule.LOCK, slot_name(slot), "orders of all trades in orders.csv", "some missing")
-            continue
-        proposals[slot] = proposal
-        _check_locks(evidence, slot, market, proposal)
-    return proposals
+        for chunk in market.chunks:
+            if chunk.opened is None:
+                continue  # named by the clearing rule
+            for step in chunk.steps:
+                _check_presented(evidence, slot, chunk, step)
+            record = f"{chunk_name(slot, chunk.number)}, kept hash"
+            kept = state_hash(chunk.positions, chunk.opened.deals)
+            try:
+                found = evidence.chain.state_hash(slot.zone, slot.mtu_start, chunk.number)
+            except StateUnavailable as error:
+                evidence.findings.report(Rule.LOCK, record, kept, error)
+                continue
+            evidence.findings.compare(Rule.LOCK, record, kept, found)
 
 
-def _proposal(evidence: Evidence, slot: Slot, market: Market, price_cents_per_mwh: int) -> Proposal | None:
-    uids = dict.fromkeys(uid for sell_uid, buy_uid, _ in market.trades for uid in (sell_uid, buy_uid))
-    orders = [evidence.orders[uid] for uid in uids if uid in evidence.orders]
-    meters = evidence.history.members.meters
-    if len(orders) < len(uids) or any(order.meter not in meters for order in orders):
-        return None
-    orders.sort(key=lambda order: order.running_number)
-    book = [
-        BookEntry(
-            running_number=order.running_number,
-            signed=SignedOrder(order=order.order(), uid=order.uid, signature=order.signature),
-        )
-        for order in orders
-    ]
-    clearing = Clearing(
-        price_cents_per_mwh=price_cents_per_mwh,
-        lower_end_uid=None,
-        upper_end_uid=None,
-        matches=tuple(
-            Match(sell_uid=sell_uid, buy_uid=buy_uid, energy_wh=energy_wh)
-            for sell_uid, buy_uid, energy_wh in market.trades
-        ),
-    )
-    rules = evidence.history.rules
-    return propose(clearing, book, meters, rules.policy_at(slot.mtu_start), rules.prices_at(slot.mtu_start))
+def _check_presented(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> None:
+    """Positions with locks and fees as a settlement's call data states them; none where a contract made the call."""
+    if step.call is None or chunk.opened is None:
+        return
+    findings, name = evidence.findings, chunk_name(slot, chunk.number)
+    presented = {position.meter: position for position in step.call.positions}
+    for position in step.before:
+        record = f"{position_name(position.meter, slot.mtu_start, chunk.number)}, block {step.block_number}"
+        findings.compare(Rule.LOCK, record, _comparable(position), _comparable(presented.get(position.meter)))
+    counts = (len(step.before), list(chunk.opened.deals))
+    found = (len(step.call.positions), list(step.call.deals))
+    findings.compare(Rule.LOCK, f"{name}, positions and deals in block {step.block_number}", counts, found)
 
 
-def _check_locks(evidence: Evidence, slot: Slot, market: Market, proposal: Proposal) -> None:
-    expected = {position.meter: _opened(position) for position in proposal.positions}
-    for meter in sorted(expected.keys() | market.opened.keys()):
-        record = meter_name(meter, slot.mtu_start)
-        evidence.findings.compare(Rule.LOCK, record, expected.get(meter), market.opened.get(meter))
+def _comparable(position: Position | None) -> dict[str, object] | None:
+    """A position's values; addresses in call data have no checksum."""
+    return None if position is None else {**vars(position), "owner": position.owner.lower()}
 
 
-def _opened(position: Position) -> Opened:
-    return Opened(
-        meter=position.meter,
-        owner=position.owner,
-        contracted_wh=position.contracted_wh,
-        locked_microcents=position.locked_microcents,
-        fee_microcents=position.fee_microcents,
-    )
-
-
-def check_dispatch(evidence: Evidence, proposals: dict[Slot, Proposal]) -> None:
-    """The schedule is the hash of the recomputed positions and trades; only the zone's grid operator has answered."""
+def check_dispatch(evidence: Evidence) -> None:
+    """The schedule is the hash of the recomputed result; only the zone's grid operator has answered."""
     for slot, market in sorted(evidence.history.markets.items()):
-        proposal = proposals.get(slot)
-        if proposal is None and market.cleared is not None:
-            continue  # named by the lock rule
+        if any(chunk.opened is None for chunk in market.chunks):
+            continue  # named by the clearing rule
         record = f"{slot_name(slot)}, schedule hash, Wh, deadline"
-        evidence.findings.compare(Rule.DISPATCH, record, _schedule(evidence, slot, proposal), market.schedule)
+        evidence.findings.compare(Rule.DISPATCH, record, _schedule(evidence, slot, market), market.schedule)
         if market.answer is not None:
             _check_answer(evidence, slot, market, market.answer)
 
 
-def _schedule(evidence: Evidence, slot: Slot, proposal: Proposal | None) -> tuple[str, int, int] | None:
-    """What must be scheduled: nothing without trades."""
-    if proposal is None or not proposal.trades:
+def _schedule(evidence: Evidence, slot: Slot, market: Market) -> tuple[str, int, int] | None:
+    """What must be scheduled: nothing without positions, and nothing before the last chunk."""
+    if market.cleared is None or not any(chunk.positions for chunk in market.chunks):
         return None
-    traded_wh = sum(trade.energy_wh for trade in proposal.trades)
-    return state_hash(proposal.positions, proposal.trades), traded_wh, _deadline(evidence, slot)
+    result = ""
+    for chunk in market.chunks:
+        assert chunk.call is not None  # opened chunks have been presented
+        assert chunk.opened is not None
+        if chunk.number == 0:
+            try:
+                intervals = intervals_of(evidence, slot, market, chunk.call)
+            except LookupError:
+                return None  # named by the limit rule
+            result = intervals_hash(chunk.call.merged, *intervals)
+        result = result_hash(result, fills_hash([item.terms for item in chunk.call.orders]), chunk.opened.state_hash)
+    traded_wh = sum(chunk.cleared.traded_wh for chunk in market.chunks)
+    return result, traded_wh, _deadline(evidence, slot)
 
 
 def _check_answer(evidence: Evidence, slot: Slot, market: Market, answer: tuple[int, str, int]) -> None:
@@ -107,45 +98,66 @@ def _deadline(evidence: Evidence, slot: Slot) -> int:
     return slot.mtu_start - evidence.history.rules.policy_at(slot.mtu_start).answer_lead_s
 
 
-def check_positions(evidence: Evidence, proposals: dict[Slot, Proposal]) -> None:
+def check_positions(evidence: Evidence) -> None:
     """Exported positions are the recomputed ones, with what the chain has settled or refunded since."""
     findings, markets = evidence.findings, evidence.history.markets
-    for slot in sorted(proposals.keys() | evidence.positions.keys()):
-        expected = _rows(slot, proposals[slot], markets[slot]) if slot in proposals else {}
+    cleared = {slot for slot, market in markets.items() if market.chunks}
+    for slot in sorted(cleared | evidence.positions.keys()):
+        chunks = markets[slot].chunks if slot in cleared else []
+        expected = {(row.meter, row.chunk): row for chunk in chunks for row in _rows(evidence, slot, chunk)}
         rows = evidence.positions.get(slot, [])
-        found = {row.meter: row for row in rows}
+        found = {(row.meter, row.chunk): row for row in rows}
         if len(found) != len(rows):
             findings.report(Rule.POSITION, f"{slot_name(slot)}, meters of positions.csv", "each once", "one twice")
-        for meter in sorted(expected.keys() | found.keys()):
-            record = meter_name(meter, slot.mtu_start)
-            findings.compare(Rule.POSITION, record, expected.get(meter), found.get(meter))
+        for key in sorted(expected.keys() | found.keys()):
+            record = position_name(key[0], slot.mtu_start, key[1])
+            findings.compare(Rule.POSITION, record, expected.get(key), found.get(key))
 
 
-def _rows(slot: Slot, proposal: Proposal, market: Market) -> dict[int, PositionRow]:
-    settled = {entry.meter: entry for step in market.steps for entry in step.settled}
-    refunded = {meter for step in market.steps for meter, _ in step.refunded}
-    return {
-        position.meter: _row(slot, index, position, settled.get(position.meter), refunded=position.meter in refunded)
-        for index, position in enumerate(proposal.positions)
-    }
+def _rows(evidence: Evidence, slot: Slot, chunk: Chunk) -> list[PositionRow]:
+    refunded = chunk.closed(EntryKind.REFUNDED)
+    imbalances: Counter[int] = Counter()
+    for entry in (entry for step in chunk.steps for entry in step.entries if entry.expected is not None):
+        if entry.kind is not EntryKind.REFUNDED and entry.expected is not None:
+            imbalances[entry.meter] += entry.expected.money_microcents
+    return [
+        _row(
+            evidence,
+            slot,
+            chunk,
+            index,
+            imbalances[position.meter] if position.settled and position.meter not in refunded else None,
+        )
+        for index, position in enumerate(chunk.positions)
+    ]
 
 
-def _row(slot: Slot, index: int, position: Position, settled: Settled | None, *, refunded: bool) -> PositionRow:
-    now = replace(position, settled=refunded or settled is not None, metered_wh=settled.metered_wh if settled else 0)
+def _row(evidence: Evidence, slot: Slot, chunk: Chunk, index: int, imbalance: int | None) -> PositionRow:
+    now, prices = chunk.positions[index], chunk.cleared
+    trade = None if imbalance is None else trade_microcents(now, prices.any_price, prices.low_carbon_price)
     return PositionRow(
         zone=slot.zone,
         mtu_start=slot.mtu_start,
+        chunk=chunk.number,
         position=index,
         meter=now.meter,
-        source=now.source,
         owner=now.owner,
-        supplier=now.supplier,
-        contracted_wh=now.contracted_wh,
+        supplier=evidence.history.members.supplier_at(now.supplier_number),
+        source=now.source,
+        side=Side.SELL if now.sells else Side.BUY,
+        auction_wh=now.auction_wh,
+        low_carbon_wh=now.low_carbon_wh,
+        dealt_wh=now.dealt_wh,
+        prior_wh=now.prior_wh,
+        continued=now.continued,
         locked_microcents=now.locked_microcents,
         fee_microcents=now.fee_microcents,
+        deal_microcents=now.deal_microcents,
         settled=now.settled,
-        refunded=refunded,
+        refunded=now.settled and imbalance is None,
+        substitute=now.substitute,
+        version=now.version,
         metered_wh=now.metered_wh,
-        trade_microcents=settled.trade_microcents if settled else None,
-        imbalance_microcents=settled.imbalance_microcents if settled else None,
+        trade_microcents=trade,
+        imbalance_microcents=imbalance,
     )

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
-from gridledger.audit.formats import ReadingRow
 from gridledger.audit.model import Rule, Slot, meter_name, slot_name
+from gridledger.audit.rows import ReadingRow
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
 from gridledger.metering.merkle import MerkleTree, leaf

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from gridledger.audit import formats
 from gridledger.audit.findings import Findings
-from gridledger.audit.formats import BlockRow, RowFile, csv_values
+from gridledger.audit.formats import RowFile, csv_values
 from gridledger.audit.kinds import HASH
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import ExportFiles, FileUnreadable
+from gridledger.audit.rows import BlockRow
 
 __all__ = ["Head", "Reader"]
 

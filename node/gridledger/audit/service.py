@@ -3,25 +3,30 @@
 from collections.abc import Callable
 
 from gridledger.audit.accounts import check_accounts, check_low_carbon_tokens, check_settlement_tokens
-from gridledger.audit.books import check_books, check_reference_prices
-from gridledger.audit.clearings import check_clearings, check_trade_limits, check_trades
+from gridledger.audit.books import check_books, check_fills, check_reference_prices
+from gridledger.audit.cancellations import check_cancellations
+from gridledger.audit.clearings import check_clearings
 from gridledger.audit.evidence import Evidence, ExportedRun, MarketFacts
 from gridledger.audit.findings import Findings
 from gridledger.audit.foundations import check_blocks, check_code, check_meters, check_roles, check_settings
 from gridledger.audit.history import History
-from gridledger.audit.lifecycles import check_order_states
+from gridledger.audit.limits import check_trade_limits
 from gridledger.audit.model import AuditReport, Rule
 from gridledger.audit.orders import (
-    check_cancellations,
+    check_acceptance,
+    check_accepted_energy,
     check_order_signature,
     check_order_terms,
     check_receipt,
     check_receipt_sequence,
 )
 from gridledger.audit.ports import Chain, OnProgress, StateUnavailable
-from gridledger.audit.positions import check_dispatch, check_positions, recompute_locks
+from gridledger.audit.positions import check_dispatch, check_kept, check_positions
 from gridledger.audit.readings import check_anchors, check_columns, check_reading, check_reading_intervals
+from gridledger.audit.rows import AcceptanceRow, OrderRow
 from gridledger.audit.settlements import check_settlements
+from gridledger.audit.totals import chain_totals, file_totals
+from gridledger.audit.trades import check_trades
 from gridledger.metering.model import DeviceKey
 
 __all__ = ["audit_run", "audit_without_chain"]
@@ -34,7 +39,8 @@ def audit_run(
 ) -> AuditReport:
     """Judge an export by a chain; progress counts blocks and exported rows."""
     last = run.head.number if run.head is not None else max((row.number for row in run.blocks), default=0)
-    progress = _Progress(last + 1 + len(run.orders) + len(run.readings), on_progress)
+    total = last + 1 + len(run.orders) + len(run.acceptances) + len(run.readings)
+    progress = _Progress(total, on_progress)
     history = _replay(chain, last, findings, progress)
     if history is None:
         return audit_without_chain(run, facts, findings)
@@ -57,7 +63,7 @@ def audit_run(
     check_settlement_tokens(evidence)
     check_low_carbon_tokens(evidence)
     progress.finish("done")
-    return findings.conclude({**_file_totals(run), **_chain_totals(history), "cash_sum_microcents": cash_sum})
+    return findings.conclude({**file_totals(run), **chain_totals(history), "cash_sum_microcents": cash_sum})
 
 
 def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") -> History | None:
@@ -82,23 +88,27 @@ def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") 
 def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: Findings) -> AuditReport:
     """Judge what can be judged of an export whose chain cannot be had: signatures, and texts against columns."""
     if facts is not None:
-        for row in run.orders:
+        rows: list[OrderRow | AcceptanceRow] = [*run.orders, *run.acceptances]
+        for row in rows:
             check_order_signature(row, facts.order_domain, findings)
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
     keys = {row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters}
     for reading in run.readings:
         check_columns(reading, keys, findings)
-    return findings.conclude(_file_totals(run))
+    return findings.conclude(file_totals(run))
 
 
 def _check_orders(evidence: Evidence, progress: "_Progress") -> None:
     domain, operator = evidence.facts.order_domain, evidence.facts.market_operator
-    for row in evidence.run.orders:
+    for row in evidence.receipted:
         if not check_order_signature(row, domain, evidence.findings):
             evidence.unsound_orders.add(row.uid)
         check_receipt(row, domain, operator, evidence.findings)
         check_order_terms(evidence, row)
         progress.step("checking orders")
+    for acceptance in evidence.run.acceptances:
+        check_acceptance(evidence, acceptance)
+    check_accepted_energy(evidence)
     check_receipt_sequence(evidence)
     check_cancellations(evidence)
 
@@ -112,75 +122,20 @@ def _check_readings(evidence: Evidence, progress: "_Progress") -> None:
 
 
 def _check_market(evidence: Evidence) -> None:
-    first: tuple[Callable[[Evidence], None], ...] = (
+    checks: tuple[Callable[[Evidence], None], ...] = (
         check_books,
         check_reference_prices,
         check_clearings,
         check_trade_limits,
+        check_fills,
         check_trades,
-        check_order_states,
+        check_kept,
+        check_dispatch,
+        check_positions,
+        check_settlements,
     )
-    for check in first:
+    for check in checks:
         check(evidence)
-    proposals = recompute_locks(evidence)
-    check_dispatch(evidence, proposals)
-    check_positions(evidence, proposals)
-    check_settlements(evidence, proposals)
-
-
-def _file_totals(run: ExportedRun) -> dict[str, int]:
-    """Totals every report has; those that only a chain can tell are zero here."""
-    return {
-        "orders": len(run.orders),
-        "readings": len(run.readings),
-        "meters": len(run.meters),
-        "blocks": 0,
-        "cleared_mtus": 0,
-        "trades": 0,
-        "traded_wh": 0,
-        "trade_value_microcents": 0,
-        "positions": 0,
-        "settled_positions": 0,
-        "refunded_positions": 0,
-        "open_positions": 0,
-        "fees_microcents": 0,
-        "debts_microcents": 0,
-        "deposited_microcents": 0,
-        "withdrawn_microcents": 0,
-        "cash_sum_microcents": 0,
-        "tokens_minted_ugco2": 0,
-        "tokens_burned_ugco2": 0,
-    }
-
-
-def _chain_totals(history: History) -> dict[str, int]:
-    cleared = [market for market in history.markets.values() if market.cleared is not None]
-    settled = [(market, entry) for market in cleared for step in market.steps for entry in step.settled]
-    refunded = sum(len(step.refunded) for market in cleared for step in market.steps)
-    opened = sum(len(market.opened) for market in cleared)
-    energy = [(market, sum(energy_wh for *_, energy_wh in market.trades)) for market in cleared]
-    tokens = history.tokens["LowCarbonToken"]
-    return {
-        "blocks": len(history.blocks),
-        "cleared_mtus": len(cleared),
-        "trades": sum(len(market.trades) for market in cleared),
-        "traded_wh": sum(traded_wh for _, traded_wh in energy),
-        "trade_value_microcents": sum(
-            traded_wh * market.cleared.price_cents_per_mwh for market, traded_wh in energy if market.cleared is not None
-        ),
-        "positions": opened,
-        "settled_positions": len(settled),
-        "refunded_positions": refunded,
-        "open_positions": opened - len(settled) - refunded,
-        "fees_microcents": sum(
-            market.opened[entry.meter].fee_microcents for market, entry in settled if entry.meter in market.opened
-        ),
-        "debts_microcents": sum(history.cash.debts.values()),
-        "deposited_microcents": history.cash.deposited_microcents,
-        "withdrawn_microcents": history.cash.withdrawn_microcents,
-        "tokens_minted_ugco2": tokens.minted,
-        "tokens_burned_ugco2": tokens.burned,
-    }
 
 
 class _Progress:

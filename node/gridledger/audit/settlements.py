@@ -1,78 +1,86 @@
-"""Checks settlements and rewards: metered energy, cash, once only, and nothing left behind."""
+"""Checks settlements: metered energy, cash, versions, in time, once only, and nothing left behind."""
 
-from dataclasses import replace
+from collections import Counter
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.history import Market, Reward, Settled, Step
-from gridledger.audit.model import Rule, Slot, meter_name, slot_name
-from gridledger.carbon.reward import split_reward
-from gridledger.market.locking import Proposal
-from gridledger.market.model import Position, Trade
-from gridledger.market.settlement import position_cash, reward_trades
+from gridledger.audit.markets import Chunk, Entry, Market, Step
+from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
+from gridledger.audit.presented import EntryKind
+from gridledger.audit.rewards import check_rewards
+from gridledger.market.model import Position
 
 __all__ = ["check_settlements"]
 
 
-def check_settlements(evidence: Evidence, proposals: dict[Slot, Proposal]) -> None:
-    """Replay each clearing's settlement step by step and compare every step with the rules."""
-    for slot, proposal in proposals.items():
-        market = evidence.history.markets[slot]
-        _Replay(evidence, slot, market, proposal).run()
+def check_settlements(evidence: Evidence) -> None:
+    """Compare every settling step of each clearing with the rules."""
+    for slot, market in sorted(evidence.history.markets.items()):
+        for chunk in market.chunks:
+            settlement = _Settlement(evidence, slot, market, chunk)
+            for step in chunk.steps:
+                settlement.check(step)
+                check_rewards(evidence, slot, chunk, step)
+            settlement.check_complete()
 
 
-class _Replay:
-    """The settlement of one zone and MTU."""
+class _Settlement:
+    """The settlement of one chunk."""
 
-    def __init__(self, evidence: Evidence, slot: Slot, market: Market, proposal: Proposal) -> None:
-        self._evidence, self._slot, self._market = evidence, slot, market
-        self._positions: dict[int, Position] = {position.meter: position for position in proposal.positions}
-        self._trades: tuple[Trade, ...] = proposal.trades
+    def __init__(self, evidence: Evidence, slot: Slot, market: Market, chunk: Chunk) -> None:
+        self._evidence, self._slot, self._market, self._chunk = evidence, slot, market, chunk
         self._findings = evidence.findings
         self._policy = evidence.history.rules.policy_at(slot.mtu_start)
-        self._prices = evidence.history.rules.prices_at(slot.mtu_start)
+        self._name = chunk_name(slot, chunk.number)
 
-    def run(self) -> None:
-        for step in self._market.steps:
-            self._check_outcome(step)
-            for settled in step.settled:
-                self._check_settled(step, settled)
-            for meter, locked_microcents in step.refunded:
-                self._check_refunded(meter, locked_microcents)
-            still_open = sum(not position.settled for position in self._positions.values())
-            record = f"{slot_name(self._slot)}, open positions after block {step.block_number}"
-            self._findings.compare(Rule.SETTLEMENT, record, still_open, step.open_positions)
-            self._check_rewards(step)
-        self._check_complete()
+    def check(self, step: Step) -> None:
+        self._check_outcome(step)
+        self._check_moment(step)
+        for entry in step.entries:
+            record = f"{self._record(entry.meter)}, {entry.kind} in block {step.block_number}"
+            self._findings.compare(Rule.SETTLEMENT, record, entry.expected, entry.stated)
+            if entry.kind in (EntryKind.READ, EntryKind.CORRECTED):
+                self._check_metered(step, entry)
+        self._check_call(step)
+        expected, found = step.expected_open_positions, step.open_positions
+        record = f"{slot_name(self._slot)}, open positions after block {step.block_number}"
+        self._findings.compare(Rule.SETTLEMENT, record, expected, found)
+        debts, stated = Counter(step.expected_debts), Counter(step.debts)
+        self._findings.compare(Rule.CASH, f"{self._name}, debts in block {step.block_number}", debts, stated)
+
+    def _void_at(self, time_s: int) -> bool | None:
+        return self._market.void_at(
+            time_s,
+            proceed_without_answer=self._policy.proceed_without_answer,
+            clearing_deadline=self._policy.clearing_deadline(self._slot.mtu_start),
+        )
 
     def _check_outcome(self, step: Step) -> None:
         """Positions are settled where the dispatch proceeds and refunded where it is void."""
-        void = self._market.void_at(step.time_s, proceed_without_answer=self._policy.proceed_without_answer)
-        expected = {True: "refunds", False: "settlements", None: "an answer first"}[void]
-        found = "refunds" if step.refunded and not step.settled else "settlements"
-        self._findings.compare(Rule.SETTLEMENT, f"{slot_name(self._slot)}, block {step.block_number}", expected, found)
+        expected = {True: "refunds", False: "settlements", None: "an answer first"}[self._void_at(step.time_s)]
+        refunds = {entry.kind is EntryKind.REFUNDED for entry in step.entries}
+        found = {False: "settlements", True: "refunds"}[refunds.pop()] if len(refunds) == 1 else "nothing, or both"
+        self._findings.compare(Rule.SETTLEMENT, f"{self._name}, block {step.block_number}", expected, found)
 
-    def _check_settled(self, step: Step, settled: Settled) -> None:
-        record, position = self._record(settled.meter), self._take(settled.meter)
-        if position is None or self._market.cleared is None:
-            return
-        self._check_metered(step, settled, record)
-        position = replace(position, settled=True, metered_wh=settled.metered_wh)
-        self._positions[settled.meter] = position
-        cash = position_cash(
-            position, self._market.cleared.price_cents_per_mwh, self._prices.surplus, self._prices.shortage
-        )
-        found = (settled.trade_microcents, settled.imbalance_microcents)
-        expected = (cash.trade_microcents, cash.imbalance_microcents)
-        self._findings.compare(Rule.SETTLEMENT, f"{record}, trade and imbalance", expected, found)
+    def _check_moment(self, step: Step) -> None:
+        """Readings count until corrections end; substitutes only from their time on."""
+        mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
+        kinds = {entry.kind for entry in step.entries}
+        latest, earliest = mtu_end + self._policy.correction_s, mtu_end + self._policy.substitute_after_s
+        too_late = bool(kinds & {EntryKind.READ, EntryKind.CORRECTED}) and step.time_s > latest
+        too_early = EntryKind.SUBSTITUTED in kinds and step.time_s < earliest
+        found = step.time_s if too_late or too_early else "in time"
+        record = f"{self._name}, time of block {step.block_number}"
+        self._findings.compare(Rule.SETTLEMENT, record, "in time", found)
 
-    def _check_metered(self, step: Step, settled: Settled, record: str) -> None:
+    def _check_metered(self, step: Step, entry: Entry) -> None:
         """The energy is that of an anchored reading."""
-        reading = self._evidence.readings.get((settled.meter, self._slot.mtu_start))
+        record = self._record(entry.meter)
+        reading = self._evidence.readings.get((entry.meter, self._slot.mtu_start))
         if reading is None:
             self._findings.report(Rule.SETTLEMENT, record, "a reading in readings.csv", None)
             return
         net_wh = reading.export_wh - reading.import_wh
-        self._findings.compare(Rule.SETTLEMENT, f"{record}, metered Wh", net_wh, settled.metered_wh)
+        self._findings.compare(Rule.SETTLEMENT, f"{record}, metered Wh", net_wh, entry.stated.metered_wh)
         anchored = any(
             anchor.sequence == reading.anchor_sequence and anchor.block_number <= step.block_number
             for anchor in self._market.anchors
@@ -80,77 +88,45 @@ class _Replay:
         found = "anchored" if anchored else "not anchored"
         self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", found)
 
-    def _check_refunded(self, meter: int, locked_microcents: int) -> None:
-        position = self._take(meter)
-        if position is not None:
-            self._positions[meter] = replace(position, settled=True)
-            record = f"{self._record(meter)}, refund"
-            self._findings.compare(Rule.SETTLEMENT, record, position.locked_microcents, locked_microcents)
-
-    def _take(self, meter: int) -> Position | None:
-        """A position that is still open; anything else is a mismatch."""
-        position = self._positions.get(meter)
-        found = "no position" if position is None else "settled before" if position.settled else "an open position"
-        self._findings.compare(Rule.SETTLEMENT, self._record(meter), "an open position", found)
-        return None if position is None or position.settled else position
-
-    def _check_rewards(self, step: Step) -> None:
-        if step.refunded and not step.settled:
-            self._findings.compare(
-                Rule.REWARD, f"{slot_name(self._slot)}, rewards of a void dispatch", [], step.rewards
-            )
+    def _check_call(self, step: Step) -> None:
+        """What was called is what happened; a call by another contract leaves no call data of its own."""
+        if step.call is None:
             return
-        positions = tuple(self._positions.values())
-        decided = reward_trades(positions, self._trades)
-        expected = [
-            reward
-            for before, after in zip(self._trades, decided, strict=True)
-            if after.rewarded and not before.rewarded and after.rewarded_wh
-            for reward in self._reward(step, positions, after)
-        ]
-        self._trades = decided
-        record = f"{slot_name(self._slot)}, reward"
-        if step.rewards and not step.grid_factor_published:
-            self._findings.report(Rule.REWARD, f"{record} of block {step.block_number}", "a fixed grid factor", None)
-        for index in range(max(len(expected), len(step.rewards))):
-            self._findings.compare(
-                Rule.REWARD,
-                f"{record} {index} of block {step.block_number}",
-                expected[index] if index < len(expected) else None,
-                step.rewards[index] if index < len(step.rewards) else None,
-            )
+        meters = [step.before[index].meter if index < len(step.before) else None for index in step.call.indexes]
+        expected = [(entry.meter, entry.stated.metered_wh) for entry in step.entries]
+        stated = step.call.metered_wh or tuple(metered_wh for _, metered_wh in expected)
+        found = list(zip(meters, stated, strict=False))
+        record = f"{self._name}, call data in block {step.block_number}"
+        self._findings.compare(Rule.SETTLEMENT, record, expected, found)
 
-    def _reward(self, step: Step, positions: tuple[Position, ...], trade: Trade) -> list[Reward]:
-        seller, buyer = positions[trade.sell], positions[trade.buy]
-        source_factor, _ = self._evidence.history.rules.source_factors.get(seller.source, (None, ""))
-        grid_factor = step.grid_factor_mgco2_per_kwh
-        if source_factor is None or grid_factor <= source_factor:
-            return []  # a source without a factor, or nothing avoided: nothing is granted
-        reward = split_reward(trade.rewarded_wh, grid_factor, source_factor, self._policy.seller_reward_share_bp)
-        return [
-            Reward(
-                mtu_start=self._slot.mtu_start,
-                seller=seller.owner,
-                buyer=buyer.owner,
-                energy_wh=trade.rewarded_wh,
-                seller_ugco2=reward.seller_ugco2,
-                buyer_ugco2=reward.buyer_ugco2,
-            )
-        ]
-
-    def _check_complete(self) -> None:
-        """Nothing that could have been settled or refunded is left open."""
-        evidence, head = self._evidence, self._evidence.history.head
-        void = self._market.void_at(head.time_s, proceed_without_answer=self._policy.proceed_without_answer)
-        anchors = {anchor.sequence: anchor for anchor in self._market.anchors}
-        for meter, position in self._positions.items():
-            reading = evidence.readings.get((meter, self._slot.mtu_start))
-            sequence = None if reading is None else reading.anchor_sequence
-            anchor = None if sequence is None else anchors.get(sequence)
-            due_at = self._slot.mtu_start if void else None if anchor is None or void is None else anchor.time_s
-            overdue = not position.settled and due_at is not None and evidence.is_late(due_at)
+    def check_complete(self) -> None:
+        """Nothing that could have been settled or refunded is left open, or left on a substitute."""
+        void = self._void_at(self._evidence.history.head.time_s)
+        for position in self._chunk.positions:
+            due_at = self._due_at(position, void=void)
+            overdue = due_at is not None and self._evidence.is_late(due_at)
             found = "still open" if overdue else "closed or not due"
-            self._findings.compare(Rule.COMPLETENESS, self._record(meter), "closed or not due", found)
+            self._findings.compare(Rule.COMPLETENESS, self._record(position.meter), "closed or not due", found)
+
+    def _due_at(self, position: Position, *, void: bool | None) -> int | None:
+        """When the position could first have been closed, or read after a substitute; None where that is not yet."""
+        if position.read or (void and position.settled) or void is None:
+            return None
+        if void:
+            return self._slot.mtu_start
+        mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
+        reading = self._evidence.readings.get((position.meter, self._slot.mtu_start))
+        anchor = next(
+            (
+                anchor
+                for anchor in self._market.anchors
+                if reading is not None and anchor.sequence == reading.anchor_sequence
+            ),
+            None,
+        )
+        if anchor is not None and anchor.time_s <= mtu_end + self._policy.correction_s:
+            return anchor.time_s
+        return None if position.settled else mtu_end + self._policy.substitute_after_s
 
     def _record(self, meter: int) -> str:
-        return meter_name(meter, self._slot.mtu_start)
+        return position_name(meter, self._slot.mtu_start, self._chunk.number)

@@ -1,17 +1,25 @@
 """From the rooms' commands to contract calls: which contract, which function, which role's key, which bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gridledger.chain.client import ChainClient
 from gridledger.chain.roles import Role
 from gridledger.dispatch.ports import RelayAnswer
-from gridledger.market.locking import ListedOrder, Proposal
-from gridledger.market.model import Position, Trade
-from gridledger.market.ports import CommitBook, LedgerCommand, PublishPrice, SettlePositions, SubmitClearing
+from gridledger.market.locking import PresentedOrder, Proposal
+from gridledger.market.model import BookEntry, SignedAcceptance
+from gridledger.market.packing import acceptance_words, order_words, position_words, trade_word
+from gridledger.market.ports import (
+    CommitBook,
+    LedgerCommand,
+    PublishPrice,
+    SettlementKind,
+    SettlePositions,
+    SubmitClearing,
+)
 from gridledger.metering.anchoring import AnchorReadings
 
-__all__ = ["NO_ORDER", "Call", "Command", "CommandEncoder", "compact_signature", "position_tuple", "trade_tuple"]
+__all__ = ["NO_ORDER", "Call", "Command", "CommandEncoder", "clearing_tuple", "compact_signature", "order_tuple"]
 
 NO_ORDER = 2**16 - 1
 Command = LedgerCommand | RelayAnswer | AnchorReadings
@@ -35,24 +43,36 @@ def compact_signature(signature: bytes) -> tuple[bytes, bytes]:
     return r, (s | (v - 27) << 255).to_bytes(32)
 
 
-def position_tuple(position: Position) -> tuple[object, ...]:
-    """A position in the order of the contract's struct."""
+def clearing_tuple(zone: int, mtu_start: int, book: Sequence[BookEntry], proposal: Proposal) -> tuple[object, ...]:
+    """A whole clearing in one chunk, in the order of the contract's struct."""
+    presented = {item.book_index for item in (*proposal.orders, *proposal.ends)}
     return (
-        position.meter,
-        position.source,
-        position.settled,
-        position.owner,
-        position.supplier,
-        position.contracted_wh,
-        position.metered_wh,
-        position.locked_microcents,
-        position.fee_microcents,
+        zone,
+        mtu_start,
+        0,
+        True,
+        proposal.merged,
+        proposal.any_price_cents_per_mwh,
+        proposal.low_carbon_price_cents_per_mwh,
+        _ends_tuple(proposal.any_ends),
+        _ends_tuple(proposal.low_carbon_ends),
+        b"".join(entry.running_number.to_bytes(8) for entry in book),
+        [bytes.fromhex(entry.uid[2:]) for index, entry in enumerate(book) if index not in presented],
+        [order_tuple(item) for item in proposal.orders],
+        [order_tuple(item) for item in proposal.ends],
+        list(proposal.accepted_offers),
+        [],
     )
 
 
-def trade_tuple(trade: Trade) -> tuple[object, ...]:
-    """A trade in the order of the contract's struct."""
-    return trade.sell, trade.buy, trade.energy_wh, trade.rewarded_wh, trade.rewarded
+def order_tuple(item: PresentedOrder) -> tuple[object, ...]:
+    """A presented order or acceptance in the order of the contract's struct."""
+    signed = item.entry.signed
+    if isinstance(signed, SignedAcceptance):
+        terms, guard = acceptance_words(signed.acceptance, book_index=item.book_index)
+    else:
+        terms, guard = order_words(signed.order, book_index=item.book_index, fill_wh=item.fill_wh)
+    return (terms, guard, *compact_signature(signed.signature))
 
 
 class CommandEncoder:
@@ -77,16 +97,7 @@ class CommandEncoder:
             case SubmitClearing():
                 return self._clearing(command)
             case SettlePositions():
-                return self._call(
-                    command,
-                    Role.MARKET_OPERATOR,
-                    "EnergyTrading",
-                    "settle",
-                    [position_tuple(position) for position in command.positions],
-                    [trade_tuple(trade) for trade in command.trades],
-                    list(command.indexes),
-                    list(command.metered_wh),
-                )
+                return self._settlement(command)
             case AnchorReadings():
                 root = bytes.fromhex(command.root[2:])
                 return self._call(
@@ -112,20 +123,25 @@ class CommandEncoder:
         )
 
     def _clearing(self, command: SubmitClearing) -> Call:
-        proposal = command.proposal
-        clearing = (
-            command.zone,
-            command.mtu_start,
-            proposal.price_cents_per_mwh,
-            NO_ORDER if proposal.lower_end is None else proposal.lower_end,
-            NO_ORDER if proposal.upper_end is None else proposal.upper_end,
-            command.book,
-            [_order_tuple(item) for item in proposal.orders],
-            [_order_tuple(item) for item in proposal.ends],
-            _match_tuples(proposal),
-        )
+        clearing = clearing_tuple(command.zone, command.mtu_start, command.book, command.proposal)
         data = self._client.codecs["EnergyTrading"].call_data("clear", clearing)
         return self._with_data(command, Role.MARKET_OPERATOR, "EnergyTrading", data)
+
+    def _settlement(self, command: SettlePositions) -> Call:
+        presented: tuple[object, ...] = (
+            command.chunk,
+            position_words(command.positions),
+            [trade_word(deal) for deal in command.deals],
+            list(command.indexes),
+        )
+        match command.kind:
+            case SettlementKind.READINGS:
+                presented = (*presented, list(command.metered_wh))
+                return self._call(command, Role.MARKET_OPERATOR, "EnergySettlement", "settle", *presented)
+            case SettlementKind.SUBSTITUTES:
+                return self._call(command, Role.MARKET_OPERATOR, "EnergySettlement", "settleSubstitutes", *presented)
+            case SettlementKind.REFUND:
+                return self._call(command, Role.MARKET_OPERATOR, "EnergySettlement", "refund", *presented)
 
     def _with_data(self, command: Command, role: Role, contract: str, data: bytes) -> Call:
         return Call(
@@ -138,25 +154,6 @@ class CommandEncoder:
         )
 
 
-def _order_tuple(item: ListedOrder) -> tuple[object, ...]:
-    order = item.entry.signed.order
-    r, vs = compact_signature(item.entry.signed.signature)
-    return (
-        order.meter,
-        int(order.side),
-        int(order.product),
-        int(order.pricing),
-        order.first_mtu_start,
-        order.last_mtu_start,
-        order.quantity_wh,
-        order.limit_cents_per_mwh,
-        order.expiry,
-        order.salt,
-        item.book_index,
-        r,
-        vs,
-    )
-
-
-def _match_tuples(proposal: Proposal) -> list[tuple[int, int, int]]:
-    return [(match.sell, match.buy, match.energy_wh) for match in proposal.matches]
+def _ends_tuple(ends: tuple[int | None, int | None]) -> tuple[int, int]:
+    lower, upper = ends
+    return NO_ORDER if lower is None else lower, NO_ORDER if upper is None else upper

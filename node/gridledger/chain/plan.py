@@ -16,11 +16,13 @@ from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 
 __all__ = [
     "CONTRACTS",
+    "BondParameters",
     "DeploymentParameters",
     "PlanStep",
     "PolicyParameters",
     "SourceFactor",
     "contract_addresses",
+    "created_address",
     "deployment_steps",
 ]
 
@@ -35,6 +37,8 @@ CONTRACTS = (
     "LowCarbonToken",
     "CarbonLedger",
     "EnergyTrading",
+    "EnergySettlement",
+    "MarketBond",
 )
 
 
@@ -45,6 +49,8 @@ class PolicyParameters:
     gate_closure_s: int = 300
     answer_lead_s: int = 60
     proceed_without_answer: bool = True
+    substitute_after_s: int = 5 * 86_400
+    correction_s: int = 60 * 86_400
     seller_reward_share_bp: int = 5_000
     default_grid_factor_mgco2_per_kwh: int = 363_000
     feed_in_cents_per_mwh: int = 8_000
@@ -56,6 +62,22 @@ class PolicyParameters:
     shortage_offset_cents_per_mwh: int = 500
     grid_fee_cents_per_mwh: int = 2_000
     low_carbon_relief_cents_per_mwh: int = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BondParameters:
+    """Rules of the operator's bond, fixed for ever; times in seconds, money in microcents, see IMarketBond.Terms.
+
+    A withdrawal waits until every order that could be receipted when it was announced is past challenging.
+    """
+
+    challenge_period_s: int = 7 * 86_400
+    response_window_s: int = 86_400
+    longest_order_s: int = 366 * 86_400
+    withdrawal_delay_s: int = 375 * 86_400
+    fixed_fee_microcents: int = 10**8
+    cap_microcents: int = 100 * 10**8
+    stake_microcents: int = 10**8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +102,7 @@ class DeploymentParameters:
     suppliers: tuple[str, ...]
     zones: tuple[int, ...]
     source_factors: tuple[SourceFactor, ...]
+    bond: BondParameters = BondParameters()
     policy_delay_s: int = 86_400
     admin_delay_s: int = 86_400
 
@@ -95,7 +118,7 @@ class PlanStep:
 
 def contract_addresses(deployer: str, first_nonce: int = 0) -> dict[str, str]:
     """Address of each contract when `deployer` creates them in plan order from `first_nonce` on."""
-    return {name: _created_address(deployer, first_nonce + index) for index, name in enumerate(CONTRACTS)}
+    return {name: created_address(deployer, first_nonce + index) for index, name in enumerate(CONTRACTS)}
 
 
 def deployment_steps(
@@ -119,10 +142,21 @@ class _Planner:
     def creations(self) -> Iterator[PlanStep]:
         manager = self._at["MarketAccessManager"]
         parameters = self._parameters
-        neighbours = tuple(
-            self._at[name]
-            for name in ("GridPolicy", "ParticipantRegistry", "EnergyDispatching", "MeterLedger", "CarbonLedger")
+        trading = tuple(
+            self._at[name] for name in ("GridPolicy", "ParticipantRegistry", "EnergyPricing", "EnergyDispatching")
         )
+        settlement = tuple(
+            self._at[name]
+            for name in (
+                "GridPolicy",
+                "ParticipantRegistry",
+                "EnergyDispatching",
+                "MeterLedger",
+                "CarbonLedger",
+                "EnergyTrading",
+            )
+        )
+        bond = tuple(self._at[name] for name in ("GridPolicy", "ParticipantRegistry", "EnergyPricing", "EnergyTrading"))
         arguments: dict[str, tuple[object, ...]] = {
             "MarketAccessManager": (self._deployer,),
             "SettlementToken": (manager,),
@@ -138,7 +172,9 @@ class _Planner:
             "MeterLedger": (manager, self._at["GridPolicy"]),
             "LowCarbonToken": (manager,),
             "CarbonLedger": (manager, self._at["GridPolicy"], self._at["LowCarbonToken"]),
-            "EnergyTrading": (manager, self._at["SettlementToken"], neighbours),
+            "EnergyTrading": (manager, self._at["SettlementToken"], trading),
+            "EnergySettlement": (manager, settlement),
+            "MarketBond": (manager, self._at["SettlementToken"], bond, tuple(asdict(parameters.bond).values())),
         }
         for name in CONTRACTS:
             yield PlanStep(title=f"create {name}", to=None, data=self._codecs[name].creation_data(*arguments[name]))
@@ -164,6 +200,7 @@ class _Planner:
         for role in EXTERNAL_ROLES:
             yield self._grant(role, self._parameters.accounts[role], 0)
         yield self._grant(Role.TRADING_CONTRACT, self._at["EnergyTrading"], 0)
+        yield self._grant(Role.SETTLEMENT_CONTRACT, self._at["EnergySettlement"], 0)
         yield self._grant(Role.CARBON_CONTRACT, self._at["CarbonLedger"], 0)
         yield self._grant(Role.ADMIN, self._parameters.accounts[Role.REGULATOR], self._parameters.admin_delay_s)
         yield self._call("MarketAccessManager", "renounceRole", int(Role.ADMIN), self._deployer)
@@ -179,5 +216,6 @@ class _Planner:
         )
 
 
-def _created_address(deployer: str, nonce: int) -> str:
+def created_address(deployer: str, nonce: int) -> str:
+    """Address of the contract an account creates with this nonce."""
     return to_checksum_address(keccak256(rlp.encode([bytes.fromhex(deployer[2:]), nonce]))[12:])

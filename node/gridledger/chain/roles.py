@@ -17,6 +17,7 @@ class Role(IntEnum):
     BANK = 6
     TRADING_CONTRACT = 7
     CARBON_CONTRACT = 8
+    SETTLEMENT_CONTRACT = 9
 
 
 EXTERNAL_ROLES = (
@@ -36,17 +37,22 @@ FUNCTION_ROLES: dict[tuple[str, str], Role] = {
     ("ParticipantRegistry", "replaceDeviceKey"): Role.GRID_OPERATOR,
     ("GridPolicy", "schedulePolicy"): Role.REGULATOR,
     ("GridPolicy", "setHalted"): Role.REGULATOR,
-    ("GridPolicy", "setSuspended"): Role.REGULATOR,
     ("GridPolicy", "postFeedIn"): Role.ORACLE,
     ("EnergyPricing", "publish"): Role.MARKET_OPERATOR,
     ("EnergyTrading", "commitBook"): Role.MARKET_OPERATOR,
     ("EnergyTrading", "clear"): Role.MARKET_OPERATOR,
-    ("EnergyTrading", "settle"): Role.MARKET_OPERATOR,
+    ("EnergyTrading", "setSuspended"): Role.REGULATOR,
+    ("EnergyTrading", "applyOutcome"): Role.SETTLEMENT_CONTRACT,
+    ("EnergySettlement", "settle"): Role.MARKET_OPERATOR,
     ("EnergyDispatching", "schedule"): Role.TRADING_CONTRACT,
+    ("MarketBond", "deposit"): Role.MARKET_OPERATOR,
+    ("MarketBond", "announceWithdrawal"): Role.MARKET_OPERATOR,
+    ("MarketBond", "withdraw"): Role.MARKET_OPERATOR,
+    ("MarketBond", "recordIneligible"): Role.MARKET_OPERATOR,
     ("MeterLedger", "anchor"): Role.RELAYER,
     ("CarbonLedger", "setSourceFactor"): Role.REGULATOR,
     ("CarbonLedger", "publishGridFactors"): Role.ORACLE,
-    ("CarbonLedger", "grantRewards"): Role.TRADING_CONTRACT,
+    ("CarbonLedger", "grantRewards"): Role.SETTLEMENT_CONTRACT,
     ("LowCarbonToken", "mint"): Role.CARBON_CONTRACT,
     ("LowCarbonToken", "invalidate"): Role.CARBON_CONTRACT,
     ("SettlementToken", "issue"): Role.BANK,

@@ -1,22 +1,64 @@
 """The closed book: which receipted orders are listed, which of them may trade, and the bytes that are committed.
 
-Bytes per line: 8 bytes running number, 32 bytes order uid, ascending; the commitment is their keccak-256.
+Bytes per line: 8 bytes running number, 32 bytes uid, ascending; the commitment is their keccak-256.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import sha3
 
-from gridledger.market.clearing import AuctionOrder
-from gridledger.market.model import BookEntry, CashAccount, MtuPrices, Policy, SignedOrder
+from gridledger.market.auction import AuctionOrder
+from gridledger.market.locking import Deal, dealt_energy
+from gridledger.market.model import (
+    BookEntry,
+    CashAccount,
+    MeterFacts,
+    MtuPrices,
+    Order,
+    Policy,
+    Pricing,
+    Product,
+    Side,
+    SignedAcceptance,
+    SignedOrder,
+)
 from gridledger.market.settlement import worst_case_microcents
 
-__all__ = ["auction_orders", "book_bytes", "book_hash", "list_orders"]
+__all__ = [
+    "Standing",
+    "auction_orders",
+    "book_bytes",
+    "book_hash",
+    "effective_limit",
+    "list_orders",
+    "listed_deals",
+    "undealt_orders",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What decides whether a receipted order may trade in one MTU."""
+
+    accounts: Mapping[str, CashAccount]
+    suspended: frozenset[str]
+    policy: Policy
+    prices: MtuPrices
+    spent_microcents: dict[str, int] = field(default_factory=dict)
+
+    def afford(self, owner: str, microcents: int) -> bool:
+        """Whether the owner can fund this worst case besides those before; if so it counts from now on."""
+        spent = self.spent_microcents.get(owner, 0) + microcents
+        if spent > self.accounts[owner].available_microcents:
+            return False
+        self.spent_microcents[owner] = spent
+        return True
 
 
 def book_bytes(book: Sequence[BookEntry]) -> bytes:
-    """The list as it is presented to the contract."""
-    return b"".join(entry.running_number.to_bytes(8) + bytes.fromhex(entry.signed.uid[2:]) for entry in book)
+    """The list as the contract puts it together."""
+    return b"".join(entry.running_number.to_bytes(8) + bytes.fromhex(entry.uid[2:]) for entry in book)
 
 
 def book_hash(book: Sequence[BookEntry]) -> str:
@@ -25,46 +67,109 @@ def book_hash(book: Sequence[BookEntry]) -> str:
 
 
 def list_orders(
-    orders: Sequence[tuple[int, SignedOrder]],
-    accounts: Mapping[str, CashAccount],
-    suspended: frozenset[str],
-    policy: Policy,
-    prices: MtuPrices,
+    receipted: Sequence[tuple[int, SignedOrder | SignedAcceptance]], standing: Standing
 ) -> tuple[BookEntry, ...]:
-    """List receipted orders (running number, order) in receipt order and say which cannot trade and why.
+    """List receipted orders and acceptances (running number, order) in receipt order; say which cannot trade and why.
 
     An order whose owner cannot fund the worst case of all its orders so far, whose limit has come to lie outside floor
-    and cap, or whose owner is suspended is listed as ineligible; it never stops the others.
+    and cap, or whose owner is suspended is listed as ineligible; it never stops the others. An acceptance stands and
+    falls with its offer, which was receipted before it.
     """
-    spent: dict[str, int] = {}
+    offers: dict[str, BookEntry] = {}
     entries: list[BookEntry] = []
-    for running_number, signed in orders:
-        order = signed.order
-        worst_case = worst_case_microcents(
-            order.side, order.quantity_wh, order.limit_cents_per_mwh, policy.grid_fee_cents_per_mwh, prices.shortage
-        )
-        reason = None
-        if order.owner in suspended:
-            reason = "suspended"
-        elif not prices.floor <= order.limit_cents_per_mwh <= prices.cap:
-            reason = "limit outside bounds"
-        elif spent.get(order.owner, 0) + worst_case > accounts[order.owner].available_microcents:
-            reason = "not funded"
+    for running_number, signed in receipted:
+        if isinstance(signed, SignedOrder):
+            reason = _order_reason(signed.order, standing)
         else:
-            spent[order.owner] = spent.get(order.owner, 0) + worst_case
-        entries.append(BookEntry(running_number=running_number, signed=signed, ineligible=reason))
+            reason = _acceptance_reason(signed, offers, standing)
+        entry = BookEntry(running_number=running_number, signed=signed, ineligible=reason)
+        if isinstance(signed, SignedOrder):
+            offers[signed.uid] = entry
+        entries.append(entry)
     return tuple(entries)
 
 
-def auction_orders(book: Sequence[BookEntry]) -> tuple[AuctionOrder, ...]:
-    """The eligible orders of a book in receipt order."""
+def listed_deals(book: Sequence[BookEntry]) -> tuple[Deal, ...]:
+    """The direct deals of a book whose offer and acceptance are both eligible, in receipt order."""
+    eligible = {entry.uid for entry in book if entry.ineligible is None}
     return tuple(
-        AuctionOrder(
-            uid=entry.signed.uid,
-            side=entry.signed.order.side,
-            quantity_wh=entry.signed.order.quantity_wh,
-            limit_cents_per_mwh=entry.signed.order.limit_cents_per_mwh,
+        Deal(
+            acceptance_uid=entry.uid,
+            offer_uid=entry.signed.acceptance.offer_uid,
+            energy_wh=entry.signed.acceptance.quantity_wh,
         )
         for entry in book
-        if entry.ineligible is None
+        if isinstance(entry.signed, SignedAcceptance)
+        and entry.ineligible is None
+        and entry.signed.acceptance.offer_uid in eligible
     )
+
+
+def auction_orders(
+    book: Sequence[BookEntry],
+    deals: Sequence[Deal],
+    meters: Mapping[int, MeterFacts],
+    reference_price_cents_per_mwh: int,
+) -> tuple[AuctionOrder, ...]:
+    """The eligible orders of a book in receipt order, without what was dealt directly."""
+    dealt = dealt_energy(deals)
+    return tuple(
+        AuctionOrder(
+            uid=entry.uid,
+            side=entry.order.side,
+            low_carbon=_low_carbon(entry.order, meters),
+            quantity_wh=entry.order.quantity_wh - dealt.get(entry.uid, 0),
+            limit_cents_per_mwh=effective_limit(entry.order, reference_price_cents_per_mwh),
+        )
+        for entry in _eligible_orders(book)
+        if entry.order.quantity_wh > dealt.get(entry.uid, 0)
+    )
+
+
+def undealt_orders(book: Sequence[BookEntry], deals: Sequence[Deal]) -> Iterator[tuple[Order, int]]:
+    """The eligible orders of a book, each with its energy that was not dealt directly, Wh."""
+    dealt = dealt_energy(deals)
+    return ((entry.order, entry.order.quantity_wh - dealt.get(entry.uid, 0)) for entry in _eligible_orders(book))
+
+
+def effective_limit(order: Order, reference_price_cents_per_mwh: int) -> int:
+    """The limit an order trades at: its own, or the reference price within its guard; cents per MWh."""
+    if order.pricing is Pricing.LIMIT:
+        return order.limit_cents_per_mwh
+    if order.side is Side.SELL:
+        return max(order.limit_cents_per_mwh, reference_price_cents_per_mwh)
+    return min(order.limit_cents_per_mwh, reference_price_cents_per_mwh)
+
+
+def _eligible_orders(book: Sequence[BookEntry]) -> Iterator[BookEntry]:
+    return (entry for entry in book if entry.is_order and entry.ineligible is None)
+
+
+def _low_carbon(order: Order, meters: Mapping[int, MeterFacts]) -> bool:
+    if order.side is Side.SELL:
+        return meters[order.meter].source != 0
+    return order.product is Product.LOW_CARBON
+
+
+def _order_reason(order: Order, standing: Standing) -> str | None:
+    prices = standing.prices
+    if order.owner in standing.suspended:
+        return "suspended"
+    if not prices.floor <= order.limit_cents_per_mwh <= prices.cap:
+        return "limit outside bounds"
+    fee = standing.policy.grid_fee_cents_per_mwh
+    worst = worst_case_microcents(order.side, order.quantity_wh, order.limit_cents_per_mwh, fee, prices.shortage)
+    return None if standing.afford(order.owner, worst) else "not funded"
+
+
+def _acceptance_reason(signed: SignedAcceptance, offers: Mapping[str, BookEntry], standing: Standing) -> str | None:
+    acceptance = signed.acceptance
+    offer = offers.get(acceptance.offer_uid)
+    if offer is None or offer.ineligible is not None:
+        return "offer not eligible"
+    if acceptance.owner in standing.suspended:
+        return "suspended"
+    fee = standing.policy.grid_fee_cents_per_mwh
+    limit = offer.order.limit_cents_per_mwh
+    worst = worst_case_microcents(Side.BUY, acceptance.quantity_wh, limit, fee, standing.prices.shortage)
+    return None if standing.afford(acceptance.owner, worst) else "not funded"

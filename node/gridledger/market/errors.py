@@ -16,12 +16,17 @@ __all__ = [
     "MeterUnknown",
     "MtuUnknown",
     "NotAdmitted",
+    "OfferNotAcceptable",
+    "OfferUsedUp",
     "OrderExpired",
+    "OrderHasDeals",
     "OrderNotCancellable",
     "OrderUnknown",
     "OrderUnsupported",
     "OtherSideTaken",
+    "OwnOffer",
     "QuantityRefused",
+    "RangeRefused",
     "SignatureMalformed",
     "SignerNotOwner",
     "WrongTransition",
@@ -190,3 +195,43 @@ class WrongTransition(Conflict):
     subject: str
     state: str
     event: str
+
+
+@dataclass(kw_only=True, eq=False)
+class RangeRefused(InvalidInput):
+    """A standing order covers one to a year's MTUs, the last not before the first."""
+
+    first_mtu_start: int
+    last_mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class OfferNotAcceptable(Conflict):
+    """The order cannot be accepted directly."""
+
+    offer_uid: str
+    reason: str
+
+
+@dataclass(kw_only=True, eq=False)
+class OfferUsedUp(Conflict):
+    """Not enough is left of the offer in the MTU."""
+
+    offer_uid: str
+    requested_wh: int
+    unsold_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class OwnOffer(Conflict):
+    """Nobody can accept its own offer."""
+
+    owner: str
+
+
+@dataclass(kw_only=True, eq=False)
+class OrderHasDeals(Conflict):
+    """The offer was accepted for an MTU still to come, so it cannot be cancelled before that."""
+
+    order_uid: str
+    mtu_start: int

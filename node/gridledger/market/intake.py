@@ -11,19 +11,41 @@ from gridledger.market.errors import (
     MarketHalted,
     MeterNotOwned,
     NotAdmitted,
+    OfferNotAcceptable,
+    OfferUsedUp,
     OrderExpired,
     OrderUnsupported,
     OtherSideTaken,
+    OwnOffer,
     QuantityRefused,
+    RangeRefused,
 )
-from gridledger.market.model import CashAccount, MeterFacts, MtuPrices, Order, Policy, Pricing, Product, Side
+from gridledger.market.model import (
+    Acceptance,
+    CashAccount,
+    MeterFacts,
+    MtuPrices,
+    Order,
+    Policy,
+    Pricing,
+    Product,
+    Side,
+)
+from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
 from gridledger.market.settlement import worst_case_microcents
 from gridledger.units import check_range, require_aligned
 
-__all__ = ["IntakeContext", "capacity_wh", "check_order", "order_worst_case_microcents"]
+__all__ = [
+    "IntakeContext",
+    "acceptance_worst_case_microcents",
+    "capacity_wh",
+    "check_acceptance",
+    "check_order",
+    "order_worst_case_microcents",
+]
 
 UINT64_MAX = 2**64 - 1
-LARGEST_QUANTITY_WH = 2**40
+LONGEST_STANDING_MTUS = 366 * 24 * 12
 SECONDS_PER_HOUR = 3600
 
 
@@ -31,8 +53,9 @@ SECONDS_PER_HOUR = 3600
 class IntakeContext:
     """All facts the checks need, read in one transaction.
 
-    `committed_microcents` is the worst case of the owner's other open orders, `open_wh` the energy of the meter's other
-    open orders for the MTU on the same side, `other_side_open` whether the owner has one on the other side of the zone.
+    Prices are those of the first MTU. `committed_microcents` is the worst case of the owner's other open orders,
+    `open_wh` the most the meter's other open orders take in any MTU of the range on the same side, `other_side_open`
+    whether the owner has one on the other side of the zone in any of them.
     """
 
     now: int
@@ -52,20 +75,13 @@ class IntakeContext:
 def check_order(order: Order, context: IntakeContext) -> None:
     """Raise the first typed error the order deserves; returning means it may be accepted."""
     _check_form(order, context.mtu_length_s)
-    if not context.admitted:
-        raise NotAdmitted(owner=order.owner)
-    if context.suspended:
-        raise AccountSuspended(owner=order.owner)
-    if context.meter.owner != order.owner:
-        raise MeterNotOwned(meter=order.meter, owner=order.owner)
-    if context.halted:
-        raise MarketHalted(zone=context.meter.zone)
+    _check_member(order.owner, order.meter, context)
     _check_gate(order, context)
-    _check_limit(order, context.prices)
-    _check_capacity(order, context)
+    _check_limit(order.limit_cents_per_mwh, context.prices)
+    _check_capacity(order.meter, order.side, order.quantity_wh, context)
     if context.other_side_open:
         raise OtherSideTaken(owner=order.owner, zone=context.meter.zone, mtu_start=order.first_mtu_start)
-    _check_funds(order, context)
+    _check_funds(order.owner, order_worst_case_microcents(order, context.policy, context.prices), context)
 
 
 def capacity_wh(meter: MeterFacts, side: Side, mtu_length_s: int) -> int:
@@ -75,26 +91,68 @@ def capacity_wh(meter: MeterFacts, side: Side, mtu_length_s: int) -> int:
 
 
 def order_worst_case_microcents(order: Order, policy: Policy, prices: MtuPrices) -> int:
-    """The most the order can lock, microcents."""
+    """The most the order can lock in one MTU, microcents."""
     return worst_case_microcents(
         order.side, order.quantity_wh, order.limit_cents_per_mwh, policy.grid_fee_cents_per_mwh, prices.shortage
     )
 
 
+def check_acceptance(acceptance: Acceptance, offer: Order, unsold_wh: int, context: IntakeContext) -> None:
+    """Raise the first typed error the acceptance deserves. `unsold_wh` is what is left of the offer in the MTU."""
+    require_aligned(acceptance.mtu_start, context.mtu_length_s)
+    check_range("salt", acceptance.salt, 0, LARGEST_TIME_S)
+    check_range("quantity_wh", acceptance.quantity_wh, 1, LARGEST_ENERGY_WH)
+    _check_member(acceptance.owner, acceptance.meter, context)
+    if offer.side is not Side.SELL or offer.pricing is not Pricing.LIMIT:
+        raise OfferNotAcceptable(offer_uid=acceptance.offer_uid, reason="not a limit offer")
+    if not offer.first_mtu_start <= acceptance.mtu_start <= offer.last_mtu_start:
+        raise OfferNotAcceptable(offer_uid=acceptance.offer_uid, reason="not for this MTU")
+    if offer.owner == acceptance.owner:
+        raise OwnOffer(owner=acceptance.owner)
+    gate_closure = acceptance.mtu_start - context.policy.gate_closure_s
+    if context.now >= gate_closure:
+        raise GateClosed(mtu_start=acceptance.mtu_start, gate_closure=gate_closure, now=context.now)
+    if offer.expiry < gate_closure:
+        raise OrderExpired(expiry=offer.expiry, gate_closure=gate_closure)
+    if acceptance.quantity_wh > unsold_wh:
+        raise OfferUsedUp(offer_uid=acceptance.offer_uid, requested_wh=acceptance.quantity_wh, unsold_wh=unsold_wh)
+    _check_limit(offer.limit_cents_per_mwh, context.prices)
+    _check_capacity(acceptance.meter, Side.BUY, acceptance.quantity_wh, context)
+    if context.other_side_open:
+        raise OtherSideTaken(owner=acceptance.owner, zone=context.meter.zone, mtu_start=acceptance.mtu_start)
+    _check_funds(acceptance.owner, acceptance_worst_case_microcents(acceptance, offer, context.policy), context)
+
+
+def acceptance_worst_case_microcents(acceptance: Acceptance, offer: Order, policy: Policy) -> int:
+    """The most an acceptance can lock: the offer's limit and the grid fee without relief, microcents."""
+    fee = policy.grid_fee_cents_per_mwh
+    return worst_case_microcents(Side.BUY, acceptance.quantity_wh, offer.limit_cents_per_mwh, fee, 0)
+
+
+def _check_member(owner: str, meter: int, context: IntakeContext) -> None:
+    if not context.admitted:
+        raise NotAdmitted(owner=owner)
+    if context.suspended:
+        raise AccountSuspended(owner=owner)
+    if context.meter.owner != owner:
+        raise MeterNotOwned(meter=meter, owner=owner)
+    if context.halted:
+        raise MarketHalted(zone=context.meter.zone)
+
+
 def _check_form(order: Order, mtu_length_s: int) -> None:
     require_aligned(order.first_mtu_start, mtu_length_s)
     require_aligned(order.last_mtu_start, mtu_length_s)
-    if order.first_mtu_start != order.last_mtu_start:
-        raise OrderUnsupported(field="last_mtu_start", value=str(order.last_mtu_start))
-    if order.product is not Product.ANY:
+    mtus = (order.last_mtu_start - order.first_mtu_start) // mtu_length_s + 1
+    if not 1 <= mtus <= LONGEST_STANDING_MTUS:
+        raise RangeRefused(first_mtu_start=order.first_mtu_start, last_mtu_start=order.last_mtu_start)
+    if order.side is Side.SELL and order.product is not Product.ANY:
         raise OrderUnsupported(field="product", value=order.product.name.lower())
-    if order.pricing is not Pricing.LIMIT:
-        raise OrderUnsupported(field="pricing", value=order.pricing.name.lower())
     if order.quantity_wh <= 0:
         raise QuantityRefused(quantity_wh=order.quantity_wh)
-    check_range("quantity_wh", order.quantity_wh, 1, LARGEST_QUANTITY_WH)
+    check_range("quantity_wh", order.quantity_wh, 1, LARGEST_ENERGY_WH)
     check_range("salt", order.salt, 0, UINT64_MAX)
-    check_range("expiry", order.expiry, 0, UINT64_MAX)
+    check_range("expiry", order.expiry, 0, LARGEST_TIME_S)
 
 
 def _check_gate(order: Order, context: IntakeContext) -> None:
@@ -105,30 +163,27 @@ def _check_gate(order: Order, context: IntakeContext) -> None:
         raise OrderExpired(expiry=order.expiry, gate_closure=gate_closure)
 
 
-def _check_limit(order: Order, prices: MtuPrices) -> None:
-    if not prices.floor <= order.limit_cents_per_mwh <= prices.cap:
+def _check_limit(limit_cents_per_mwh: int, prices: MtuPrices) -> None:
+    if not prices.floor <= limit_cents_per_mwh <= prices.cap:
         raise LimitOutsideBounds(
-            limit_cents_per_mwh=order.limit_cents_per_mwh,
+            limit_cents_per_mwh=limit_cents_per_mwh,
             floor_cents_per_mwh=prices.floor,
             cap_cents_per_mwh=prices.cap,
         )
 
 
-def _check_capacity(order: Order, context: IntakeContext) -> None:
-    highest_wh = capacity_wh(context.meter, order.side, context.mtu_length_s)
-    if order.quantity_wh + context.open_wh > highest_wh:
-        raise CapacityExceeded(
-            meter=order.meter, requested_wh=order.quantity_wh, open_wh=context.open_wh, capacity_wh=highest_wh
-        )
+def _check_capacity(meter: int, side: Side, quantity_wh: int, context: IntakeContext) -> None:
+    highest_wh = capacity_wh(context.meter, side, context.mtu_length_s)
+    if quantity_wh + context.open_wh > highest_wh:
+        raise CapacityExceeded(meter=meter, requested_wh=quantity_wh, open_wh=context.open_wh, capacity_wh=highest_wh)
 
 
-def _check_funds(order: Order, context: IntakeContext) -> None:
-    required = order_worst_case_microcents(order, context.policy, context.prices)
+def _check_funds(owner: str, required_microcents: int, context: IntakeContext) -> None:
     available = context.account.available_microcents
-    if required + context.committed_microcents > available:
+    if required_microcents + context.committed_microcents > available:
         raise FundsExceeded(
-            owner=order.owner,
-            required_microcents=required,
+            owner=owner,
+            required_microcents=required_microcents,
             committed_microcents=context.committed_microcents,
             available_microcents=available,
         )

@@ -1,136 +1,268 @@
 """From an auction's result to what the trading contract is asked to lock, and what it will keep by hash."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from gridledger.market.model import BookEntry, Clearing, MeterFacts, MtuPrices, Policy, Position, Side, Trade
+from gridledger.errors import Conflict
+from gridledger.market.auction import AuctionResult, BookPrice
+from gridledger.market.model import (
+    BookEntry,
+    MeterFacts,
+    MtuPrices,
+    Order,
+    Policy,
+    Position,
+    Product,
+    Side,
+    SignedAcceptance,
+    Trade,
+)
+from gridledger.market.pairing import derive_trades
 from gridledger.market.settlement import buyer_lock_microcents, grid_fee_microcents, seller_lock_microcents
+from gridledger.units import cost_microcents
 
-__all__ = ["IndexedMatch", "ListedOrder", "Proposal", "propose"]
+__all__ = ["MOST_ORDERS", "ClearingTooLarge", "Deal", "PresentedOrder", "Proposal", "dealt_energy", "propose"]
+
+# A clearing of this many distinct orders stays under a 2^24 gas transaction with room to spare.
+MOST_ORDERS = 900
+
+
+@dataclass(kw_only=True, eq=False)
+class ClearingTooLarge(Conflict):
+    """More orders are filled than one transaction can carry."""
+
+    orders: int
+    most_orders: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedOrder:
-    """An order presented to the contract with its index in the committed book."""
+class Deal:
+    """An accepted part of an offer: uids of acceptance and offer, Wh, at the offer's limit."""
+
+    acceptance_uid: str
+    offer_uid: str
+    energy_wh: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresentedOrder:
+    """An order or acceptance as presented: its place in the committed book and its whole fill, deals included, Wh."""
 
     entry: BookEntry
     book_index: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexedMatch:
-    """Energy between two presented orders by index, Wh."""
-
-    sell: int
-    buy: int
-    energy_wh: int
+    fill_wh: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
     """A clearing as the contract takes it: orders with energy by (meter, book index), then unfilled named ends.
 
-    `lower_end` and `upper_end` index into orders + ends; None means floor or cap. `positions` and `trades` are what the
-    contract will keep by hash if it accepts.
+    Ends are (lower, upper) indexes into orders + ends; None means floor or cap. `accepted_offers` has the index of the
+    offer of each acceptance in turn. `positions` and `deals` are what the contract will keep by hash if it accepts;
+    `trades` are all its trades, deals first.
     """
 
-    price_cents_per_mwh: int
-    lower_end: int | None
-    upper_end: int | None
-    orders: tuple[ListedOrder, ...]
-    ends: tuple[ListedOrder, ...]
-    matches: tuple[IndexedMatch, ...]
+    merged: bool
+    any_price_cents_per_mwh: int
+    low_carbon_price_cents_per_mwh: int
+    any_ends: tuple[int | None, int | None]
+    low_carbon_ends: tuple[int | None, int | None]
+    orders: tuple[PresentedOrder, ...]
+    ends: tuple[PresentedOrder, ...]
+    accepted_offers: tuple[int, ...]
     positions: tuple[Position, ...]
+    deals: tuple[Trade, ...]
     trades: tuple[Trade, ...]
+
+    @property
+    def trade_prices(self) -> tuple[int, ...]:
+        """Price of each trade: a deal's is the offer's limit, an auction trade's that of the seller's source."""
+        dealt = tuple(self.orders[offer].entry.order.limit_cents_per_mwh for offer in self.accepted_offers)
+        derived = tuple(
+            self.low_carbon_price_cents_per_mwh if self.positions[trade.sell].source else self.any_price_cents_per_mwh
+            for trade in self.trades[len(self.deals) :]
+        )
+        return (*dealt, *derived)
+
+    @property
+    def traded_wh(self) -> int:
+        """Energy traded, Wh."""
+        return sum(trade.energy_wh for trade in self.trades)
+
+
+def dealt_energy(deals: Sequence[Deal]) -> dict[str, int]:
+    """Energy of each offer that was accepted directly, Wh by uid."""
+    dealt: dict[str, int] = {}
+    for deal in deals:
+        dealt[deal.offer_uid] = dealt.get(deal.offer_uid, 0) + deal.energy_wh
+    return dealt
 
 
 def propose(
-    clearing: Clearing,
+    result: AuctionResult,
+    deals: Sequence[Deal],
     book: Sequence[BookEntry],
     meters: Mapping[int, MeterFacts],
     policy: Policy,
     prices: MtuPrices,
 ) -> Proposal:
-    """Arrange an auction's result for the contract. `meters` holds every meter of the book."""
-    listed = {entry.signed.uid: ListedOrder(entry=entry, book_index=index) for index, entry in enumerate(book)}
-    filled = {uid for match in clearing.matches for uid in (match.sell_uid, match.buy_uid)}
-    orders = sorted((listed[uid] for uid in filled), key=_meter_and_index)
-    named = [uid for uid in (clearing.lower_end_uid, clearing.upper_end_uid) if uid is not None]
-    ends = [listed[uid] for uid in dict.fromkeys(named) if uid not in filled]
-    at = {item.entry.signed.uid: index for index, item in enumerate([*orders, *ends])}
-    matches = tuple(
-        IndexedMatch(sell=at[match.sell_uid], buy=at[match.buy_uid], energy_wh=match.energy_wh)
-        for match in clearing.matches
-    )
-    positions, position_of = _positions(clearing.price_cents_per_mwh, orders, matches, meters, policy, prices)
+    """Arrange an auction's result and the direct deals for the contract. `meters` holds every meter of the book.
+
+    Raises ClearingTooLarge.
+    """
+    orders, ends = _presented(result, deals, book)
+    at = {item.entry.uid: index for index, item in enumerate([*orders, *ends])}
+    offer_of = {deal.acceptance_uid: deal.offer_uid for deal in deals}
+    accepted = tuple(at[offer_of[item.entry.uid]] for item in orders if not item.entry.is_order)
+    arranged = _Arranged(result, orders, accepted, meters, policy, prices)
+    positions = arranged.locked_positions()
     return Proposal(
-        price_cents_per_mwh=clearing.price_cents_per_mwh,
-        lower_end=None if clearing.lower_end_uid is None else at[clearing.lower_end_uid],
-        upper_end=None if clearing.upper_end_uid is None else at[clearing.upper_end_uid],
-        orders=tuple(orders),
-        ends=tuple(ends),
-        matches=matches,
+        merged=result.merged,
+        any_price_cents_per_mwh=result.any.price_cents_per_mwh,
+        low_carbon_price_cents_per_mwh=result.low_carbon.price_cents_per_mwh,
+        any_ends=_end_indexes(result.any, at),
+        low_carbon_ends=_end_indexes(result.any if result.merged else result.low_carbon, at),
+        orders=orders,
+        ends=ends,
+        accepted_offers=accepted,
         positions=positions,
-        trades=tuple(
-            Trade(sell=position_of[match.sell], buy=position_of[match.buy], energy_wh=match.energy_wh)
-            for match in matches
-        ),
+        deals=arranged.deals,
+        trades=(*arranged.deals, *derive_trades(positions)),
     )
 
 
-def _meter_and_index(item: ListedOrder) -> tuple[int, int]:
-    return item.entry.signed.order.meter, item.book_index
+def _presented(
+    result: AuctionResult, deals: Sequence[Deal], book: Sequence[BookEntry]
+) -> tuple[tuple[PresentedOrder, ...], tuple[PresentedOrder, ...]]:
+    """Orders with energy by meter and place, then the named ends without."""
+    fills = dict(result.fills_wh)
+    for deal in deals:
+        fills[deal.acceptance_uid] = deal.energy_wh
+        fills[deal.offer_uid] = fills.get(deal.offer_uid, 0) + deal.energy_wh
+    named = [result.any.lower_end_uid, result.any.upper_end_uid]
+    if not result.merged:
+        named += [result.low_carbon.lower_end_uid, result.low_carbon.upper_end_uid]
+    wanted = {uid for uid in named if uid is not None} | set(fills)
+    listed = {
+        entry.uid: PresentedOrder(entry=entry, book_index=index, fill_wh=fills.get(entry.uid, 0))
+        for index, entry in enumerate(book)
+        if entry.uid in wanted
+    }
+    orders = sorted((item for item in listed.values() if item.fill_wh), key=_meter_and_place)
+    if len(listed) > MOST_ORDERS:
+        raise ClearingTooLarge(orders=len(listed), most_orders=MOST_ORDERS)
+    return tuple(orders), tuple(item for item in listed.values() if not item.fill_wh)
 
 
-def _positions(
-    price_cents_per_mwh: int,
-    orders: Sequence[ListedOrder],
-    matches: Sequence[IndexedMatch],
-    meters: Mapping[int, MeterFacts],
-    policy: Policy,
-    prices: MtuPrices,
-) -> tuple[tuple[Position, ...], list[int]]:
-    """One position per meter, and for each order the index of its position."""
-    energy_wh, fee_microcents = [0] * len(orders), [0] * len(orders)
-    for match in matches:
-        energy_wh[match.sell] += match.energy_wh
-        energy_wh[match.buy] += match.energy_wh
-        fee_microcents[match.buy] += grid_fee_microcents(
-            match.energy_wh,
-            policy.grid_fee_cents_per_mwh,
-            policy.low_carbon_relief_cents_per_mwh,
-            low_carbon=meters[orders[match.sell].entry.signed.order.meter].source != 0,
+class _Arranged:
+    """The positions that presented orders open, one per meter."""
+
+    def __init__(
+        self,
+        result: AuctionResult,
+        orders: Sequence[PresentedOrder],
+        accepted_offers: Sequence[int],
+        meters: Mapping[int, MeterFacts],
+        policy: Policy,
+        prices: MtuPrices,
+    ) -> None:
+        self._any_price = result.any.price_cents_per_mwh
+        self._low_carbon_price = result.low_carbon.price_cents_per_mwh
+        self._policy = policy
+        self._shortage = prices.shortage
+        self._orders = orders
+        self._dealt_wh = [0] * len(orders)
+        acceptances = [index for index, item in enumerate(orders) if not item.entry.is_order]
+        for offer, acceptance in zip(accepted_offers, acceptances, strict=True):
+            self._dealt_wh[offer] += orders[acceptance].fill_wh
+        self.positions: list[Position] = []
+        position_of = [0] * len(orders)
+        for meter, group in groupby(range(len(orders)), key=lambda index: orders[index].entry.meter):
+            indexes = list(group)
+            for index in indexes:
+                position_of[index] = len(self.positions)
+            self.positions.append(self._opened(meters[meter], indexes))
+        self.deals = tuple(
+            self._deal(position_of[offer], position_of[acceptance], orders[offer].entry.order, orders[acceptance])
+            for offer, acceptance in zip(accepted_offers, acceptances, strict=True)
         )
-    positions: list[Position] = []
-    position_of: list[int] = []
-    for meter, group in groupby(range(len(orders)), key=lambda index: orders[index].entry.signed.order.meter):
-        indexes = list(group)
-        side = orders[indexes[0]].entry.signed.order.side
-        total_wh = sum(energy_wh[index] for index in indexes)
-        fee = sum(fee_microcents[index] for index in indexes)
-        positions.append(_position(meters[meter], side, total_wh, fee, price_cents_per_mwh, prices.shortage))
-        position_of.extend([len(positions) - 1] * len(indexes))
-    return tuple(positions), position_of
+
+    def locked_positions(self) -> tuple[Position, ...]:
+        """Positions with the fees and locks of deals and auction."""
+        for trade in (*self.deals, *derive_trades(self.positions)):
+            self._charge(trade)
+        return tuple(self._locked(position) for position in self.positions)
+
+    def _opened(self, meter: MeterFacts, indexes: Sequence[int]) -> Position:
+        auction_wh = low_carbon_wh = dealt_wh = 0
+        sells = False
+        for index in indexes:
+            item = self._orders[index]
+            if isinstance(item.entry.signed, SignedAcceptance):
+                dealt_wh += item.fill_wh
+                continue
+            order = item.entry.order
+            sells = order.side is Side.SELL
+            if not sells and order.product is Product.LOW_CARBON:
+                low_carbon_wh += item.fill_wh
+            else:
+                auction_wh += item.fill_wh - self._dealt_wh[index]
+                dealt_wh += self._dealt_wh[index]
+        return Position(
+            meter=meter.meter,
+            owner=meter.owner,
+            supplier_number=meter.supplier_number,
+            source=meter.source,
+            sells=sells,
+            capacity_w=max(meter.import_capacity_w, meter.export_capacity_w),
+            auction_wh=auction_wh,
+            low_carbon_wh=low_carbon_wh,
+            dealt_wh=dealt_wh,
+        )
+
+    def _deal(self, sell: int, buy: int, offer: Order, acceptance: PresentedOrder) -> Trade:
+        energy_wh, price = acceptance.fill_wh, offer.limit_cents_per_mwh
+        cash = cost_microcents(energy_wh, price)
+        self._add(sell, deal=cash, locked=seller_lock_microcents(energy_wh, price, self._shortage))
+        self._add(buy, deal=-cash, locked=buyer_lock_microcents(energy_wh, price))
+        return Trade(sell=sell, buy=buy, energy_wh=energy_wh)
+
+    def _charge(self, trade: Trade) -> None:
+        fee = grid_fee_microcents(
+            trade.energy_wh,
+            self._policy.grid_fee_cents_per_mwh,
+            self._policy.low_carbon_relief_cents_per_mwh,
+            low_carbon=self.positions[trade.sell].source != 0,
+        )
+        self._add(trade.buy, fee=fee)
+
+    def _add(self, index: int, *, deal: int = 0, locked: int = 0, fee: int = 0) -> None:
+        position = self.positions[index]
+        self.positions[index] = replace(
+            position,
+            deal_microcents=position.deal_microcents + deal,
+            locked_microcents=position.locked_microcents + locked,
+            fee_microcents=position.fee_microcents + fee,
+        )
+
+    def _locked(self, position: Position) -> Position:
+        if position.sells:
+            price = self._low_carbon_price if position.source else self._any_price
+            locked = seller_lock_microcents(position.auction_wh, price, self._shortage)
+        else:
+            locked = (
+                buyer_lock_microcents(position.auction_wh, self._any_price)
+                + buyer_lock_microcents(position.low_carbon_wh, self._low_carbon_price)
+                + position.fee_microcents
+            )
+        return replace(position, locked_microcents=position.locked_microcents + locked)
 
 
-def _position(
-    meter: MeterFacts, side: Side, energy_wh: int, fee_microcents: int, price: int, shortage: int
-) -> Position:
-    sells = side is Side.SELL
-    locked = (
-        seller_lock_microcents(energy_wh, price, shortage)
-        if sells
-        else buyer_lock_microcents(energy_wh, price) + fee_microcents
-    )
-    return Position(
-        meter=meter.meter,
-        source=meter.source,
-        settled=False,
-        owner=meter.owner,
-        supplier=meter.supplier,
-        contracted_wh=energy_wh if sells else -energy_wh,
-        metered_wh=0,
-        locked_microcents=locked,
-        fee_microcents=fee_microcents,
-    )
+def _meter_and_place(item: PresentedOrder) -> tuple[int, int]:
+    return item.entry.meter, item.book_index
+
+
+def _end_indexes(price: BookPrice, at: Mapping[str, int]) -> tuple[int | None, int | None]:
+    lower, upper = price.lower_end_uid, price.upper_end_uid
+    return None if lower is None else at[lower], None if upper is None else at[upper]

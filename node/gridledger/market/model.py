@@ -1,15 +1,14 @@
 """Words of the market: orders, books, clearings, positions and the states they go through."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from gridledger.market.errors import WrongTransition
 
 __all__ = [
+    "Acceptance",
     "BookEntry",
     "CashAccount",
-    "Clearing",
-    "Match",
     "MeterFacts",
     "MtuPhase",
     "MtuPrices",
@@ -21,6 +20,7 @@ __all__ = [
     "Product",
     "Receipt",
     "Side",
+    "SignedAcceptance",
     "SignedOrder",
     "Trade",
     "advance_phase",
@@ -79,6 +79,30 @@ class SignedOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """A buyer's binding acceptance of a posted limit offer, as its owner signs it (EIP-712 struct `Acceptance`).
+
+    `owner` and `meter` are the buyer's, the price is the offer's limit, the energy is in Wh for one MTU.
+    """
+
+    owner: str
+    meter: int
+    offer_uid: str
+    mtu_start: int
+    quantity_wh: int
+    salt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedAcceptance:
+    """An acceptance with its uid (EIP-712 digest, 0x hex) and its 65-byte signature."""
+
+    acceptance: Acceptance
+    uid: str
+    signature: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Receipt:
     """The market operator's signed promise that an order was received (EIP-712 struct `Receipt`)."""
 
@@ -91,20 +115,51 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True)
 class BookEntry:
-    """One line of a closed book, in receipt order. An ineligible entry is listed but takes no part in matching."""
+    """One line of a closed book, in receipt order: an order or an acceptance.
+
+    An ineligible entry is listed but takes no part in matching.
+    """
 
     running_number: int
-    signed: SignedOrder
+    signed: SignedOrder | SignedAcceptance
     ineligible: str | None = None
+
+    @property
+    def uid(self) -> str:
+        """Uid of the order or acceptance."""
+        return self.signed.uid
+
+    @property
+    def owner(self) -> str:
+        """Who signed it."""
+        return self.order.owner if isinstance(self.signed, SignedOrder) else self.signed.acceptance.owner
+
+    @property
+    def meter(self) -> int:
+        """The meter it is for."""
+        return self.order.meter if isinstance(self.signed, SignedOrder) else self.signed.acceptance.meter
+
+    @property
+    def order(self) -> Order:
+        """The order of an entry that is one."""
+        if not isinstance(self.signed, SignedOrder):
+            raise TypeError(f"{self.signed.uid} is an acceptance")
+        return self.signed.order
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is an order and not an acceptance."""
+        return isinstance(self.signed, SignedOrder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeterFacts:
-    """What the market knows of a meter."""
+    """What the market knows of a meter; `supplier_number` is the registry's number of the supplier."""
 
     meter: int
     owner: str
     supplier: str
+    supplier_number: int
     zone: int
     import_capacity_w: int
     export_capacity_w: int
@@ -143,6 +198,8 @@ class Policy:
     gate_closure_s: int
     answer_lead_s: int
     proceed_without_answer: bool
+    substitute_after_s: int
+    correction_s: int
     seller_reward_share_bp: int
     default_grid_factor_mgco2_per_kwh: int
     grid_fee_cents_per_mwh: int
@@ -154,63 +211,64 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
-    """Energy from one offer to one bid, Wh."""
-
-    sell_uid: str
-    buy_uid: str
-    energy_wh: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clearing:
-    """Result of an auction. An end is the uid of the order that sets it, or None for floor and cap."""
-
-    price_cents_per_mwh: int
-    lower_end_uid: str | None
-    upper_end_uid: str | None
-    matches: tuple[Match, ...]
-
-    @property
-    def traded_wh(self) -> int:
-        """Energy traded, Wh."""
-        return sum(match.energy_wh for match in self.matches)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Position:
-    """One meter's contract for one MTU as the contract keeps it by hash; sold energy is positive, Wh, microcents."""
+    """One meter's contract for one chunk of a clearing, as the contract keeps it by hash.
+
+    Energies in Wh, money in microcents. `auction_wh` is a seller's whole auction energy or a buyer's `any` part,
+    `low_carbon_wh` a buyer's low-carbon part, `prior_wh` what earlier chunks contracted for the meter. `metered_wh` is
+    export minus import. `deal_microcents` is the cash of direct deals, received positive. `capacity_w` is the larger of
+    the meter's two. `version` counts corrections; `substitute` marks a value nobody measured.
+    """
 
     meter: int
-    source: int
-    settled: bool
     owner: str
-    supplier: str
-    contracted_wh: int
-    metered_wh: int
-    locked_microcents: int
-    fee_microcents: int
+    supplier_number: int
+    source: int
+    sells: bool
+    capacity_w: int
+    auction_wh: int = 0
+    low_carbon_wh: int = 0
+    dealt_wh: int = 0
+    prior_wh: int = 0
+    continued: bool = False
+    settled: bool = False
+    substitute: bool = False
+    version: int = 0
+    metered_wh: int = 0
+    fee_microcents: int = 0
+    locked_microcents: int = 0
+    deal_microcents: int = 0
+
+    @property
+    def quantity_wh(self) -> int:
+        """Energy this position contracts, whatever its side."""
+        return self.auction_wh + self.low_carbon_wh + self.dealt_wh
+
+    @property
+    def contracted_wh(self) -> int:
+        """Sold energy positive, bought energy negative."""
+        return self.quantity_wh if self.sells else -self.quantity_wh
+
+    @property
+    def read(self) -> bool:
+        """Whether it was settled on a real reading."""
+        return self.settled and not self.substitute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trade:
-    """One trade between two positions by index, as the contract keeps it by hash; energies in Wh."""
+    """Energy from one position to another by index, Wh; direct deals and derived pairs alike."""
 
     sell: int
     buy: int
     energy_wh: int
-    rewarded_wh: int = 0
-    rewarded: bool = False
-
-    def with_reward(self, rewarded_wh: int) -> "Trade":
-        """The trade after its reward was decided."""
-        return replace(self, rewarded=True, rewarded_wh=rewarded_wh)
 
 
 class OrderState(StrEnum):
     """Life of an order."""
 
     OPEN = "open"
+    EXPIRED = "expired"
     CANCELLED = "cancelled"
     INELIGIBLE = "ineligible"
     UNMATCHED = "unmatched"

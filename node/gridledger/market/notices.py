@@ -15,6 +15,7 @@ class NoticeKind(StrEnum):
 
     ACCEPTED = "accepted"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
     INELIGIBLE = "ineligible"
     UNMATCHED = "unmatched"
     MATCHED = "matched"

@@ -11,12 +11,16 @@ import sha3
 from coincurve import PublicKey
 
 from gridledger.market.errors import SignatureMalformed
-from gridledger.market.model import Order
+from gridledger.market.model import Acceptance, Order
 
 __all__ = [
     "OrderDomain",
+    "acceptance_typed_data",
+    "acceptance_uid",
     "cancel_digest",
     "cancel_typed_data",
+    "cancel_up_to_digest",
+    "cancel_up_to_typed_data",
     "order_typed_data",
     "order_uid",
     "recover_address",
@@ -37,6 +41,15 @@ _ORDER_FIELDS = (
     ("expiry", "uint64"),
     ("salt", "uint64"),
 )
+_ACCEPTANCE_FIELDS = (
+    ("owner", "address"),
+    ("meter", "uint32"),
+    ("offerUid", "bytes32"),
+    ("mtuStart", "uint64"),
+    ("quantityWh", "uint64"),
+    ("salt", "uint64"),
+)
+_CANCEL_UP_TO_FIELDS = (("owner", "address"), ("salt", "uint64"))
 _CANCEL_FIELDS = (("orderUid", "bytes32"),)
 _DOMAIN_FIELDS = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -66,6 +79,24 @@ def order_uid(domain: OrderDomain, order: Order) -> str:
         _uint(order.salt),
     )
     return "0x" + typed_digest(domain, "Order", _ORDER_FIELDS, b"".join(values)).hex()
+
+
+def acceptance_uid(domain: OrderDomain, acceptance: Acceptance) -> str:
+    """EIP-712 digest of the acceptance, 0x and 64 hex digits."""
+    values = (
+        _address(acceptance.owner),
+        _uint(acceptance.meter),
+        bytes.fromhex(acceptance.offer_uid[2:]),
+        _uint(acceptance.mtu_start),
+        _uint(acceptance.quantity_wh),
+        _uint(acceptance.salt),
+    )
+    return "0x" + typed_digest(domain, "Acceptance", _ACCEPTANCE_FIELDS, b"".join(values)).hex()
+
+
+def cancel_up_to_digest(domain: OrderDomain, owner: str, salt: int) -> bytes:
+    """EIP-712 digest an owner signs to cancel all its orders with a salt up to this one."""
+    return typed_digest(domain, "CancelUpTo", _CANCEL_UP_TO_FIELDS, _address(owner) + _uint(salt))
 
 
 def cancel_digest(domain: OrderDomain, uid: str) -> bytes:
@@ -112,6 +143,25 @@ def order_typed_data(domain: OrderDomain, order: Order) -> dict[str, Any]:
     )
     message = {name: value for (name, _), value in zip(_ORDER_FIELDS, values, strict=True)}
     return typed_data(domain, "Order", _ORDER_FIELDS, message)
+
+
+def acceptance_typed_data(domain: OrderDomain, acceptance: Acceptance) -> dict[str, Any]:
+    """The full EIP-712 document of an acceptance."""
+    values = (
+        acceptance.owner,
+        acceptance.meter,
+        acceptance.offer_uid,
+        acceptance.mtu_start,
+        acceptance.quantity_wh,
+        acceptance.salt,
+    )
+    message = {name: value for (name, _), value in zip(_ACCEPTANCE_FIELDS, values, strict=True)}
+    return typed_data(domain, "Acceptance", _ACCEPTANCE_FIELDS, message)
+
+
+def cancel_up_to_typed_data(domain: OrderDomain, owner: str, salt: int) -> dict[str, Any]:
+    """The full EIP-712 document of a bulk cancellation."""
+    return typed_data(domain, "CancelUpTo", _CANCEL_UP_TO_FIELDS, {"owner": owner, "salt": salt})
 
 
 def cancel_typed_data(domain: OrderDomain, uid: str) -> dict[str, Any]:

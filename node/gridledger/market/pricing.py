@@ -6,19 +6,24 @@ Source: Liu et al., "Energy-sharing model with price-based demand response", IEE
 
 from collections.abc import Iterable
 
-from gridledger.market.model import MtuPrices, Order, Side
+from gridledger.market.model import MtuPrices, Order, Pricing, Side
 
 __all__ = ["reference_price", "supply_and_demand"]
 
 
-def supply_and_demand(orders: Iterable[Order], prices: MtuPrices) -> tuple[int, int]:
-    """Supply and demand in Wh: offers at most at the retail tariff, bids at least at the feed-in tariff."""
+def supply_and_demand(orders: Iterable[tuple[Order, int]], prices: MtuPrices) -> tuple[int, int]:
+    """Supply and demand in Wh: limit offers at most at the retail tariff, limit bids at least at the feed-in tariff.
+
+    Each order comes with its energy that has not been dealt directly.
+    """
     supply_wh = demand_wh = 0
-    for order in orders:
+    for order, undealt_wh in orders:
+        if order.pricing is not Pricing.LIMIT:
+            continue
         if order.side is Side.SELL and order.limit_cents_per_mwh <= prices.retail:
-            supply_wh += order.quantity_wh
+            supply_wh += undealt_wh
         elif order.side is Side.BUY and order.limit_cents_per_mwh >= prices.feed_in:
-            demand_wh += order.quantity_wh
+            demand_wh += undealt_wh
     return supply_wh, demand_wh
 
 

@@ -1,24 +1,31 @@
-"""Money and energy of locking and settling, bit for bit as the trading contract computes them. Nothing here divides.
+"""Money and energy of locking and settling, bit for bit as the contracts compute them. Nothing here divides.
 
 Wh x cents/MWh = microcents. Positive cash is received by the participant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gridledger.market.model import Position, Side, Trade
+from gridledger.market.pairing import derive_trades
 from gridledger.units import cost_microcents
 
 __all__ = [
     "Cash",
+    "RewardedTrade",
     "buyer_lock_microcents",
+    "fulfilled_wh",
     "grid_fee_microcents",
     "imbalance_microcents",
     "position_cash",
-    "reward_trades",
+    "refund_positions",
+    "rewarded_trades",
     "seller_lock_microcents",
     "served_wh",
     "settle_positions",
+    "substitute_positions",
+    "substitute_wh",
+    "trade_microcents",
     "worst_case_microcents",
 ]
 
@@ -29,6 +36,15 @@ class Cash:
 
     trade_microcents: int
     imbalance_microcents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardedTrade:
+    """A trade between two positions by index whose low-carbon energy is rewarded, Wh."""
+
+    sell: int
+    buy: int
+    energy_wh: int
 
 
 def buyer_lock_microcents(energy_wh: int, price_cents_per_mwh: int) -> int:
@@ -50,45 +66,83 @@ def grid_fee_microcents(energy_wh: int, fee_cents_per_mwh: int, relief_cents_per
 def worst_case_microcents(
     side: Side, quantity_wh: int, limit_cents_per_mwh: int, fee_cents_per_mwh: int, shortage_cents_per_mwh: int
 ) -> int:
-    """The most an order can lock at any price its limit allows, fees included."""
+    """The most an order can lock in one MTU at any price its limit allows, fees included."""
     if side is Side.BUY:
         fee = grid_fee_microcents(quantity_wh, fee_cents_per_mwh, 0, low_carbon=False)
         return buyer_lock_microcents(quantity_wh, limit_cents_per_mwh) + fee
     return seller_lock_microcents(quantity_wh, limit_cents_per_mwh, shortage_cents_per_mwh)
 
 
+def trade_microcents(position: Position, any_price: int, low_carbon_price: int) -> int:
+    """Cash of the contracted energy: a seller is paid the price of its source, a buyer pays its product."""
+    if position.sells:
+        price = low_carbon_price if position.source else any_price
+        return position.deal_microcents + cost_microcents(position.auction_wh, price)
+    bought = cost_microcents(position.auction_wh, any_price) + cost_microcents(position.low_carbon_wh, low_carbon_price)
+    return position.deal_microcents - bought
+
+
 def imbalance_microcents(
-    metered_wh: int, contracted_wh: int, surplus_cents_per_mwh: int, shortage_cents_per_mwh: int
+    position: Position, metered_wh: int, surplus_cents_per_mwh: int, shortage_cents_per_mwh: int
 ) -> int:
     """Cash with the supplier for metered minus contracted energy (both export-positive)."""
-    imbalance_wh = metered_wh - contracted_wh
-    price = surplus_cents_per_mwh if imbalance_wh >= 0 else shortage_cents_per_mwh
-    return cost_microcents(imbalance_wh, price)
+    beyond_wh = _share_wh(position, metered_wh) - position.quantity_wh
+    imbalance_wh = beyond_wh if position.sells else -beyond_wh
+    return cost_microcents(imbalance_wh, surplus_cents_per_mwh if imbalance_wh >= 0 else shortage_cents_per_mwh)
 
 
 def position_cash(
-    position: Position, price_cents_per_mwh: int, surplus_cents_per_mwh: int, shortage_cents_per_mwh: int
+    position: Position, any_price: int, low_carbon_price: int, surplus_cents_per_mwh: int, shortage_cents_per_mwh: int
 ) -> Cash:
-    """Cash of a settled position: its trade at the uniform price and its imbalance with the supplier."""
+    """Cash of a settled position: its trade at its prices and its imbalance with the supplier."""
     return Cash(
-        trade_microcents=cost_microcents(position.contracted_wh, price_cents_per_mwh),
+        trade_microcents=trade_microcents(position, any_price, low_carbon_price),
         imbalance_microcents=imbalance_microcents(
-            position.metered_wh, position.contracted_wh, surplus_cents_per_mwh, shortage_cents_per_mwh
+            position, position.metered_wh, surplus_cents_per_mwh, shortage_cents_per_mwh
         ),
     )
 
 
 def settle_positions(positions: Sequence[Position], metered_wh: Mapping[int, int]) -> tuple[Position, ...]:
-    """Positions after settling those indexes; `metered_wh` maps an index to export minus import, Wh."""
+    """Positions after settling those indexes on readings (export minus import, Wh); settled ones get a new version."""
     return tuple(
-        replace(position, settled=True, metered_wh=metered_wh[index]) if index in metered_wh else position
+        _settled(position, metered_wh[index], substitute=False) if index in metered_wh else position
         for index, position in enumerate(positions)
     )
 
 
+def substitute_wh(position: Position) -> int:
+    """The value an unread position settles on: delivered as contracted, export minus import, Wh."""
+    energy_wh = position.quantity_wh + position.prior_wh
+    return energy_wh if position.sells else -energy_wh
+
+
+def substitute_positions(positions: Sequence[Position], indexes: Collection[int]) -> tuple[Position, ...]:
+    """Positions after settling those indexes on substitute values."""
+    return tuple(
+        _settled(position, substitute_wh(position), substitute=True) if index in indexes else position
+        for index, position in enumerate(positions)
+    )
+
+
+def refund_positions(positions: Sequence[Position], indexes: Collection[int]) -> tuple[Position, ...]:
+    """Positions after refunding those indexes."""
+    return tuple(
+        _settled(position, 0, substitute=True) if index in indexes else position
+        for index, position in enumerate(positions)
+    )
+
+
+def fulfilled_wh(position: Position) -> int:
+    """Energy a read position really delivered or consumed of what it contracted, Wh."""
+    if not position.read:
+        return 0
+    return min(position.quantity_wh, max(0, _share_wh(position, position.metered_wh)))
+
+
 def served_wh(positions: Sequence[Position], trades: Sequence[Trade]) -> tuple[int, ...]:
     """Energy of each trade both delivered and consumed: a position's energy serves its trades in their order, Wh."""
-    remaining = [_fulfilled_wh(position) for position in positions]
+    remaining = [fulfilled_wh(position) for position in positions]
     served: list[int] = []
     for trade in trades:
         delivered = min(trade.energy_wh, remaining[trade.sell])
@@ -99,21 +153,28 @@ def served_wh(positions: Sequence[Position], trades: Sequence[Trade]) -> tuple[i
     return tuple(served)
 
 
-def reward_trades(positions: Sequence[Position], trades: Sequence[Trade]) -> tuple[Trade, ...]:
-    """Trades after deciding the reward of each whose two sides are settled; only low-carbon energy earns one."""
-    decided: list[Trade] = []
+def rewarded_trades(
+    positions: Sequence[Position], deals: Sequence[Trade], newly_read: Collection[int]
+) -> tuple[RewardedTrade, ...]:
+    """Low-carbon trades whose second side was read just now; `positions` are those after the settlement."""
+    trades = (*deals, *derive_trades(positions))
+    rewarded: list[RewardedTrade] = []
     for trade, energy_wh in zip(trades, served_wh(positions, trades), strict=True):
         seller, buyer = positions[trade.sell], positions[trade.buy]
-        if trade.rewarded or not seller.settled or not buyer.settled:
-            decided.append(trade)
-        else:
-            decided.append(trade.with_reward(energy_wh if seller.source else 0))
-    return tuple(decided)
+        due = seller.read and buyer.read and (trade.sell in newly_read or trade.buy in newly_read)
+        if due and seller.source and energy_wh:
+            rewarded.append(RewardedTrade(sell=trade.sell, buy=trade.buy, energy_wh=energy_wh))
+    return tuple(rewarded)
 
 
-def _fulfilled_wh(position: Position) -> int:
-    if not position.settled:
-        return 0
-    if position.contracted_wh > 0:
-        return min(position.contracted_wh, max(0, position.metered_wh))
-    return min(-position.contracted_wh, max(0, -position.metered_wh))
+def _settled(position: Position, metered_wh: int, *, substitute: bool) -> Position:
+    version = min(255, position.version + 1) if position.settled else position.version
+    return replace(position, settled=True, substitute=substitute, metered_wh=metered_wh, version=version)
+
+
+def _share_wh(position: Position, metered_wh: int) -> int:
+    """What of a meter's energy, in the direction of its contract, belongs to this position; see SettlementRules."""
+    energy_wh = metered_wh if position.sells else -metered_wh
+    if not position.continued:
+        return energy_wh - min(max(energy_wh, 0), position.prior_wh)
+    return min(max(energy_wh - position.prior_wh, 0), position.quantity_wh)

@@ -14,6 +14,8 @@ def policy_of(values: Mapping[str, Any]) -> Policy:
         gate_closure_s=values["gateClosureS"],
         answer_lead_s=values["answerLeadS"],
         proceed_without_answer=values["proceedWithoutAnswer"],
+        substitute_after_s=values["substituteAfterS"],
+        correction_s=values["correctionS"],
         seller_reward_share_bp=values["sellerRewardShareBp"],
         default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
         grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],

@@ -18,6 +18,7 @@ from gridledger.units import BASIS_POINTS, format_utc
 __all__ = ["MemberAgent", "OrderWindow", "capacity_wh", "limit_price", "order_body"]
 
 SECONDS_PER_HOUR = 3600
+LOW_CARBON_SHARE_BP, PEGGED_SHARE_BP = 2_500, 1_000  # of all members; drawn once for each
 LOWEST_BID_BP, HIGHEST_OFFER_BP = 3_500, 6_500  # shares of the way from floor to cap; they overlap, so not all match
 
 
@@ -31,7 +32,10 @@ class OrderWindow:
 
 
 class MemberAgent:
-    """Trades for one member. It never bids and offers in the same zone and MTU: the larger side is traded."""
+    """Trades for one member. Some members ask for low-carbon energy, some peg their orders to the reference price.
+
+    It never bids and offers in the same zone and MTU: the larger side is traded.
+    """
 
     def __init__(self, member: Member, *, seed: int, domain: OrderDomain, mtu_length_s: int) -> None:
         self._meters = member.meters
@@ -41,6 +45,10 @@ class MemberAgent:
         self._domain = domain
         self._mtu_length_s = mtu_length_s
         self._net_wh: dict[int, int] = {}
+        wants_low_carbon = _drawn_bp(seed, "product", self._address) < LOW_CARBON_SHARE_BP
+        self._wanted_product = Product.LOW_CARBON if wants_low_carbon else Product.ANY
+        pegs = _drawn_bp(seed, "pricing", self._address) < PEGGED_SHARE_BP
+        self._pricing = Pricing.PEGGED if pegs else Pricing.LIMIT
 
     def learn(self, meter: int, reading: MeterReading) -> None:
         """Take note of a reading of one of the member's own meters."""
@@ -76,8 +84,8 @@ class MemberAgent:
             owner=self._address,
             meter=meter.number,
             side=side,
-            product=Product.ANY,
-            pricing=Pricing.LIMIT,
+            product=self._wanted_product if side is Side.BUY else Product.ANY,
+            pricing=self._pricing,
             first_mtu_start=mtu_start,
             last_mtu_start=mtu_start,
             quantity_wh=quantity_wh,
@@ -90,6 +98,10 @@ class MemberAgent:
         uid = order_uid(self._domain, order)
         recoverable = self._key.sign_recoverable(bytes.fromhex(uid[2:]), hasher=None)  # RFC 6979, low s
         return SignedOrder(order=order, uid=uid, signature=recoverable[:64] + bytes((recoverable[64] + 27,)))
+
+
+def _drawn_bp(seed: int, what: str, address: str) -> int:
+    return draw(seed, what, address, 0) * BASIS_POINTS // DRAW_LIMIT
 
 
 def capacity_wh(meter: NumberedMeter, side: Side, mtu_length_s: int) -> int:
@@ -110,15 +122,14 @@ def limit_price(side: Side, window: OrderWindow, drawn: int) -> int:
 def order_body(signed: SignedOrder) -> dict[str, str | int]:
     """The order as `POST /v1/orders` takes it: exact decimal texts, times in ISO-8601 UTC."""
     order = signed.order
-    mtu_start = format_utc(order.first_mtu_start)
     return {
         "owner": order.owner,
         "meter": order.meter,
         "side": "sell" if order.side is Side.SELL else "buy",
-        "product": "any",
-        "pricing": "limit",
-        "first_mtu_start": mtu_start,
-        "last_mtu_start": mtu_start,
+        "product": order.product.name.lower(),
+        "pricing": order.pricing.name.lower(),
+        "first_mtu_start": format_utc(order.first_mtu_start),
+        "last_mtu_start": format_utc(order.last_mtu_start),
         "quantity_kwh": _thousandths(order.quantity_wh),
         "price_cents_per_kwh": _thousandths(order.limit_cents_per_mwh),
         "expiry": format_utc(order.expiry),

@@ -29,8 +29,9 @@ _WHOLE_MARKET = 0
 
 # Statements of the intake's hot path, built once.
 _METER = (
-    select(meter, participant.c.supplier)
+    select(meter, participant.c.supplier, supplier.c.number.label("supplier_number"))
     .join(participant, participant.c.account == meter.c.owner)
+    .join(supplier, supplier.c.account == participant.c.supplier)
     .where(meter.c.meter == bindparam("number"))
 )
 _SUPPLIER_OF = select(participant.c.supplier).where(participant.c.account == bindparam("account"))
@@ -59,6 +60,7 @@ class Directory:
         self._policy_values: dict[int, Mapping[str, Any]] = {}
         self._prices: dict[int, MtuPrices] = {}
         self._zones: dict[int, str] | None = None
+        self._zone_of: dict[int, int] = {}  # never changes
         self._latest_block_hash: str | None = None
 
     def meter(self, number: int) -> MeterFacts | None:
@@ -69,11 +71,19 @@ class Directory:
     def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
         query = (
-            select(meter, participant.c.supplier)
+            select(meter, participant.c.supplier, supplier.c.number.label("supplier_number"))
             .join(participant, participant.c.account == meter.c.owner)
+            .join(supplier, supplier.c.account == participant.c.supplier)
             .where(meter.c.meter.in_(list(meters)))
         )
         return {row.meter: _facts(row) for row in self._connection.execute(query)}
+
+    def zone_of(self, number: int) -> int:
+        """Zone of a registered meter."""
+        if number not in self._zone_of:
+            query = select(meter.c.zone).where(meter.c.meter == number)
+            self._zone_of[number] = self._connection.execute(query).scalar_one()
+        return self._zone_of[number]
 
     def meter_row(self, number: int) -> Row[Any] | None:
         """The registry's row of a meter, with its device key."""
@@ -244,6 +254,7 @@ def _facts(row: Row[Any]) -> MeterFacts:
         meter=row.meter,
         owner=row.owner,
         supplier=row.supplier,
+        supplier_number=row.supplier_number,
         zone=row.zone,
         import_capacity_w=row.import_capacity_w,
         export_capacity_w=row.export_capacity_w,

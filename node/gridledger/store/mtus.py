@@ -1,18 +1,26 @@
 """Books, clearings and positions in the database; implements `market.ports.MarketMtus`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select, update
 
 from gridledger.market.errors import MtuUnknown
 from gridledger.market.locking import Proposal
-from gridledger.market.model import BookEntry, MtuPhase, Position, Trade, advance_phase
+from gridledger.market.model import BookEntry, MtuPhase, Position, SignedAcceptance, SignedOrder, Trade, advance_phase
 from gridledger.market.ports import MtuRecord
-from gridledger.store.orders import signed_order
-from gridledger.store.schema import book_entry, contract_position, contract_trade, market_mtu, market_order
+from gridledger.store.orders import signed_acceptance, signed_order
+from gridledger.store.schema import (
+    book_entry,
+    contract_position,
+    contract_trade,
+    market_acceptance,
+    market_mtu,
+    market_order,
+)
 
-__all__ = ["Mtus"]
+__all__ = ["Mtus", "SettledValues", "position_of"]
 
 # Statements that run once per position or trade, built once.
 _OF_POSITION = (
@@ -26,21 +34,48 @@ _SETTLE = (
     .values(
         settled=True,
         settlement_pending=False,
-        metered_wh=bindparam("metered_wh"),
-        trade_microcents=bindparam("trade_microcents"),
-        imbalance_microcents=bindparam("imbalance_microcents"),
+        substitute=bindparam("is_substitute"),
+        version=bindparam("new_version"),
+        metered_wh=bindparam("new_metered_wh"),
+        trade_microcents=bindparam("new_trade_microcents"),
+        imbalance_microcents=bindparam("new_imbalance_microcents"),
     )
 )
-_REFUND = update(contract_position).where(*_OF_POSITION).values(settled=True, settlement_pending=False, refunded=True)
-_REWARD = (
-    update(contract_trade)
-    .where(
-        contract_trade.c.zone == bindparam("key_zone"),
-        contract_trade.c.mtu_start == bindparam("key_mtu_start"),
-        contract_trade.c.position == bindparam("key_position"),
-    )
-    .values(rewarded=bindparam("rewarded"), rewarded_wh=bindparam("rewarded_wh"))
+_REFUND = (
+    update(contract_position)
+    .where(*_OF_POSITION)
+    .values(settled=True, substitute=True, settlement_pending=False, refunded=True)
 )
+# Columns of `contract_position` that are fields of a Position by the same name.
+_POSITION_FIELDS = (
+    "meter",
+    "owner",
+    "supplier_number",
+    "source",
+    "sells",
+    "capacity_w",
+    "auction_wh",
+    "low_carbon_wh",
+    "dealt_wh",
+    "fee_microcents",
+    "locked_microcents",
+    "deal_microcents",
+    "settled",
+    "substitute",
+    "version",
+    "metered_wh",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledValues:
+    """What a settlement event says of a position; Wh and microcents, the imbalance summed over all versions."""
+
+    substitute: bool
+    version: int
+    metered_wh: int
+    trade_microcents: int
+    imbalance_microcents: int
 
 
 class Mtus:
@@ -97,8 +132,9 @@ class Mtus:
                 "mtu_start": record.mtu_start,
                 "position": position,
                 "running_number": entry.running_number,
-                "order_uid": entry.signed.uid,
+                "order_uid": entry.uid,
                 "ineligible": entry.ineligible,
+                "filled_wh": 0,
             }
             for position, entry in enumerate(book)
         ]
@@ -107,16 +143,39 @@ class Mtus:
 
     def book(self, zone: int, mtu_start: int) -> tuple[BookEntry, ...]:
         """The closed book in receipt order."""
+        signed: dict[str, SignedOrder | SignedAcceptance] = {
+            **{row.uid: signed_order(row) for row in self._listed(market_order, zone, mtu_start)},
+            **{row.uid: signed_acceptance(row) for row in self._listed(market_acceptance, zone, mtu_start)},
+        }
         query = (
-            select(book_entry.c.running_number, book_entry.c.ineligible, market_order)
-            .join(market_order, market_order.c.uid == book_entry.c.order_uid)
+            select(book_entry)
             .where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
             .order_by(book_entry.c.position)
         )
         return tuple(
-            BookEntry(running_number=row.running_number, signed=signed_order(row), ineligible=row.ineligible)
+            BookEntry(running_number=row.running_number, signed=signed[row.order_uid], ineligible=row.ineligible)
             for row in self._connection.execute(query)
         )
+
+    def keep_fills(self, zone: int, mtu_start: int, filled_wh: Mapping[str, int]) -> None:
+        """Keep what each listed order was filled with; all others with nothing."""
+        where = (book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
+        self._connection.execute(update(book_entry).where(*where).values(filled_wh=0))
+        if filled_wh:
+            one = update(book_entry).where(*where, book_entry.c.order_uid == bindparam("of_uid"))
+            rows = [{"of_uid": uid, "fill": energy_wh} for uid, energy_wh in filled_wh.items()]
+            self._connection.execute(one.values(filled_wh=bindparam("fill")), rows)
+
+    def fills(self, zone: int, mtu_start: int) -> dict[str, int]:
+        """What each listed order was filled with, Wh by uid."""
+        query = select(book_entry.c.order_uid, book_entry.c.filled_wh).where(
+            book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start
+        )
+        return {row.order_uid: row.filled_wh for row in self._connection.execute(query)}
+
+    def _listed(self, table: Table, zone: int, mtu_start: int) -> Sequence[Row[Any]]:
+        listed = (book_entry.c.order_uid == table.c.uid, book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
+        return self._connection.execute(select(table).where(*listed)).all()
 
     def move(self, zone: int, mtu_start: int, event: str, failure: str | None = None) -> None:
         """Advance the phase by an event. Raises WrongTransition, MtuUnknown."""
@@ -143,22 +202,15 @@ class Mtus:
             update(market_mtu).where(market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start).values(**values)
         )
 
-    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal) -> None:
-        """Keep what the contract will keep by hash if it accepts the proposal."""
+    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal, suppliers: Mapping[int, str]) -> None:
+        """Keep what the contract will keep by hash if it accepts the proposal; `suppliers` by meter."""
         key = {"zone": zone, "mtu_start": mtu_start}
         positions = [
             {
                 **key,
                 "position": index,
-                "meter": position.meter,
-                "source": position.source,
-                "settled": position.settled,
-                "owner": position.owner,
-                "supplier": position.supplier,
-                "contracted_wh": position.contracted_wh,
-                "metered_wh": position.metered_wh,
-                "locked_microcents": position.locked_microcents,
-                "fee_microcents": position.fee_microcents,
+                **{name: getattr(position, name) for name in _POSITION_FIELDS},
+                "supplier": suppliers[position.meter],
                 "settlement_pending": False,
                 "refunded": False,
             }
@@ -168,15 +220,13 @@ class Mtus:
             {
                 **key,
                 "position": index,
-                "sell_uid": proposal.orders[match.sell].entry.signed.uid,
-                "buy_uid": proposal.orders[match.buy].entry.signed.uid,
+                "kind": "deal" if index < len(proposal.deals) else "auction",
                 "sell_position": trade.sell,
                 "buy_position": trade.buy,
                 "energy_wh": trade.energy_wh,
-                "rewarded_wh": 0,
-                "rewarded": False,
+                "price_cents_per_mwh": price,
             }
-            for index, (match, trade) in enumerate(zip(proposal.matches, proposal.trades, strict=True))
+            for index, (trade, price) in enumerate(zip(proposal.trades, proposal.trade_prices, strict=True))
         ]
         if positions:
             self._connection.execute(insert(contract_position), positions)
@@ -204,29 +254,21 @@ class Mtus:
             .where(contract_position.c.zone == zone, contract_position.c.mtu_start == mtu_start)
             .order_by(contract_position.c.position)
         )
-        return tuple(_position(row) for row in self._connection.execute(query))
+        return tuple(position_of(row) for row in self._connection.execute(query))
 
-    def trades(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
-        """Trades as the contract keeps them."""
-        return tuple(
-            Trade(
-                sell=row.sell_position,
-                buy=row.buy_position,
-                energy_wh=row.energy_wh,
-                rewarded_wh=row.rewarded_wh,
-                rewarded=row.rewarded,
-            )
-            for row in self.trade_rows(zone, mtu_start)
-        )
-
-    def trade_rows(self, zone: int, mtu_start: int) -> Sequence[Row[Any]]:
-        """Trades with the uids of their orders."""
+    def deals(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
+        """Direct deals between positions as the contract keeps them."""
         query = (
             select(contract_trade)
-            .where(contract_trade.c.zone == zone, contract_trade.c.mtu_start == mtu_start)
+            .where(
+                contract_trade.c.zone == zone, contract_trade.c.mtu_start == mtu_start, contract_trade.c.kind == "deal"
+            )
             .order_by(contract_trade.c.position)
         )
-        return self._connection.execute(query).all()
+        return tuple(
+            Trade(sell=row.sell_position, buy=row.buy_position, energy_wh=row.energy_wh)
+            for row in self._connection.execute(query)
+        )
 
     def unsettled(self, zone: int, mtu_start: int) -> dict[int, int]:
         """Index to meter of positions that are neither settled nor being settled."""
@@ -261,36 +303,29 @@ class Mtus:
             self._opened[key] = {row.meter: row for row in self._connection.execute(query)}
         return self._opened[key]
 
-    def keep_settled(
-        self,
-        zone: int,
-        mtu_start: int,
-        index: int,
-        *,
-        metered_wh: int,
-        trade_microcents: int,
-        imbalance_microcents: int,
-    ) -> None:
+    def settled_position(self, zone: int, mtu_start: int, meter: int) -> Row[Any]:
+        """A meter's position as last settled."""
+        query = select(contract_position).where(
+            contract_position.c.zone == zone,
+            contract_position.c.mtu_start == mtu_start,
+            contract_position.c.meter == meter,
+        )
+        return self._connection.execute(query).one()
+
+    def keep_settled(self, zone: int, mtu_start: int, index: int, values: SettledValues) -> None:
         """Keep a position as the contract has settled it."""
-        values = {
-            "metered_wh": metered_wh,
-            "trade_microcents": trade_microcents,
-            "imbalance_microcents": imbalance_microcents,
+        row = {
+            "is_substitute": values.substitute,
+            "new_version": values.version,
+            "new_metered_wh": values.metered_wh,
+            "new_trade_microcents": values.trade_microcents,
+            "new_imbalance_microcents": values.imbalance_microcents,
         }
-        self._connection.execute(_SETTLE, {**_key(zone, mtu_start, index), **values})
+        self._connection.execute(_SETTLE, {**_key(zone, mtu_start, index), **row})
 
     def keep_refunded(self, zone: int, mtu_start: int, index: int) -> None:
         """Keep a position as the contract has refunded it."""
         self._connection.execute(_REFUND, _key(zone, mtu_start, index))
-
-    def keep_rewards(self, zone: int, mtu_start: int, trades: Sequence[Trade]) -> None:
-        """Keep the trades' rewards as the contract keeps them."""
-        rows = [
-            {**_key(zone, mtu_start, index), "rewarded": trade.rewarded, "rewarded_wh": trade.rewarded_wh}
-            for index, trade in enumerate(trades)
-        ]
-        if rows:
-            self._connection.execute(_REWARD, rows)
 
     def trade_totals(self) -> tuple[int, int]:
         """Number of locked trades and their energy, Wh, over all cleared MTUs."""
@@ -334,20 +369,12 @@ def _record(row: Row[Any]) -> MtuRecord:
         demand_wh=row.demand_wh,
         reference_price_cents_per_mwh=row.reference_price_cents_per_mwh,
         price_cents_per_mwh=row.price_cents_per_mwh,
+        low_carbon_price_cents_per_mwh=row.low_carbon_price_cents_per_mwh,
         traded_wh=row.traded_wh,
         failure=row.failure,
     )
 
 
-def _position(row: Row[Any]) -> Position:
-    return Position(
-        meter=row.meter,
-        source=row.source,
-        settled=row.settled,
-        owner=row.owner,
-        supplier=row.supplier,
-        contracted_wh=row.contracted_wh,
-        metered_wh=row.metered_wh,
-        locked_microcents=row.locked_microcents,
-        fee_microcents=row.fee_microcents,
-    )
+def position_of(row: Row[Any]) -> Position:
+    """The position of a `contract_position` row."""
+    return Position(**{name: getattr(row, name) for name in _POSITION_FIELDS})

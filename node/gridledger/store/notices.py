@@ -11,13 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
-from gridledger.market.model import OrderState
+from gridledger.market.model import Product
 from gridledger.market.notices import Notice, NoticeDetails, NoticeKind
-from gridledger.store.schema import book_entry, contract_position, contract_trade, market_order, notice
+from gridledger.store.schema import book_entry, contract_position, market_acceptance, market_order, notice
 
 __all__ = ["Notices"]
 
-_TRADED = (OrderState.MATCHED, OrderState.LOCKED, OrderState.SETTLED, OrderState.REFUNDED)
 _INSERT = insert(notice)
 _AFTER = (
     select(notice)
@@ -25,33 +24,33 @@ _AFTER = (
     .order_by(notice.c.id)
     .limit(bindparam("at_most"))
 )
-# The orders of a clearing with the position each became part of.
+# The orders and acceptances of a clearing with the position each became part of.
 _FILLED = (
     select(
-        market_order.c.uid,
-        market_order.c.owner,
-        market_order.c.meter,
-        market_order.c.filled_wh,
+        book_entry.c.order_uid.label("uid"),
+        contract_position.c.owner,
+        contract_position.c.meter,
+        contract_position.c.sells,
+        contract_position.c.source,
+        book_entry.c.filled_wh,
+        market_order.c.product,
         contract_position.c.locked_microcents,
         contract_position.c.fee_microcents,
     )
-    .join(book_entry, book_entry.c.order_uid == market_order.c.uid)
-    .outerjoin(
+    .outerjoin(market_order, market_order.c.uid == book_entry.c.order_uid)
+    .outerjoin(market_acceptance, market_acceptance.c.uid == book_entry.c.order_uid)
+    .join(
         contract_position,
         (contract_position.c.zone == book_entry.c.zone)
         & (contract_position.c.mtu_start == book_entry.c.mtu_start)
-        & (contract_position.c.meter == market_order.c.meter),
+        & (contract_position.c.meter == func.coalesce(market_order.c.meter, market_acceptance.c.meter)),
     )
     .where(
         book_entry.c.zone == bindparam("of_zone"),
         book_entry.c.mtu_start == bindparam("of_mtu_start"),
-        market_order.c.state.in_(_TRADED),
-        market_order.c.filled_wh > 0,
+        book_entry.c.filled_wh > 0,
     )
     .order_by(book_entry.c.position)
-)
-_TRADES = select(contract_trade.c.sell_uid, contract_trade.c.buy_uid).where(
-    contract_trade.c.zone == bindparam("of_zone"), contract_trade.c.mtu_start == bindparam("of_mtu_start")
 )
 
 
@@ -110,12 +109,15 @@ class Notices:
 
     # ---- one function per kind that the chain's events tell; `at` is the block's time
 
-    def tell_locked(self, zone: int, mtu_start: int, price_cents_per_mwh: int, transaction_hash: str, at: int) -> None:
-        """The contract has accepted the clearing: money and energy of its orders are locked."""
+    def tell_locked(
+        self, zone: int, mtu_start: int, any_price: int, low_carbon_price: int, transaction_hash: str, at: int
+    ) -> None:
+        """The contract has accepted the clearing: what its orders need is locked. Deals have their own price."""
         for row in self._clearing(zone, mtu_start).orders:
+            low_carbon = row.source != 0 if row.sells else row.product == Product.LOW_CARBON
             details = NoticeDetails(
                 energy_wh=row.filled_wh,
-                price_cents_per_mwh=price_cents_per_mwh,
+                price_cents_per_mwh=None if row.product is None else low_carbon_price if low_carbon else any_price,
                 locked_microcents=row.locked_microcents,
                 fee_microcents=row.fee_microcents,
                 transaction_hash=transaction_hash,
@@ -147,36 +149,26 @@ class Notices:
             self._tell_order(NoticeKind.CHALLENGED, row, zone, mtu_start, details, at)
 
     def tell_rewarded(
-        self,
-        mtu_start: int,
-        zones: Sequence[int],
-        *,
-        seller: str,
-        buyer: str,
-        energy_wh: int,
-        seller_ugco2: int,
-        buyer_ugco2: int,
-        transaction_hash: str,
-        at: int,
+        self, mtu_start: int, zones: Sequence[int], holder: str, amount_ugco2: int, transaction_hash: str, at: int
     ) -> None:
-        """Tokens were granted for a trade: seller and buyer are each told their own share.
+        """Tokens were minted to a holder for what was traded, delivered and consumed in an MTU.
 
-        The event names no zone and no order: both are told where the two accounts have just one trade with each other.
+        The mint names no order: the holder's one is told where just one was filled.
         """
-        between = {zone: self._clearing(zone, mtu_start).pairs.get((seller, buyer), []) for zone in zones}
-        places = [(zone, *pair) for zone, pairs in between.items() for pair in pairs]
-        zone, sell, buy = places[0] if len(places) == 1 else (None, None, None)
-        for owner, order, share_ugco2 in ((seller, sell, seller_ugco2), (buyer, buy, buyer_ugco2)):
-            self.add(
-                NoticeKind.REWARDED,
-                owner=owner,
-                order_uid=None if order is None else order.uid,
-                zone=zone,
-                mtu_start=mtu_start,
-                meter=None if order is None else order.meter,
-                created_at=at,
-                details=NoticeDetails(energy_wh=energy_wh, reward_ugco2=share_ugco2, transaction_hash=transaction_hash),
-            )
+        orders = [
+            (zone, row) for zone in zones for row in self._clearing(zone, mtu_start).orders if row.owner == holder
+        ]
+        zone, order = orders[0] if len(orders) == 1 else (None, None)
+        self.add(
+            NoticeKind.REWARDED,
+            owner=holder,
+            order_uid=None if order is None else order.uid,
+            zone=zone,
+            mtu_start=mtu_start,
+            meter=None if order is None else order.meter,
+            created_at=at,
+            details=NoticeDetails(reward_ugco2=amount_ugco2, transaction_hash=transaction_hash),
+        )
 
     def forget_clearings(self) -> None:
         """Read orders and trades anew when next asked: another block is about to be indexed."""
@@ -220,30 +212,23 @@ class Notices:
         if key not in self._clearings:
             values = {"of_zone": zone, "of_mtu_start": mtu_start}
             orders: Sequence[Any] = self._connection.execute(_FILLED, values).all()
-            trades: Sequence[Any] = self._connection.execute(_TRADES, values).all()
-            self._clearings[key] = _Clearing.of(orders, trades)
+            self._clearings[key] = _Clearing.of(orders)
         return self._clearings[key]
 
 
 @dataclass(frozen=True)
 class _Clearing:
-    """Filled orders of one clearing in receipt order, by meter, and by seller and buyer of each trade."""
+    """Filled orders of one clearing in receipt order, and by meter."""
 
     orders: Sequence[Row[Any]]
     of_meter: Mapping[int, list[Row[Any]]]
-    pairs: Mapping[tuple[str, str], list[tuple[Row[Any], Row[Any]]]]
 
     @classmethod
-    def of(cls, orders: Sequence[Row[Any]], trades: Sequence[Row[Any]]) -> "_Clearing":
-        by_uid = {row.uid: row for row in orders}
-        of_meter, pairs = defaultdict(list), defaultdict(list)
+    def of(cls, orders: Sequence[Row[Any]]) -> "_Clearing":
+        of_meter = defaultdict(list)
         for row in orders:
             of_meter[row.meter].append(row)
-        for trade in trades:
-            if trade.sell_uid in by_uid and trade.buy_uid in by_uid:
-                sell, buy = by_uid[trade.sell_uid], by_uid[trade.buy_uid]
-                pairs[sell.owner, buy.owner].append((sell, buy))
-        return cls(orders, of_meter, pairs)
+        return cls(orders, of_meter)
 
 
 def _notice(row: Row[Any]) -> Notice:

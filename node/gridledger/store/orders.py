@@ -3,43 +3,117 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, literal, select, union_all, update
 
-from gridledger.market.model import Order, OrderState, Pricing, Product, Receipt, Side, SignedOrder
-from gridledger.market.ports import AcceptedOrder
-from gridledger.store.schema import book_entry, market_mtu, market_order, order_cancellation
+from gridledger.market.model import (
+    Acceptance,
+    Order,
+    OrderState,
+    Pricing,
+    Product,
+    Receipt,
+    Side,
+    SignedAcceptance,
+    SignedOrder,
+)
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.store.schema import (
+    book_entry,
+    bulk_cancellation,
+    market_acceptance,
+    market_mtu,
+    market_order,
+    order_cancellation,
+)
 
 __all__ = ["Orders"]
 
 _COMMITTED = (OrderState.OPEN, OrderState.MATCHED)
+_FINAL = (OrderState.CANCELLED, OrderState.EXPIRED)
 
 # Statements of the intake's hot path, built once.
-_BY_UID = select(market_order).where(market_order.c.uid == bindparam("uid"))
-_COMMITTED_OF_OWNER = select(
-    market_order.c.zone,
-    market_order.c.first_mtu_start,
-    market_order.c.side,
-    market_order.c.state,
-    market_order.c.worst_case_microcents,
-).where(market_order.c.owner == bindparam("owner"), market_order.c.state.in_(_COMMITTED))
-_OPEN_WH = select(func.sum(market_order.c.quantity_wh)).where(
-    market_order.c.meter == bindparam("meter"),
-    market_order.c.first_mtu_start == bindparam("mtu_start"),
-    market_order.c.side == bindparam("side"),
-    market_order.c.state == OrderState.OPEN,
+_FILLED = (
+    select(func.coalesce(func.sum(book_entry.c.filled_wh), 0))
+    .where(book_entry.c.order_uid == market_order.c.uid)
+    .scalar_subquery()
+)
+_BY_UID = select(market_order, _FILLED.label("filled_wh")).where(market_order.c.uid == bindparam("uid"))
+_COMMITTED_OF_OWNER = union_all(
+    select(
+        market_order.c.zone,
+        market_order.c.next_mtu_start,
+        market_order.c.final_mtu_start,
+        market_order.c.side,
+        market_order.c.state,
+        market_order.c.worst_case_microcents,
+    ).where(market_order.c.owner == bindparam("owner"), market_order.c.state.in_(_COMMITTED)),
+    select(
+        market_acceptance.c.zone,
+        market_acceptance.c.mtu_start,
+        market_acceptance.c.mtu_start,
+        literal(int(Side.BUY)),
+        market_acceptance.c.state,
+        market_acceptance.c.worst_case_microcents,
+    ).where(market_acceptance.c.owner == bindparam("owner"), market_acceptance.c.state.in_(_COMMITTED)),
+)
+_OPEN_OF_METER = union_all(
+    select(market_order.c.next_mtu_start, market_order.c.final_mtu_start, market_order.c.quantity_wh).where(
+        market_order.c.meter == bindparam("meter"),
+        market_order.c.state == OrderState.OPEN,
+        market_order.c.final_mtu_start >= bindparam("first"),
+        market_order.c.next_mtu_start <= bindparam("last"),
+        market_order.c.side == bindparam("side"),
+    ),
+    select(market_acceptance.c.mtu_start, market_acceptance.c.mtu_start, market_acceptance.c.quantity_wh).where(
+        market_acceptance.c.meter == bindparam("meter"),
+        market_acceptance.c.mtu_start.between(bindparam("first"), bindparam("last")),
+        market_acceptance.c.state == OrderState.OPEN,
+        literal(int(Side.BUY)) == bindparam("side"),
+    ),
+)
+_LAST_NUMBERS = union_all(
+    select(func.max(market_order.c.running_number)), select(func.max(market_acceptance.c.running_number))
 )
 _INSERT = insert(market_order)
 _CLOSE = (
     update(market_order)
+    .where(
+        market_order.c.uid == bindparam("of_uid"),
+        market_order.c.final_mtu_start == bindparam("at_mtu_start"),
+        market_order.c.state.not_in(_FINAL),
+    )
+    .values(state=bindparam("to_state"), state_reason=bindparam("reason"))
+)
+_END = (
+    update(market_order)
     .where(market_order.c.uid == bindparam("of_uid"))
-    .values(state=bindparam("to_state"), state_reason=bindparam("reason"), filled_wh=bindparam("filled"))
+    .values(state=bindparam("to_state"), state_reason=bindparam("reason"))
+)
+_CLOSE_DEAL = (
+    update(market_acceptance)
+    .where(market_acceptance.c.uid == bindparam("of_uid"))
+    .values(state=bindparam("to_state"), state_reason=bindparam("reason"))
+)
+_PASS_LISTED = (
+    update(market_order)
+    .where(market_order.c.uid == bindparam("of_uid"))
+    .values(next_mtu_start=market_order.c.next_mtu_start + bindparam("mtu_length_s"))
 )
 _MOVE_METER = (
     update(market_order)
     .where(
         market_order.c.meter == bindparam("of_meter"),
-        market_order.c.first_mtu_start == bindparam("at_mtu_start"),
+        market_order.c.final_mtu_start == bindparam("at_mtu_start"),
         market_order.c.state == bindparam("from_state"),
+    )
+    .values(state=bindparam("to_state"))
+)
+_MOVE_METER_DEALS = (
+    update(market_acceptance)
+    .where(
+        market_acceptance.c.meter == bindparam("of_meter"),
+        market_acceptance.c.mtu_start == bindparam("at_mtu_start"),
+        market_acceptance.c.state == bindparam("from_state"),
     )
     .values(state=bindparam("to_state"))
 )
@@ -60,29 +134,57 @@ class Orders:
 
     def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
         """The owner's order with this client-made id."""
-        query = select(market_order).where(market_order.c.owner == owner, market_order.c.client_id == client_id)
+        query = select(market_order, _FILLED.label("filled_wh")).where(
+            market_order.c.owner == owner, market_order.c.client_id == client_id
+        )
         row = self._connection.execute(query).first()
         return None if row is None else _accepted(row)
+
+    def find_deal(self, uid: str) -> AcceptedDeal | None:
+        """The acceptance with this uid."""
+        row = self._connection.execute(select(market_acceptance).where(market_acceptance.c.uid == uid)).first()
+        return None if row is None else _deal(row)
 
     def next_running_number(self) -> int:
         """The number after the last receipt's, from 1 on."""
         if self._last_number is None:
-            self._last_number = self._connection.execute(select(func.max(market_order.c.running_number))).scalar() or 0
+            self._last_number = max(number or 0 for number in self._connection.execute(_LAST_NUMBERS).scalars())
         return self._last_number + 1
 
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
         return sum(row.worst_case_microcents for row in self._committed_of(owner))
 
-    def open_wh(self, meter: int, mtu_start: int, side: Side) -> int:
-        """Energy of the meter's open orders for the MTU on that side."""
-        values = {"meter": meter, "mtu_start": mtu_start, "side": int(side)}
-        return self._connection.execute(_OPEN_WH, values).scalar() or 0
+    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
+        """The most energy of the meter's open orders on that side in any MTU of the range."""
+        values = {"meter": meter, "first": first_mtu_start, "last": last_mtu_start, "side": int(side)}
+        rows = self._connection.execute(_OPEN_OF_METER, values).all()
+        # The sum can only rise where an order begins.
+        begins = {max(first_mtu_start, begin) for begin, _, _ in rows}
+        return max((sum(wh for begin, end, wh in rows if begin <= at <= end) for at in begins), default=0)
 
-    def has_open_order(self, owner: str, zone: int, mtu_start: int, side: Side) -> bool:
-        """Whether the owner has an open order on that side of the zone and MTU."""
-        wanted = (zone, mtu_start, int(side), OrderState.OPEN)
-        return any((row.zone, row.first_mtu_start, row.side, row.state) == wanted for row in self._committed_of(owner))
+    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
+        """Whether the owner has an open order on that side of the zone in any MTU of the range."""
+        return any(
+            (row.zone, row.side, row.state) == (zone, int(side), OrderState.OPEN)
+            and row.next_mtu_start <= last_mtu_start
+            and row.final_mtu_start >= first_mtu_start
+            for row in self._committed_of(owner)
+        )
+
+    def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
+        """Energy of an offer that was accepted for an MTU."""
+        query = select(func.coalesce(func.sum(market_acceptance.c.quantity_wh), 0)).where(
+            market_acceptance.c.offer_uid == offer_uid, market_acceptance.c.mtu_start == mtu_start
+        )
+        return int(self._connection.execute(query).scalar_one())
+
+    def last_dealt_mtu(self, offer_uid: str) -> int | None:
+        """Last MTU for which an open offer was accepted and not listed yet."""
+        query = select(func.max(market_acceptance.c.mtu_start)).where(
+            market_acceptance.c.offer_uid == offer_uid, market_acceptance.c.state == OrderState.OPEN
+        )
+        return self._connection.execute(query).scalar()
 
     def add(self, order: AcceptedOrder) -> None:
         """Keep a newly accepted order."""
@@ -113,8 +215,34 @@ class Orders:
                 "receipt_block_hash": receipt.block_hash,
                 "receipt_signature": receipt.signature,
                 "state": order.state,
-                "filled_wh": 0,
+                "next_mtu_start": order.next_mtu_start,
+                "final_mtu_start": signed.order.last_mtu_start,
             },
+        )
+
+    def add_deal(self, deal: AcceptedDeal) -> None:
+        """Keep a newly accepted acceptance."""
+        acceptance, receipt = deal.signed.acceptance, deal.receipt
+        self._committed.pop(acceptance.owner, None)
+        self._last_number = receipt.running_number
+        self._connection.execute(
+            insert(market_acceptance).values(
+                uid=deal.signed.uid,
+                running_number=receipt.running_number,
+                owner=acceptance.owner,
+                meter=acceptance.meter,
+                zone=deal.zone,
+                offer_uid=acceptance.offer_uid,
+                mtu_start=acceptance.mtu_start,
+                quantity_wh=acceptance.quantity_wh,
+                salt=acceptance.salt,
+                signature="0x" + deal.signed.signature.hex(),
+                worst_case_microcents=deal.worst_case_microcents,
+                received_at=receipt.received_at,
+                receipt_block_hash=receipt.block_hash,
+                receipt_signature=receipt.signature,
+                state=deal.state,
+            )
         )
 
     def cancel(self, uid: str, signature: str, received_at: int) -> None:
@@ -122,59 +250,128 @@ class Orders:
         self._connection.execute(
             insert(order_cancellation).values(uid=uid, signature=signature, received_at=received_at)
         )
-        self.close(uid, OrderState.CANCELLED, None, 0)
+        self.end(uid, OrderState.CANCELLED)
+
+    def cancel_up_to(self, owner: str, salt: int, signature: str, received_at: int) -> None:
+        """Keep a bulk cancellation; the first of a salt counts."""
+        key = (bulk_cancellation.c.owner == owner, bulk_cancellation.c.salt == salt)
+        if self._connection.execute(select(bulk_cancellation).where(*key)).first() is None:
+            self._connection.execute(
+                insert(bulk_cancellation).values(owner=owner, salt=salt, signature=signature, received_at=received_at)
+            )
+
+    def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
+        """The owner's open orders with a salt up to this one, in receipt order."""
+        query = (
+            select(market_order)
+            .where(market_order.c.owner == owner, market_order.c.state == OrderState.OPEN)
+            .order_by(market_order.c.running_number)
+        )
+        # Salts are kept as decimal text, which the database cannot compare by value.
+        return tuple(_accepted(row) for row in self._connection.execute(query) if row.salt <= salt)
 
     def open_orders(self, zone: int, mtu_start: int) -> tuple[AcceptedOrder, ...]:
-        """Open orders of a zone and MTU in receipt order."""
+        """Open orders whose next MTU this is, in receipt order."""
         query = (
             select(market_order)
             .where(
                 market_order.c.zone == zone,
-                market_order.c.first_mtu_start == mtu_start,
+                market_order.c.next_mtu_start == mtu_start,
+                market_order.c.final_mtu_start >= mtu_start,
                 market_order.c.state == OrderState.OPEN,
             )
             .order_by(market_order.c.running_number)
         )
         return tuple(_accepted(row) for row in self._connection.execute(query))
 
-    def unlisted_mtus(self, latest_gate: int, gate_closure_s: int) -> tuple[tuple[int, int], ...]:
-        """Zones and MTUs with open orders, gates closed at `latest_gate`, and no book yet."""
-        listed = exists().where(
-            market_mtu.c.zone == market_order.c.zone, market_mtu.c.mtu_start == market_order.c.first_mtu_start
-        )
+    def open_deals(self, zone: int, mtu_start: int) -> tuple[AcceptedDeal, ...]:
+        """Open acceptances of a zone and MTU in receipt order."""
         query = (
-            select(market_order.c.zone, market_order.c.first_mtu_start)
+            select(market_acceptance)
             .where(
-                market_order.c.state == OrderState.OPEN,
-                market_order.c.first_mtu_start <= latest_gate + gate_closure_s,
-                ~listed,
+                market_acceptance.c.zone == zone,
+                market_acceptance.c.mtu_start == mtu_start,
+                market_acceptance.c.state == OrderState.OPEN,
             )
-            .distinct()
-            .order_by(market_order.c.first_mtu_start, market_order.c.zone)
+            .order_by(market_acceptance.c.running_number)
         )
-        return tuple((row.zone, row.first_mtu_start) for row in self._connection.execute(query))
+        return tuple(_deal(row) for row in self._connection.execute(query))
 
-    def close(self, uid: str, state: OrderState, reason: str | None, filled_wh: int) -> None:
-        """Move an order out of the open state."""
+    def posted_offers(self, zone: int, mtu_start: int, limit: int) -> tuple[tuple[AcceptedOrder, int], ...]:
+        """Open limit offers that cover a zone and MTU, cheapest first, each with its energy not dealt yet, Wh."""
+        query = (
+            select(market_order)
+            .where(
+                market_order.c.zone == zone,
+                market_order.c.next_mtu_start <= mtu_start,
+                market_order.c.final_mtu_start >= mtu_start,
+                market_order.c.state == OrderState.OPEN,
+                market_order.c.side == int(Side.SELL),
+                market_order.c.pricing == int(Pricing.LIMIT),
+            )
+            .order_by(market_order.c.limit_cents_per_mwh, market_order.c.running_number)
+            .limit(limit)
+        )
+        offers = [_accepted(row) for row in self._connection.execute(query)]
+        unsold = [
+            (offer, offer.signed.order.quantity_wh - self.dealt_wh(offer.signed.uid, mtu_start)) for offer in offers
+        ]
+        return tuple((offer, unsold_wh) for offer, unsold_wh in unsold if unsold_wh > 0)
+
+    def unlisted_mtus(self, latest_gate: int, gate_closure_s: int) -> tuple[tuple[int, int], ...]:
+        """Zones and MTUs that are next for some open order or acceptance, whose gates are closed, without a book."""
+        found: set[tuple[int, int]] = set()
+        for table, column, last in (
+            (market_order, market_order.c.next_mtu_start, market_order.c.final_mtu_start),
+            (market_acceptance, market_acceptance.c.mtu_start, market_acceptance.c.mtu_start),
+        ):
+            listed = exists().where(market_mtu.c.zone == table.c.zone, market_mtu.c.mtu_start == column)
+            query = select(table.c.zone, column).where(
+                table.c.state == OrderState.OPEN, column <= latest_gate + gate_closure_s, column <= last, ~listed
+            )
+            found.update((zone, mtu_start) for zone, mtu_start in self._connection.execute(query.distinct()))
+        return tuple(sorted(found, key=lambda place: (place[1], place[0])))
+
+    def pass_listed(self, uids: Sequence[str], mtu_length_s: int) -> None:
+        """Orders that were just listed wait for their next MTU, or, after their last, for the result."""
         self._committed.clear()
-        values = {"of_uid": uid, "to_state": state, "reason": reason, "filled": filled_wh}
-        self._connection.execute(_CLOSE, values)
+        if uids:
+            self._connection.execute(_PASS_LISTED, [{"of_uid": uid, "mtu_length_s": mtu_length_s} for uid in uids])
+
+    def close(self, uid: str, mtu_start: int, state: OrderState, reason: str | None) -> None:
+        """Keep what became of an order in the book of its last MTU, or of an acceptance."""
+        self._committed.clear()
+        values = {"of_uid": uid, "to_state": state, "reason": reason}
+        if self._connection.execute(_CLOSE, {**values, "at_mtu_start": mtu_start}).rowcount == 0:
+            self._connection.execute(_CLOSE_DEAL, values)
+
+    def end(self, uid: str, state: OrderState, reason: str | None = None) -> None:
+        """Take an open order out of all MTUs still to come: cancelled or expired."""
+        self._committed.clear()
+        self._connection.execute(_END, {"of_uid": uid, "to_state": state, "reason": reason})
+
+    def end_after_next(self, uid: str) -> None:
+        """An order cancelled just after a gate closed is still listed for that MTU, and for none later."""
+        self._committed.clear()
+        self._connection.execute(
+            update(market_order).where(market_order.c.uid == uid).values(final_mtu_start=market_order.c.next_mtu_start)
+        )
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
         self._committed.clear()
         listed = select(book_entry.c.order_uid).where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
-        self._connection.execute(
-            update(market_order)
-            .where(market_order.c.uid.in_(listed), market_order.c.state == from_state)
-            .values(state=to_state)
-        )
+        for table in (market_order, market_acceptance):
+            of_table = (table.c.uid.in_(listed), table.c.state == from_state)
+            last = (market_order.c.final_mtu_start == mtu_start,) if table is market_order else ()
+            self._connection.execute(update(table).where(*of_table, *last).values(state=to_state))
 
     def move_meter(self, meter: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move a meter's orders for an MTU from one state to another."""
         self._committed.clear()
         values = {"of_meter": meter, "at_mtu_start": mtu_start, "from_state": from_state, "to_state": to_state}
         self._connection.execute(_MOVE_METER, values)
+        self._connection.execute(_MOVE_METER_DEALS, values)
 
     def count(self) -> int:
         """How many orders were accepted."""
@@ -182,8 +379,17 @@ class Orders:
 
     def all_rows(self) -> tuple[AcceptedOrder, ...]:
         """Every accepted order in receipt order."""
-        query = select(market_order).order_by(market_order.c.running_number)
+        query = select(market_order, _FILLED.label("filled_wh")).order_by(market_order.c.running_number)
         return tuple(_accepted(row) for row in self._connection.execute(query))
+
+    def fills(self, uid: str) -> tuple[tuple[int, int, str | None], ...]:
+        """MTU, fill (Wh) and ineligibility of an order in each book that lists it, oldest first."""
+        query = (
+            select(book_entry.c.mtu_start, book_entry.c.filled_wh, book_entry.c.ineligible)
+            .where(book_entry.c.order_uid == uid)
+            .order_by(book_entry.c.mtu_start)
+        )
+        return tuple((row.mtu_start, row.filled_wh, row.ineligible) for row in self._connection.execute(query))
 
     def cancellations(self) -> dict[str, tuple[str, int]]:
         """Signature and time of each cancellation by order uid."""
@@ -211,8 +417,40 @@ def _accepted(row: Row[Any]) -> AcceptedOrder:
         worst_case_microcents=row.worst_case_microcents,
         state=OrderState(row.state),
         state_reason=row.state_reason,
-        filled_wh=row.filled_wh,
+        filled_wh=getattr(row, "filled_wh", 0),
+        next_mtu_start=row.next_mtu_start,
+        final_mtu_start=row.final_mtu_start,
     )
+
+
+def _deal(row: Row[Any]) -> AcceptedDeal:
+    return AcceptedDeal(
+        signed=signed_acceptance(row),
+        zone=row.zone,
+        receipt=Receipt(
+            order_uid=row.uid,
+            running_number=row.running_number,
+            received_at=row.received_at,
+            block_hash=row.receipt_block_hash,
+            signature=row.receipt_signature,
+        ),
+        worst_case_microcents=row.worst_case_microcents,
+        state=OrderState(row.state),
+        state_reason=row.state_reason,
+    )
+
+
+def signed_acceptance(row: Row[Any]) -> SignedAcceptance:
+    """The signed acceptance of a `market_acceptance` row."""
+    acceptance = Acceptance(
+        owner=row.owner,
+        meter=row.meter,
+        offer_uid=row.offer_uid,
+        mtu_start=row.mtu_start,
+        quantity_wh=row.quantity_wh,
+        salt=row.salt,
+    )
+    return SignedAcceptance(acceptance=acceptance, uid=row.uid, signature=bytes.fromhex(row.signature[2:]))
 
 
 def signed_order(row: Row[Any]) -> SignedOrder:

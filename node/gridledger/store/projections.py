@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
-from gridledger.market.model import OrderState
-from gridledger.market.notices import NoticeDetails
-from gridledger.market.settlement import reward_trades
+from gridledger.market.model import MtuPhase, OrderState
+from gridledger.market.notices import NoticeDetails, NoticeKind
+from gridledger.market.ports import AcceptedOrder
+from gridledger.market.settlement import trade_microcents
 from gridledger.relay import ChainEvent
+from gridledger.store.mtus import SettledValues, position_of
 from gridledger.store.schema import (
     carbon_reward,
-    contract_position,
     feed_in_price,
     meter,
     participant,
@@ -51,7 +52,8 @@ def _upsert_zone(tx: "Transaction", number: int, **values: Any) -> None:
 
 
 def _supplier_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    tx.connection.execute(insert(supplier).values(account=event.arguments["supplier"]))
+    number = tx.connection.execute(select(func.count()).select_from(supplier)).scalar_one() + 1
+    tx.connection.execute(insert(supplier).values(account=event.arguments["supplier"], number=number))
 
 
 def _participant_admitted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -153,18 +155,60 @@ def _book_committed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     tx.mtus.move(event.arguments["zone"], event.arguments["mtuStart"], "book_committed")
 
 
-def _position_opened(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    _change(tx, event.arguments["owner"], -event.arguments["lockedMicrocents"])
+def _order_cancelled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    accepted = tx.orders.find(event.arguments["orderUid"])
+    if accepted is not None and accepted.signed.order.owner == event.arguments["owner"]:
+        _cancel_on_chain(tx, accepted, time)
+
+
+def _orders_cancelled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    for accepted in tx.orders.open_with_salt_up_to(arguments["owner"], arguments["upToSalt"]):
+        _cancel_on_chain(tx, accepted, time)
+
+
+def _cancel_on_chain(tx: "Transaction", accepted: AcceptedOrder, time: int) -> None:
+    """A cancellation counts for MTUs whose gate it came before, as the contract judges it.
+
+    An order in the book of its last MTU stays there; if the contract disagrees, the clearing is refused by its uid.
+    """
+    if accepted.state is not OrderState.OPEN or accepted.is_listed_for_good:
+        return
+    mtu_start = accepted.next_mtu_start
+    if time < mtu_start - tx.directory.policy_at(mtu_start).gate_closure_s:
+        tx.orders.end(accepted.signed.uid, OrderState.CANCELLED, "on chain")
+    elif mtu_start < accepted.final_mtu_start:
+        tx.orders.end_after_next(accepted.signed.uid)
+    else:
+        return
+    order = accepted.signed.order
+    tx.notices.add(
+        NoticeKind.CANCELLED,
+        owner=order.owner,
+        order_uid=accepted.signed.uid,
+        zone=accepted.zone,
+        mtu_start=mtu_start,
+        meter=order.meter,
+        created_at=time,
+        details=NoticeDetails(energy_wh=order.quantity_wh, reason="on chain"),
+    )
 
 
 def _market_cleared(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
+    for opened in tx.mtus.opened_positions(*key).values():
+        _change(tx, opened.owner, -opened.locked_microcents)
     tx.mtus.move(*key, "market_cleared")
-    tx.mtus.set_prices(*key, price_cents_per_mwh=arguments["priceCentsPerMwh"], traded_wh=arguments["tradedWh"])
+    tx.mtus.set_prices(
+        *key,
+        price_cents_per_mwh=arguments["anyPrice"],
+        low_carbon_price_cents_per_mwh=arguments["lowCarbonPrice"],
+        traded_wh=arguments["tradedWh"],
+    )
     tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.LOCKED)
-    tx.notices.tell_locked(*key, arguments["priceCentsPerMwh"], event.transaction_hash, time)
-    if arguments["tradeCount"] == 0:
+    tx.notices.tell_locked(*key, arguments["anyPrice"], arguments["lowCarbonPrice"], event.transaction_hash, time)
+    if arguments["positionCount"] == 0:
         tx.mtus.move(*key, "positions_closed")
 
 
@@ -216,82 +260,105 @@ def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None
 
 
 def _position_settled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    _settle_first(tx, event, event.arguments["meteredWh"], time, substitute=False)
+
+
+def _position_substituted(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    _settle_first(tx, event, event.arguments["substituteWh"], time, substitute=True)
+
+
+def _settle_first(tx: "Transaction", event: ChainEvent, metered_wh: int, time: int, *, substitute: bool) -> None:
     arguments = event.arguments
-    key = (arguments["zone"], arguments["mtuStart"])
-    position = tx.mtus.opened_positions(*key)[arguments["meter"]]
-    trade, imbalance = arguments["tradeMicrocents"], arguments["imbalanceMicrocents"]
-    tx.mtus.keep_settled(
-        *key,
-        position.position,
-        metered_wh=arguments["meteredWh"],
-        trade_microcents=trade,
-        imbalance_microcents=imbalance,
+    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
+    row = tx.mtus.opened_positions(*key)[arguments["meter"]]
+    record = tx.mtus.find(*key)
+    assert record is not None
+    assert record.price_cents_per_mwh is not None  # it was cleared
+    assert record.low_carbon_price_cents_per_mwh is not None
+    trade = trade_microcents(position_of(row), record.price_cents_per_mwh, record.low_carbon_price_cents_per_mwh)
+    imbalance, fee = arguments["imbalanceMicrocents"], row.fee_microcents
+    values = SettledValues(
+        substitute=substitute, version=0, metered_wh=metered_wh, trade_microcents=trade, imbalance_microcents=imbalance
     )
-    fee = position.fee_microcents
-    _change(tx, position.owner, position.locked_microcents + trade - fee + imbalance)
+    tx.mtus.keep_settled(*key, row.position, values)
+    _change(tx, row.owner, row.locked_microcents + trade - fee + imbalance)
     _change(tx, tx.directory.grid_operator_of(key[0]), fee)
-    _change(tx, position.supplier, -imbalance)
-    tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
+    _change(tx, row.supplier, -imbalance)
+    tx.orders.move_meter(row.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
     details = NoticeDetails(
-        metered_wh=arguments["meteredWh"],
+        metered_wh=metered_wh,
         trade_microcents=trade,
         fee_microcents=fee,
         imbalance_microcents=imbalance,
+        reason="substitute value" if substitute else None,
         transaction_hash=event.transaction_hash,
     )
-    tx.notices.tell_settled(*key, position, details, time)
+    tx.notices.tell_settled(*key, row, details, time)
+
+
+def _position_resettled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
+    row, delta = tx.mtus.settled_position(*key, arguments["meter"]), arguments["deltaMicrocents"]
+    values = SettledValues(
+        substitute=False,
+        version=arguments["version"],
+        metered_wh=arguments["meteredWh"],
+        trade_microcents=row.trade_microcents,
+        imbalance_microcents=row.imbalance_microcents + delta,
+    )
+    tx.mtus.keep_settled(*key, row.position, values)
+    _change(tx, row.owner, delta)
+    _change(tx, row.supplier, -delta)
+    details = NoticeDetails(
+        sequence=arguments["version"],
+        metered_wh=arguments["meteredWh"],
+        imbalance_microcents=delta,
+        transaction_hash=event.transaction_hash,
+    )
+    tx.notices.tell_resettled(*key, row, details, time)
 
 
 def _position_refunded(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
-    key = (arguments["zone"], arguments["mtuStart"])
-    position = tx.mtus.opened_positions(*key)[arguments["meter"]]
-    tx.mtus.keep_refunded(*key, position.position)
-    _change(tx, position.owner, arguments["lockedMicrocents"])
-    tx.orders.move_meter(position.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
+    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
+    row = tx.mtus.opened_positions(*key)[arguments["meter"]]
+    tx.mtus.keep_refunded(*key, row.position)
+    _change(tx, row.owner, arguments["lockedMicrocents"])
+    tx.orders.move_meter(row.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
     details = NoticeDetails(refunded_microcents=arguments["lockedMicrocents"], transaction_hash=event.transaction_hash)
-    tx.notices.tell_refunded(*key, position, details, time)
+    tx.notices.tell_refunded(*key, row, details, time)
 
 
 def _settlement_progressed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
-    refunded = select(contract_position.c.position).where(
-        contract_position.c.zone == key[0],
-        contract_position.c.mtu_start == key[1],
-        contract_position.c.refunded.is_(True),
-    )
-    if tx.connection.execute(refunded.limit(1)).first() is None:
-        tx.mtus.keep_rewards(*key, reward_trades(tx.mtus.positions(*key), tx.mtus.trades(*key)))
-    if arguments["openPositions"] == 0:
+    record = tx.mtus.find(*key)
+    if arguments["openPositions"] == 0 and record is not None and record.phase is MtuPhase.CLEARED:
         tx.mtus.move(*key, "positions_closed")
 
 
-def _reward_granted(tx: "Transaction", event: ChainEvent, time: int) -> None:
+def _rewards_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """The mints that follow in the same transaction belong to this MTU."""
+    tx.rewarded_mtu_start = event.arguments["mtuStart"]
+
+
+def _token_transfer(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
+    if event.contract != "LowCarbonToken" or int(arguments["from"], 16) != 0:
+        return
+    holder, amount_ugco2 = arguments["to"], arguments["value"]
     tx.connection.execute(
         insert(carbon_reward).values(
             block_number=event.block_number,
             log_index=event.log_index,
-            mtu_start=arguments["mtuStart"],
-            seller=arguments["seller"],
-            buyer=arguments["buyer"],
-            energy_wh=arguments["energyWh"],
-            seller_ugco2=arguments["sellerUgco2"],
-            buyer_ugco2=arguments["buyerUgco2"],
+            mtu_start=tx.rewarded_mtu_start,
+            holder=holder,
+            amount_ugco2=amount_ugco2,
         )
     )
-    tx.notices.tell_rewarded(
-        arguments["mtuStart"],
-        tuple(tx.directory.zones()),
-        seller=arguments["seller"],
-        buyer=arguments["buyer"],
-        energy_wh=arguments["energyWh"],
-        seller_ugco2=arguments["sellerUgco2"],
-        buyer_ugco2=arguments["buyerUgco2"],
-        transaction_hash=event.transaction_hash,
-        at=time,
-    )
+    zones = tuple(tx.directory.zones())
+    tx.notices.tell_rewarded(tx.rewarded_mtu_start, zones, holder, amount_ugco2, event.transaction_hash, time)
 
 
 def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
@@ -315,7 +382,8 @@ _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "DebtPaid": _debt_paid,
     "ReferencePricePublished": _reference_price_published,
     "BookCommitted": _book_committed,
-    "PositionOpened": _position_opened,
+    "OrderCancelled": _order_cancelled,
+    "OrdersCancelled": _orders_cancelled,
     "MarketCleared": _market_cleared,
     "DispatchScheduled": _dispatch_scheduled,
     "DispatchAnswered": _dispatch_answered,
@@ -323,5 +391,8 @@ _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "PositionSettled": _position_settled,
     "PositionRefunded": _position_refunded,
     "SettlementProgressed": _settlement_progressed,
-    "RewardGranted": _reward_granted,
+    "PositionSubstituted": _position_substituted,
+    "PositionResettled": _position_resettled,
+    "RewardsGranted": _rewards_granted,
+    "Transfer": _token_transfer,
 }

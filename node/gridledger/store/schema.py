@@ -77,18 +77,53 @@ market_order = Table(
     Column("receipt_signature", String(132), nullable=False),
     Column("state", String(12), nullable=False),
     Column("state_reason", String),
-    Column("filled_wh", BigInteger, nullable=False, default=0),
+    Column("next_mtu_start", BigInteger, nullable=False),
+    Column("final_mtu_start", BigInteger, nullable=False),
     UniqueConstraint("owner", "client_id"),
-    Index("market_order_by_mtu", "zone", "first_mtu_start", "running_number"),
+    Index("market_order_by_mtu", "zone", "next_mtu_start", "running_number"),
     Index("market_order_by_owner", "owner", "state"),
-    Index("market_order_by_state", "state", "first_mtu_start", "zone"),
-    Index("market_order_by_meter", "meter", "first_mtu_start", "side"),
+    Index("market_order_by_state", "state", "next_mtu_start", "zone"),
+    Index("market_order_by_meter", "meter", "state", "final_mtu_start"),
+)
+
+market_acceptance = Table(
+    "market_acceptance",
+    metadata,
+    Column("uid", String(66), primary_key=True),
+    Column("running_number", BigInteger, nullable=False, unique=True),
+    Column("owner", String(42), nullable=False),
+    Column("meter", BigInteger, nullable=False),
+    Column("zone", BigInteger, nullable=False),
+    Column("offer_uid", String(66), ForeignKey("market_order.uid"), nullable=False),
+    Column("mtu_start", BigInteger, nullable=False),
+    Column("quantity_wh", BigInteger, nullable=False),
+    Column("salt", BigInteger, nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("worst_case_microcents", WideInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("receipt_block_hash", String(66), nullable=False),
+    Column("receipt_signature", String(132), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("state_reason", String),
+    Index("market_acceptance_by_mtu", "zone", "mtu_start", "running_number"),
+    Index("market_acceptance_by_owner", "owner", "state"),
+    Index("market_acceptance_by_meter", "meter", "mtu_start"),
+    Index("market_acceptance_by_offer", "offer_uid", "mtu_start"),
 )
 
 order_cancellation = Table(
     "order_cancellation",
     metadata,
     Column("uid", String(66), ForeignKey("market_order.uid"), primary_key=True),
+    Column("signature", String(132), nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)
+
+bulk_cancellation = Table(
+    "bulk_cancellation",
+    metadata,
+    Column("owner", String(42), primary_key=True),
+    Column("salt", WideInteger, primary_key=True),
     Column("signature", String(132), nullable=False),
     Column("received_at", BigInteger, nullable=False),
 )
@@ -100,8 +135,9 @@ book_entry = Table(
     Column("mtu_start", BigInteger, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("running_number", BigInteger, nullable=False),
-    Column("order_uid", String(66), ForeignKey("market_order.uid"), nullable=False),
+    Column("order_uid", String(66), nullable=False, index=True),
     Column("ineligible", String),
+    Column("filled_wh", BigInteger, nullable=False, default=0),
 )
 
 market_mtu = Table(
@@ -116,6 +152,7 @@ market_mtu = Table(
     Column("demand_wh", WideInteger, nullable=False),
     Column("reference_price_cents_per_mwh", BigInteger),
     Column("price_cents_per_mwh", BigInteger),
+    Column("low_carbon_price_cents_per_mwh", BigInteger),
     Column("traded_wh", BigInteger),
     Column("failure", String),
 )
@@ -127,14 +164,22 @@ contract_position = Table(
     Column("mtu_start", BigInteger, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("meter", BigInteger, nullable=False),
-    Column("source", Integer, nullable=False),
-    Column("settled", Boolean, nullable=False),
     Column("owner", String(42), nullable=False),
     Column("supplier", String(42), nullable=False),
-    Column("contracted_wh", BigInteger, nullable=False),
-    Column("metered_wh", BigInteger, nullable=False),
-    Column("locked_microcents", WideInteger, nullable=False),
+    Column("supplier_number", Integer, nullable=False),
+    Column("source", Integer, nullable=False),
+    Column("sells", Boolean, nullable=False),
+    Column("capacity_w", Integer, nullable=False),
+    Column("auction_wh", BigInteger, nullable=False),
+    Column("low_carbon_wh", BigInteger, nullable=False),
+    Column("dealt_wh", BigInteger, nullable=False),
     Column("fee_microcents", WideInteger, nullable=False),
+    Column("locked_microcents", WideInteger, nullable=False),
+    Column("deal_microcents", WideInteger, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("substitute", Boolean, nullable=False, default=False),
+    Column("version", Integer, nullable=False, default=0),
+    Column("metered_wh", BigInteger, nullable=False),
     Column("settlement_pending", Boolean, nullable=False, default=False),
     Column("trade_microcents", WideInteger),
     Column("imbalance_microcents", WideInteger),
@@ -147,13 +192,11 @@ contract_trade = Table(
     Column("zone", BigInteger, primary_key=True),
     Column("mtu_start", BigInteger, primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("sell_uid", String(66), nullable=False),
-    Column("buy_uid", String(66), nullable=False),
+    Column("kind", String(8), nullable=False),
     Column("sell_position", Integer, nullable=False),
     Column("buy_position", Integer, nullable=False),
     Column("energy_wh", BigInteger, nullable=False),
-    Column("rewarded_wh", BigInteger, nullable=False, default=0),
-    Column("rewarded", Boolean, nullable=False, default=False),
+    Column("price_cents_per_mwh", BigInteger, nullable=False),
 )
 
 meter_reading = Table(
@@ -298,7 +341,12 @@ chain_event = Table(
 
 # ---- projections of the chain
 
-supplier = Table("supplier", metadata, Column("account", String(42), primary_key=True))
+supplier = Table(
+    "supplier",
+    metadata,
+    Column("account", String(42), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+)
 
 zone = Table(
     "zone",
@@ -367,9 +415,6 @@ carbon_reward = Table(
     Column("block_number", BigInteger, primary_key=True),
     Column("log_index", Integer, primary_key=True),
     Column("mtu_start", BigInteger, nullable=False, index=True),
-    Column("seller", String(42), nullable=False),
-    Column("buyer", String(42), nullable=False),
-    Column("energy_wh", BigInteger, nullable=False),
-    Column("seller_ugco2", WideInteger, nullable=False),
-    Column("buyer_ugco2", WideInteger, nullable=False),
+    Column("holder", String(42), nullable=False, index=True),
+    Column("amount_ugco2", WideInteger, nullable=False),
 )

@@ -36,6 +36,7 @@ class Transaction:
         self.notices = Notices(connection)
         self.sessions = Sessions(connection)
         self.webhooks = Webhooks(connection)
+        self.rewarded_mtu_start = 0  # of the rewards being indexed
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed
 
     def index_block(self, block: IndexedBlock, events: tuple[ChainEvent, ...]) -> None:
@@ -54,5 +55,4 @@ class Transaction:
 
     def minted_ugco2(self) -> int:
         """All low-carbon rewards granted, ug."""
-        rows = self.connection.execute(select(carbon_reward.c.seller_ugco2, carbon_reward.c.buyer_ugco2))
-        return sum(row.seller_ugco2 + row.buyer_ugco2 for row in rows)
+        return sum(self.connection.execute(select(carbon_reward.c.amount_ugco2)).scalars())

@@ -14,30 +14,48 @@ depends_on = None
 def upgrade() -> None:
     """Bring the schema forward."""
     op.create_table(
+        "book_entry",
+        sa.Column("zone", sa.BigInteger(), nullable=False),
+        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("running_number", sa.BigInteger(), nullable=False),
+        sa.Column("order_uid", sa.String(length=66), nullable=False),
+        sa.Column("ineligible", sa.String(), nullable=True),
+        sa.Column("filled_wh", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
+    )
+    op.create_index(op.f("ix_book_entry_order_uid"), "book_entry", ["order_uid"], unique=False)
+    op.create_table(
+        "bulk_cancellation",
+        sa.Column("owner", sa.String(length=42), nullable=False),
+        sa.Column("salt", WideInteger(length=80), nullable=False),
+        sa.Column("signature", sa.String(length=132), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "salt"),
+    )
+    op.create_table(
         "carbon_reward",
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.Column("log_index", sa.Integer(), nullable=False),
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
-        sa.Column("seller", sa.String(length=42), nullable=False),
-        sa.Column("buyer", sa.String(length=42), nullable=False),
-        sa.Column("energy_wh", sa.BigInteger(), nullable=False),
-        sa.Column("seller_ugco2", WideInteger(), nullable=False),
-        sa.Column("buyer_ugco2", WideInteger(), nullable=False),
+        sa.Column("holder", sa.String(length=42), nullable=False),
+        sa.Column("amount_ugco2", WideInteger(length=80), nullable=False),
         sa.PrimaryKeyConstraint("block_number", "log_index"),
     )
+    op.create_index(op.f("ix_carbon_reward_holder"), "carbon_reward", ["holder"], unique=False)
     op.create_index(op.f("ix_carbon_reward_mtu_start"), "carbon_reward", ["mtu_start"], unique=False)
     op.create_table(
         "cash_account",
         sa.Column("account", sa.String(length=42), nullable=False),
-        sa.Column("free_microcents", WideInteger(), nullable=False),
-        sa.Column("credit_microcents", WideInteger(), nullable=False),
+        sa.Column("free_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("credit_microcents", WideInteger(length=80), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
         "cash_debt",
         sa.Column("debtor", sa.String(length=42), nullable=False),
         sa.Column("creditor", sa.String(length=42), nullable=False),
-        sa.Column("amount_microcents", WideInteger(), nullable=False),
+        sa.Column("amount_microcents", WideInteger(length=80), nullable=False),
         sa.PrimaryKeyConstraint("debtor", "creditor"),
     )
     op.create_table(
@@ -54,17 +72,25 @@ def upgrade() -> None:
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("meter", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.Integer(), nullable=False),
-        sa.Column("settled", sa.Boolean(), nullable=False),
         sa.Column("owner", sa.String(length=42), nullable=False),
         sa.Column("supplier", sa.String(length=42), nullable=False),
-        sa.Column("contracted_wh", sa.BigInteger(), nullable=False),
+        sa.Column("supplier_number", sa.Integer(), nullable=False),
+        sa.Column("source", sa.Integer(), nullable=False),
+        sa.Column("sells", sa.Boolean(), nullable=False),
+        sa.Column("capacity_w", sa.Integer(), nullable=False),
+        sa.Column("auction_wh", sa.BigInteger(), nullable=False),
+        sa.Column("low_carbon_wh", sa.BigInteger(), nullable=False),
+        sa.Column("dealt_wh", sa.BigInteger(), nullable=False),
+        sa.Column("fee_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("locked_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("deal_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.Column("substitute", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("metered_wh", sa.BigInteger(), nullable=False),
-        sa.Column("locked_microcents", WideInteger(), nullable=False),
-        sa.Column("fee_microcents", WideInteger(), nullable=False),
         sa.Column("settlement_pending", sa.Boolean(), nullable=False),
-        sa.Column("trade_microcents", WideInteger(), nullable=True),
-        sa.Column("imbalance_microcents", WideInteger(), nullable=True),
+        sa.Column("trade_microcents", WideInteger(length=80), nullable=True),
+        sa.Column("imbalance_microcents", WideInteger(length=80), nullable=True),
         sa.Column("refunded", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
     )
@@ -73,13 +99,11 @@ def upgrade() -> None:
         sa.Column("zone", sa.BigInteger(), nullable=False),
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("sell_uid", sa.String(length=66), nullable=False),
-        sa.Column("buy_uid", sa.String(length=66), nullable=False),
+        sa.Column("price_cents_per_mwh", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("sell_position", sa.Integer(), nullable=False),
         sa.Column("buy_position", sa.Integer(), nullable=False),
         sa.Column("energy_wh", sa.BigInteger(), nullable=False),
-        sa.Column("rewarded_wh", sa.BigInteger(), nullable=False),
-        sa.Column("rewarded", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
     )
     op.create_table(
@@ -116,10 +140,11 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(length=10), nullable=False),
         sa.Column("book_hash", sa.String(length=66), nullable=False),
         sa.Column("order_count", sa.Integer(), nullable=False),
-        sa.Column("supply_wh", WideInteger(), nullable=False),
-        sa.Column("demand_wh", WideInteger(), nullable=False),
+        sa.Column("supply_wh", WideInteger(length=80), nullable=False),
+        sa.Column("demand_wh", WideInteger(length=80), nullable=False),
         sa.Column("reference_price_cents_per_mwh", sa.BigInteger(), nullable=True),
         sa.Column("price_cents_per_mwh", sa.BigInteger(), nullable=True),
+        sa.Column("low_carbon_price_cents_per_mwh", sa.BigInteger(), nullable=True),
         sa.Column("traded_wh", sa.BigInteger(), nullable=True),
         sa.Column("failure", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("zone", "mtu_start"),
@@ -140,24 +165,25 @@ def upgrade() -> None:
         sa.Column("last_mtu_start", sa.BigInteger(), nullable=False),
         sa.Column("quantity_wh", sa.BigInteger(), nullable=False),
         sa.Column("limit_cents_per_mwh", sa.BigInteger(), nullable=False),
-        sa.Column("expiry", WideInteger(), nullable=False),
-        sa.Column("salt", WideInteger(), nullable=False),
+        sa.Column("expiry", WideInteger(length=80), nullable=False),
+        sa.Column("salt", WideInteger(length=80), nullable=False),
         sa.Column("signature", sa.String(length=132), nullable=False),
-        sa.Column("worst_case_microcents", WideInteger(), nullable=False),
+        sa.Column("worst_case_microcents", WideInteger(length=80), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("receipt_block_hash", sa.String(length=66), nullable=False),
         sa.Column("receipt_signature", sa.String(length=132), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("state_reason", sa.String(), nullable=True),
-        sa.Column("filled_wh", sa.BigInteger(), nullable=False),
+        sa.Column("next_mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("final_mtu_start", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("uid"),
         sa.UniqueConstraint("owner", "client_id"),
         sa.UniqueConstraint("running_number"),
     )
-    op.create_index("market_order_by_meter", "market_order", ["meter", "first_mtu_start", "side"], unique=False)
-    op.create_index("market_order_by_mtu", "market_order", ["zone", "first_mtu_start", "running_number"], unique=False)
+    op.create_index("market_order_by_meter", "market_order", ["meter", "state", "final_mtu_start"], unique=False)
+    op.create_index("market_order_by_mtu", "market_order", ["zone", "next_mtu_start", "running_number"], unique=False)
     op.create_index("market_order_by_owner", "market_order", ["owner", "state"], unique=False)
-    op.create_index("market_order_by_state", "market_order", ["state", "first_mtu_start", "zone"], unique=False)
+    op.create_index("market_order_by_state", "market_order", ["state", "next_mtu_start", "zone"], unique=False)
     op.create_table(
         "meter",
         sa.Column("meter", sa.BigInteger(), nullable=False),
@@ -188,8 +214,8 @@ def upgrade() -> None:
         sa.Column("anchor_sequence", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("meter", "mtu_start"),
     )
-    op.create_index("meter_reading_by_mtu", "meter_reading", ["zone", "mtu_start", "anchor_sequence"], unique=False)
     op.create_index("meter_reading_by_anchor", "meter_reading", ["anchor_sequence", "mtu_start", "zone"], unique=False)
+    op.create_index("meter_reading_by_mtu", "meter_reading", ["zone", "mtu_start", "anchor_sequence"], unique=False)
     op.create_table(
         "node_fact",
         sa.Column("name", sa.String(length=60), nullable=False),
@@ -241,7 +267,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("zone", "mtu_start", "sequence"),
     )
     op.create_table(
-        "supplier", sa.Column("account", sa.String(length=42), nullable=False), sa.PrimaryKeyConstraint("account")
+        "supplier",
+        sa.Column("account", sa.String(length=42), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+        sa.UniqueConstraint("number"),
     )
     op.create_table(
         "suspension", sa.Column("account", sa.String(length=42), nullable=False), sa.PrimaryKeyConstraint("account")
@@ -252,20 +282,6 @@ def upgrade() -> None:
         sa.Column("grid_operator", sa.String(length=42), nullable=False),
         sa.Column("halted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("zone"),
-    )
-    op.create_table(
-        "book_entry",
-        sa.Column("zone", sa.BigInteger(), nullable=False),
-        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("running_number", sa.BigInteger(), nullable=False),
-        sa.Column("order_uid", sa.String(length=66), nullable=False),
-        sa.Column("ineligible", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["order_uid"],
-            ["market_order.uid"],
-        ),
-        sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
     )
     op.create_table(
         "chain_event",
@@ -281,6 +297,37 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("block_number", "log_index"),
     )
+    op.create_table(
+        "market_acceptance",
+        sa.Column("uid", sa.String(length=66), nullable=False),
+        sa.Column("running_number", sa.BigInteger(), nullable=False),
+        sa.Column("owner", sa.String(length=42), nullable=False),
+        sa.Column("meter", sa.BigInteger(), nullable=False),
+        sa.Column("zone", sa.BigInteger(), nullable=False),
+        sa.Column("offer_uid", sa.String(length=66), nullable=False),
+        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("quantity_wh", sa.BigInteger(), nullable=False),
+        sa.Column("salt", sa.BigInteger(), nullable=False),
+        sa.Column("signature", sa.String(length=132), nullable=False),
+        sa.Column("worst_case_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_block_hash", sa.String(length=66), nullable=False),
+        sa.Column("receipt_signature", sa.String(length=132), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("state_reason", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["offer_uid"],
+            ["market_order.uid"],
+        ),
+        sa.PrimaryKeyConstraint("uid"),
+        sa.UniqueConstraint("running_number"),
+    )
+    op.create_index("market_acceptance_by_meter", "market_acceptance", ["meter", "mtu_start"], unique=False)
+    op.create_index(
+        "market_acceptance_by_mtu", "market_acceptance", ["zone", "mtu_start", "running_number"], unique=False
+    )
+    op.create_index("market_acceptance_by_offer", "market_acceptance", ["offer_uid", "mtu_start"], unique=False)
+    op.create_index("market_acceptance_by_owner", "market_acceptance", ["owner", "state"], unique=False)
     op.create_table(
         "order_cancellation",
         sa.Column("uid", sa.String(length=66), nullable=False),

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {ICarbonLedger} from "./interfaces/ICarbonLedger.sol";
+import {IEnergyDispatching} from "./interfaces/IEnergyDispatching.sol";
+import {IEnergySettlement} from "./interfaces/IEnergySettlement.sol";
+import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
+import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
+import {IMeterLedger} from "./interfaces/IMeterLedger.sol";
+import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Pairing} from "./libraries/Pairing.sol";
+import {Positions} from "./libraries/Positions.sol";
+import {SettlementRules} from "./libraries/SettlementRules.sol";
+
+/// @title EnergySettlement
+/// @dev Holds no money and keeps no state: it computes outcomes from positions presented again, and the trading
+/// contract carries them out. The market operator can settle late, or with readings that are not the anchored ones;
+/// the anchors prove it. It cannot change a position, a price or a lock. What the escrow pays a position is never
+/// negative: the lock covers price and fee. The imbalance is between a participant and its supplier alone.
+contract EnergySettlement is IEnergySettlement, AccessManaged {
+    using Positions for uint256[];
+
+    /// @dev The contracts around this one.
+    struct Neighbours {
+        IGridPolicy policy;
+        IParticipantRegistry registry;
+        IEnergyDispatching dispatching;
+        IMeterLedger meterLedger;
+        ICarbonLedger carbonLedger;
+        IEnergyTrading trading;
+    }
+
+    /// @dev One settlement in the making; `payments` counts up to `outcome.payments`.
+    struct Settlement {
+        uint256[] positions;
+        IEnergyTrading.Outcome outcome;
+        uint256 payments;
+        int64 anyPrice;
+        int64 lowCarbonPrice;
+        IGridPolicy.Prices prices;
+        uint16 supplierNumber;
+        address supplier;
+    }
+
+    uint256 private constant SECONDS_PER_HOUR = 3600;
+
+    IGridPolicy private immutable _policy;
+    IParticipantRegistry private immutable _registry;
+    IEnergyDispatching private immutable _dispatching;
+    IMeterLedger private immutable _meterLedger;
+    ICarbonLedger private immutable _carbonLedger;
+    IEnergyTrading private immutable _trading;
+    uint32 private immutable _mtuLengthS;
+
+    constructor(address accessManager, Neighbours memory neighbours) AccessManaged(accessManager) {
+        _policy = neighbours.policy;
+        _registry = neighbours.registry;
+        _dispatching = neighbours.dispatching;
+        _meterLedger = neighbours.meterLedger;
+        _carbonLedger = neighbours.carbonLedger;
+        _trading = neighbours.trading;
+        _mtuLengthS = neighbours.policy.mtuLengthS();
+    }
+
+    /// @inheritdoc IEnergySettlement
+    function settle(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes,
+        int64[] calldata meteredWh
+    ) external restricted {
+        if (indexes.length != meteredWh.length) revert ListsDiffer(indexes.length, meteredWh.length);
+        Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
+        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        if (_meterLedger.anchorCount(zone, mtuStart) == 0) revert ReadingsNotAnchored(zone, mtuStart);
+        _readPrices(settlement);
+        _requireInTime(mtuStart);
+        uint256[] memory kept = settlement.positions;
+        bool[] memory newlyRead = new bool[](kept.count());
+        for (uint256 i = 0; i < indexes.length; ++i) {
+            if (indexes[i] >= newlyRead.length) revert PositionUnknown(indexes[i]);
+            newlyRead[indexes[i]] = newlyRead[indexes[i]] || !kept.isRead(indexes[i]);
+            _settlePosition(settlement, indexes[i], meteredWh[i]);
+        }
+        _finish(settlement, deals);
+        _reward(mtuStart, kept, deals, newlyRead);
+    }
+
+    /// @inheritdoc IEnergySettlement
+    function settleSubstitutes(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
+    ) external {
+        Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
+        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        uint64 earliest = mtuStart + _mtuLengthS + policy.substituteAfterS;
+        if (block.timestamp < earliest) revert SubstituteTooEarly(mtuStart, earliest, uint64(block.timestamp));
+        _readPrices(settlement);
+        uint256[] memory kept = settlement.positions;
+        for (uint256 i = 0; i < indexes.length; ++i) {
+            uint16 index = indexes[i];
+            _requireUnsettled(kept, index);
+            // Delivered as contracted, together with what earlier chunks contracted for the meter.
+            int256 energyWh = int256(kept.contractedWh(index) + kept.priorWh(index));
+            int64 substituteWh = int64(kept.sells(index) ? energyWh : -energyWh);
+            int256 imbalance = _payFirst(settlement, index, substituteWh);
+            kept.settle(index, substituteWh, true);
+            emit PositionSubstituted(mtuStart, kept.meter(index), substituteWh, imbalance);
+        }
+        _finish(settlement, deals);
+    }
+
+    /// @inheritdoc IEnergySettlement
+    function refund(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
+    ) external {
+        Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
+        _requireVoid(zone, mtuStart);
+        uint256[] memory kept = settlement.positions;
+        for (uint256 i = 0; i < indexes.length; ++i) {
+            uint16 index = indexes[i];
+            _requireUnsettled(kept, index);
+            uint256 locked = kept.lockedMicrocents(index);
+            _pay(settlement, index, int256(locked), 0);
+            ++settlement.outcome.closedPositions;
+            kept.settle(index, 0, true);
+            emit PositionRefunded(mtuStart, kept.meter(index), locked);
+        }
+        _finish(settlement, deals);
+    }
+
+    function _begin(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint256 payments
+    ) private view returns (Settlement memory settlement) {
+        if (payments == 0) revert NothingToSettle(zone, mtuStart);
+        bytes32 kept = _trading.stateHashOf(zone, mtuStart, chunk);
+        if (kept == 0) revert IEnergyTrading.NotCleared(zone, mtuStart);
+        settlement.positions = positions;
+        bytes32 presented = Positions.stateHash(positions, deals);
+        if (presented != kept) revert IEnergyTrading.StateMismatch(kept, presented);
+        IEnergyTrading.Outcome memory outcome = settlement.outcome;
+        (outcome.zone, outcome.mtuStart, outcome.chunk, outcome.keptHash) = (zone, mtuStart, chunk, kept);
+        outcome.payments = new IEnergyTrading.Payment[](payments);
+    }
+
+    /// @dev Whether the dispatch proceeds. Reverts while it may still be answered.
+    function _requireAnswered(uint32 zone, uint64 mtuStart) private view returns (bool) {
+        IEnergyDispatching.Outcome outcome = _dispatching.outcomeOf(zone, mtuStart);
+        if (outcome == IEnergyDispatching.Outcome.Pending || outcome == IEnergyDispatching.Outcome.NotScheduled) {
+            revert DispatchUnanswered(zone, mtuStart);
+        }
+        return outcome == IEnergyDispatching.Outcome.Proceeds;
+    }
+
+    /// @dev Void by the grid operator's answer, or because the clearing was not finished in time.
+    function _requireVoid(uint32 zone, uint64 mtuStart) private view {
+        if (_trading.clearingOf(zone, mtuStart).status == IEnergyTrading.Status.Partial) {
+            if (block.timestamp <= _policy.clearingDeadlineAt(mtuStart)) revert ClearingUnfinished(zone, mtuStart);
+        } else if (_requireAnswered(zone, mtuStart)) {
+            revert DispatchProceeds(zone, mtuStart);
+        }
+    }
+
+    function _readPrices(Settlement memory settlement) private view {
+        IEnergyTrading.ClearingView memory cleared =
+            _trading.clearingOf(settlement.outcome.zone, settlement.outcome.mtuStart);
+        (settlement.anyPrice, settlement.lowCarbonPrice) = (cleared.anyPrice, cleared.lowCarbonPrice);
+        settlement.prices = _policy.pricesAt(settlement.outcome.mtuStart);
+    }
+
+    /// @dev A first reading, the reading that replaces a substitute, or a correction.
+    function _settlePosition(Settlement memory settlement, uint16 index, int64 metered) private {
+        uint256[] memory kept = settlement.positions;
+        uint64 mtuStart = settlement.outcome.mtuStart;
+        // A meter cannot have measured more than its connection carries.
+        int256 mostWh = int256(_capacityRoundedUpWh(kept.capacityW(index)));
+        if (metered > mostWh || metered < -mostWh) revert MeteredOutOfRange(kept.meter(index), metered);
+        if (!kept.isSettled(index)) {
+            int256 imbalance = _payFirst(settlement, index, metered);
+            kept.settle(index, metered, false);
+            emit PositionSettled(mtuStart, kept.meter(index), metered, imbalance);
+            return;
+        }
+        int256 delta = _imbalance(settlement, index, metered) - _imbalance(settlement, index, kept.meteredWh(index));
+        _pay(settlement, index, 0, delta);
+        kept.settle(index, metered, false);
+        emit PositionResettled(mtuStart, kept.meter(index), kept.version(index), metered, delta);
+    }
+
+    /// @dev Releases the lock, pays the trade and the fee out of the escrow, then settles the imbalance.
+    function _payFirst(Settlement memory settlement, uint256 index, int64 metered)
+        private
+        view
+        returns (int256 imbalanceMicrocents)
+    {
+        uint256[] memory kept = settlement.positions;
+        int256 trade = SettlementRules.tradeCash(kept, index, settlement.anyPrice, settlement.lowCarbonPrice);
+        uint256 fee = kept.feeMicrocents(index);
+        imbalanceMicrocents = _imbalance(settlement, index, metered);
+        _pay(settlement, index, int256(kept.lockedMicrocents(index)) + trade - int256(fee), imbalanceMicrocents);
+        settlement.outcome.feesMicrocents += fee;
+        ++settlement.outcome.closedPositions;
+    }
+
+    function _imbalance(Settlement memory settlement, uint256 index, int256 metered) private pure returns (int256) {
+        return SettlementRules.imbalanceCash(
+            settlement.positions, index, metered, settlement.prices.surplus, settlement.prices.shortage
+        );
+    }
+
+    function _pay(Settlement memory settlement, uint256 index, int256 released, int256 imbalance) private view {
+        uint16 number = settlement.positions.supplier(index);
+        if (number != settlement.supplierNumber) {
+            (settlement.supplierNumber, settlement.supplier) = (number, _registry.supplierAt(number));
+        }
+        IEnergyTrading.Payment memory payment = settlement.outcome.payments[settlement.payments++];
+        (payment.owner, payment.supplier) = (settlement.positions.owner(index), settlement.supplier);
+        (payment.releasedMicrocents, payment.imbalanceMicrocents) = (released, imbalance);
+    }
+
+    function _finish(Settlement memory settlement, uint256[] calldata deals) private {
+        IEnergyTrading.Outcome memory outcome = settlement.outcome;
+        outcome.feeReceiver = _registry.gridOperatorOf(outcome.zone);
+        outcome.stateHash = Positions.stateHash(settlement.positions, deals);
+        uint32 left = _trading.applyOutcome(outcome);
+        emit SettlementProgressed(outcome.zone, outcome.mtuStart, outcome.chunk, left);
+    }
+
+    /// @dev Rewards each low-carbon trade once: when the second of its two sides is read, for the energy delivered and
+    /// consumed. Corrections change money, not tokens.
+    function _reward(uint64 mtuStart, uint256[] memory kept, uint256[] calldata deals, bool[] memory newlyRead)
+        private
+    {
+        uint256[] memory trades = _tradesOf(kept, deals);
+        uint256[] memory served = SettlementRules.servedWh(kept, trades);
+        ICarbonLedger.Reward[] memory rewards = new ICarbonLedger.Reward[](trades.length);
+        uint256 count = 0;
+        for (uint256 i = 0; i < trades.length; ++i) {
+            (uint256 sell, uint256 buy) = (Pairing.sell(trades[i]), Pairing.buy(trades[i]));
+            bool due = (newlyRead[sell] && kept.isRead(buy)) || (newlyRead[buy] && kept.isRead(sell));
+            if (!due || kept.source(sell) == 0 || served[i] == 0) continue;
+            rewards[count++] = ICarbonLedger.Reward({
+                seller: kept.owner(sell),
+                buyer: kept.owner(buy),
+                source: kept.source(sell),
+                energyWh: uint64(served[i])
+            });
+        }
+        if (count == 0) return;
+        // Shortens the array to the rewards used; the length word is the only thing written.
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            mstore(rewards, count)
+        }
+        _carbonLedger.grantRewards(mtuStart, rewards);
+    }
+
+    /// @dev Direct deals first, then the derived trades of the auction.
+    function _tradesOf(uint256[] memory kept, uint256[] calldata deals) private pure returns (uint256[] memory trades) {
+        uint256[] memory derived = Pairing.derive(kept);
+        if (deals.length == 0) return derived;
+        trades = new uint256[](deals.length + derived.length);
+        for (uint256 i = 0; i < trades.length; ++i) {
+            trades[i] = i < deals.length ? deals[i] : derived[i - deals.length];
+        }
+    }
+
+    function _requireInTime(uint64 mtuStart) private view {
+        (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        uint64 deadline = mtuStart + _mtuLengthS + policy.correctionS;
+        if (block.timestamp > deadline) revert CorrectionsEnded(mtuStart, deadline, uint64(block.timestamp));
+    }
+
+    function _requireUnsettled(uint256[] memory kept, uint16 index) private pure {
+        if (index >= kept.count()) revert PositionUnknown(index);
+        if (kept.isSettled(index)) revert PositionAlreadySettled(kept.meter(index));
+    }
+
+    function _capacityRoundedUpWh(uint256 capacityW) private view returns (uint256) {
+        return (capacityW * _mtuLengthS + SECONDS_PER_HOUR - 1) / SECONDS_PER_HOUR;
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title IEnergySettlement
+/// @notice What cleared positions are worth once their meters are read: the trade at its price, the rest with the
+/// supplier, fees, low-carbon rewards, corrections by numbered versions.
+interface IEnergySettlement {
+    event PositionSettled(
+        uint64 indexed mtuStart, uint32 indexed meter, int64 meteredWh, int256 imbalanceMicrocents
+    );
+    event PositionSubstituted(
+        uint64 indexed mtuStart, uint32 indexed meter, int64 substituteWh, int256 imbalanceMicrocents
+    );
+    /// @notice A later or corrected reading: only the difference to the version before is paid.
+    event PositionResettled(
+        uint64 indexed mtuStart, uint32 indexed meter, uint8 version, int64 meteredWh, int256 deltaMicrocents
+    );
+    event PositionRefunded(uint64 indexed mtuStart, uint32 indexed meter, uint256 lockedMicrocents);
+    event SettlementProgressed(uint32 indexed zone, uint64 indexed mtuStart, uint16 chunk, uint32 openPositions);
+
+    error DispatchUnanswered(uint32 zone, uint64 mtuStart);
+    error DispatchProceeds(uint32 zone, uint64 mtuStart);
+    error DispatchIsVoid(uint32 zone, uint64 mtuStart);
+    error ClearingUnfinished(uint32 zone, uint64 mtuStart);
+    error ReadingsNotAnchored(uint32 zone, uint64 mtuStart);
+    error PositionAlreadySettled(uint32 meter);
+    error PositionUnknown(uint16 index);
+    error MeteredOutOfRange(uint32 meter, int64 meteredWh);
+    error CorrectionsEnded(uint64 mtuStart, uint64 deadline, uint64 blockTime);
+    error SubstituteTooEarly(uint64 mtuStart, uint64 earliest, uint64 blockTime);
+    error NothingToSettle(uint32 zone, uint64 mtuStart);
+    error ListsDiffer(uint256 indexes, uint256 values);
+
+    /// @notice Settles positions whose meters have been read, and corrects those settled before by a new version.
+    /// @param positions all positions of the chunk as last kept, in words of Positions
+    /// @param deals all direct deals of the chunk, as trades of Pairing
+    /// @param indexes positions to settle now
+    /// @param meteredWh metered export minus import of each, Wh
+    function settle(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes,
+        int64[] calldata meteredWh
+    ) external;
+
+    /// @notice Settles positions nobody has read by the policy's deadline as if delivered as contracted. Anybody may.
+    function settleSubstitutes(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
+    ) external;
+
+    /// @notice Releases the locks of positions whose dispatch is void, or whose clearing was never finished. Anybody
+    /// may, so nobody can hold money back.
+    function refund(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
+    ) external;
+}

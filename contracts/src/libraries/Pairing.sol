@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {IntegerMath} from "./IntegerMath.sol";
+import {Positions} from "./Positions.sol";
+
+/// @title Pairing
+/// @notice Which seller's energy serves which buyer. At one price any pairing is worth the same, so it is not
+/// proposed but derived: positions stand by meter; low-carbon buyers are served from low-carbon sellers first, then
+/// all others from what is left, each seller used up before the next.
+library Pairing {
+    using Positions for uint256[];
+
+    error EnergyNotBalanced(uint256 unservedWh, uint256 unsoldWh);
+    error SelfMatch(address owner);
+
+    /// @notice The trades of a list of positions, each as seller's index 16 bits, buyer's index 16 bits, energy Wh
+    /// above.
+    function derive(uint256[] memory positions) internal pure returns (uint256[] memory trades) {
+        uint256 count = positions.count();
+        // Every step uses up a seller or a buyer's part; a buyer has two parts.
+        trades = new uint256[](2 * count);
+        uint256[] memory leftWh = new uint256[](count);
+        uint256 unsoldWh = 0;
+        uint256 lowCarbonWh = 0;
+        for (uint256 i = 0; i < count; ++i) {
+            if (positions.sells(i)) {
+                leftWh[i] = positions.auctionWh(i);
+                unsoldWh += leftWh[i];
+            } else {
+                lowCarbonWh += positions.lowCarbonWh(i);
+            }
+        }
+        uint256 made;
+        uint256 servedWh;
+        if (lowCarbonWh > 0) (made, servedWh) = _serve(positions, leftWh, trades, 0, true);
+        unsoldWh -= servedWh;
+        (made, servedWh) = _serve(positions, leftWh, trades, made, false);
+        if (unsoldWh != servedWh) revert EnergyNotBalanced(0, unsoldWh - servedWh);
+        // Shortens the array to the trades made; the length word is the only thing written.
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            mstore(trades, made)
+        }
+    }
+
+    function sell(uint256 trade) internal pure returns (uint256) {
+        return uint16(trade);
+    }
+
+    function buy(uint256 trade) internal pure returns (uint256) {
+        return uint16(trade >> 16);
+    }
+
+    function energyWh(uint256 trade) internal pure returns (uint256) {
+        return trade >> 32;
+    }
+
+    /// @dev One pass over the buyers: of the low-carbon part from low-carbon sellers, or of the rest from everybody.
+    function _serve(
+        uint256[] memory positions,
+        uint256[] memory leftWh,
+        uint256[] memory trades,
+        uint256 made,
+        bool lowCarbon
+    ) private pure returns (uint256, uint256 servedWh) {
+        uint256 count = leftWh.length;
+        uint256 seller = 0;
+        for (uint256 buyer = 0; buyer < count; ++buyer) {
+            if (positions.sells(buyer)) continue;
+            uint256 wantedWh = lowCarbon ? positions.lowCarbonWh(buyer) : positions.auctionWh(buyer);
+            while (wantedWh > 0) {
+                while (seller < count && (leftWh[seller] == 0 || (lowCarbon && positions.source(seller) == 0))) {
+                    ++seller;
+                }
+                if (seller == count) revert EnergyNotBalanced(wantedWh, 0);
+                address owner = positions.owner(buyer);
+                if (positions.owner(seller) == owner) revert SelfMatch(owner);
+                uint256 energy = IntegerMath.min(wantedWh, leftWh[seller]);
+                leftWh[seller] -= energy;
+                wantedWh -= energy;
+                servedWh += energy;
+                trades[made++] = seller | (buyer << 16) | (energy << 32);
+            }
+        }
+        return (made, servedWh);
+    }
+}

@@ -1,0 +1,206 @@
+"""Rows of exported files, typed."""
+
+from typing import NamedTuple
+
+from gridledger.audit.model import TradeKind
+from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedAcceptance, SignedOrder
+
+__all__ = [
+    "AcceptanceRow",
+    "BlockRow",
+    "BookRow",
+    "BulkCancellationRow",
+    "CancellationRow",
+    "MeterRow",
+    "OrderRow",
+    "PositionRow",
+    "ReadingRow",
+    "TradeRow",
+]
+
+
+class OrderRow(NamedTuple):
+    """A receipted order; times in Unix seconds."""
+
+    running_number: int
+    uid: str
+    owner: str
+    meter: int
+    zone: int
+    side: Side
+    product: Product
+    pricing: Pricing
+    first_mtu_start: int
+    last_mtu_start: int
+    quantity_wh: int
+    limit_cents_per_mwh: int
+    expiry: int
+    salt: int
+    signature: bytes
+    received_at: int
+    receipt_block_hash: str
+    receipt_signature: bytes
+
+    def order(self) -> Order:
+        """The order as its owner signed it."""
+        return Order(
+            owner=self.owner,
+            meter=self.meter,
+            side=self.side,
+            product=self.product,
+            pricing=self.pricing,
+            first_mtu_start=self.first_mtu_start,
+            last_mtu_start=self.last_mtu_start,
+            quantity_wh=self.quantity_wh,
+            limit_cents_per_mwh=self.limit_cents_per_mwh,
+            expiry=self.expiry,
+            salt=self.salt,
+        )
+
+    def signed(self) -> SignedOrder:
+        """The order with its uid and signature."""
+        return SignedOrder(order=self.order(), uid=self.uid, signature=self.signature)
+
+
+class AcceptanceRow(NamedTuple):
+    """A receipted acceptance of an offer; times in Unix seconds."""
+
+    running_number: int
+    uid: str
+    owner: str
+    meter: int
+    zone: int
+    offer_uid: str
+    mtu_start: int
+    quantity_wh: int
+    salt: int
+    signature: bytes
+    received_at: int
+    receipt_block_hash: str
+    receipt_signature: bytes
+
+    def acceptance(self) -> Acceptance:
+        """The acceptance as its owner signed it."""
+        return Acceptance(
+            owner=self.owner,
+            meter=self.meter,
+            offer_uid=self.offer_uid,
+            mtu_start=self.mtu_start,
+            quantity_wh=self.quantity_wh,
+            salt=self.salt,
+        )
+
+    def signed(self) -> SignedAcceptance:
+        """The acceptance with its uid and signature."""
+        return SignedAcceptance(acceptance=self.acceptance(), uid=self.uid, signature=self.signature)
+
+
+class CancellationRow(NamedTuple):
+    """A cancellation by the order's owner; time in Unix seconds."""
+
+    uid: str
+    signature: bytes
+    received_at: int
+
+
+class BulkCancellationRow(NamedTuple):
+    """A cancellation of all of an owner's orders with a salt up to this one; time in Unix seconds."""
+
+    owner: str
+    salt: int
+    signature: bytes
+    received_at: int
+
+
+class BookRow(NamedTuple):
+    """One line of a closed book: an order or an acceptance, and what it was filled with."""
+
+    zone: int
+    mtu_start: int
+    position: int
+    running_number: int
+    uid: str
+    ineligible: str | None
+    filled_wh: int
+
+
+class TradeRow(NamedTuple):
+    """One trade of a cleared MTU; positions count in each chunk."""
+
+    zone: int
+    mtu_start: int
+    chunk: int
+    position: int
+    kind: TradeKind
+    sell_meter: int
+    buy_meter: int
+    energy_wh: int
+    price_cents_per_mwh: int
+
+
+class PositionRow(NamedTuple):
+    """One meter's contract of a chunk, as the contract keeps it now; cash is empty until settled."""
+
+    zone: int
+    mtu_start: int
+    chunk: int
+    position: int
+    meter: int
+    owner: str
+    supplier: str
+    source: int
+    side: Side
+    auction_wh: int
+    low_carbon_wh: int
+    dealt_wh: int
+    prior_wh: int
+    continued: bool
+    locked_microcents: int
+    fee_microcents: int
+    deal_microcents: int
+    settled: bool
+    refunded: bool
+    substitute: bool
+    version: int
+    metered_wh: int
+    trade_microcents: int | None
+    imbalance_microcents: int | None
+
+
+class ReadingRow(NamedTuple):
+    """An accepted reading with its signed text and the salt of its commitment."""
+
+    meter: int
+    meter_id: str
+    interval_start: int
+    interval_seconds: int
+    import_wh: int
+    export_wh: int
+    counter: int
+    anchor_sequence: int | None
+    salt: bytes
+    text: str
+
+
+class MeterRow(NamedTuple):
+    """A registered meter."""
+
+    meter: int
+    owner: str
+    supplier: str
+    zone: int
+    import_capacity_w: int
+    export_capacity_w: int
+    source: int
+    device_key_x: bytes
+    device_key_y: bytes
+
+
+class BlockRow(NamedTuple):
+    """A journalled block of the embedded chain."""
+
+    number: int
+    time_s: int
+    block_hash: str
+    state_root: str
+    raw_transactions: tuple[str, ...]

@@ -1,0 +1,168 @@
+"""The whole market of the random machine, from a deposit to a corrected reading; see machine_calls."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from tests.contracts.fast_abi import arguments_encoder
+from tests.contracts.machine_calls import METER_WH, SOURCE_FACTOR, Mtu
+from tests.contracts.machine_clearings import ClearedMarket
+from tests.contracts.words import (
+    ACKNOWLEDGED,
+    CURTAILED,
+    ZONE,
+    Kept,
+    settle_arguments,
+)
+
+from gridledger.chain.codec import DecodedEvent, keccak256
+from gridledger.chain.commands import compact_signature
+from gridledger.market.model import (
+    Position,
+)
+from gridledger.market.settlement import rewarded_trades, settle_positions, substitute_wh, trade_microcents
+
+__all__ = ["World", "state_hash"]
+
+
+class World(ClearedMarket):
+    """A market whose schedules are answered and whose positions are settled."""
+
+    def answer(self, rng: Random, mtu: Mtu) -> None:
+        """The grid operator answers once and in time; all else is refused."""
+        given = rng.choice([ACKNOWLEDGED, ACKNOWLEDGED, CURTAILED])
+        schedule_hash = self.words("EnergyDispatching", "scheduleHashOf", ZONE, mtu.start)[0].to_bytes(32)
+        digest = self.words("EnergyDispatching", "answerDigest", ZONE, mtu.start, schedule_hash, given, 3)[0]
+        signature = bytes(self.market.grid_operator.sign_hash(digest.to_bytes(32)))
+        reasons = []
+        if mtu.outcome(self.now) == "none":
+            reasons = ["NotScheduledYet"]
+        elif mtu.answered is not None:
+            reasons = ["AlreadyAnswered"]
+        elif self.now > mtu.answer_deadline:
+            reasons = ["AnswerTooLate"]
+        arguments = (ZONE, mtu.start, given, 3, *compact_signature(signature))
+        if self.expect(reasons, self.market.outsider, "EnergyDispatching", "answer", *arguments):
+            mtu.answered = given
+
+    def anchor(self, mtu: Mtu) -> None:
+        """A batch of readings is anchored, once the MTU is over."""
+        arguments = (ZONE, mtu.start, mtu.anchored, keccak256(b"readings"), 1)
+        reasons = ["MtuNotOver"] if self.now < mtu.end else []
+        if self.expect(reasons, self.market.relayer, "MeterLedger", "anchor", *arguments):
+            mtu.anchored += 1
+
+    def settle_reasons(self, mtu: Mtu) -> set[str]:
+        """Why readings may not be settled now."""
+        outcome = mtu.outcome(self.now)
+        if outcome in ("none", "pending"):
+            return {"DispatchUnanswered"}
+        if outcome == "void":
+            return {"DispatchIsVoid"}
+        if not mtu.anchored:
+            return {"ReadingsNotAnchored"}
+        return {"CorrectionsEnded"} if self.now > mtu.end + mtu.rules.policy.correction_s else set()
+
+    def settle(self, rng: Random, mtu: Mtu, chunk: int) -> None:
+        """Readings settle or correct some positions, perhaps one of them twice in one call."""
+        kept = mtu.chunks[chunk]
+        still_open = [index for index, one in enumerate(kept.positions) if not one.settled]
+        choice = still_open if still_open and rng.random() < 0.8 else range(len(kept.positions))
+        indexes = rng.choices(choice, k=rng.randint(1, 1 + len(kept.positions)))
+        metered = [self._metered(rng, kept.positions[index]) for index in indexes]
+        arguments = settle_arguments(kept, indexes, metered)
+        if reasons := self.settle_reasons(mtu):
+            self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
+            return
+        receipt = self.do(self.market.market_operator, "EnergySettlement", "settle", *arguments)
+        positions, newly_read = kept.positions, set[int]()
+        expected: list[tuple[str, int, int, int]] = []
+        for index, energy in zip(indexes, metered, strict=True):
+            before = positions[index]
+            newly_read |= set() if before.read else {index}
+            self._pay(mtu, chunk, index, before, energy)
+            positions = settle_positions(positions, {index: energy})
+            name = "PositionResettled" if before.settled else "PositionSettled"
+            expected.append((name, before.meter, energy, positions[index].version))
+            self.counts["settled" if not before.settled else "corrected"] += 1
+        assert [
+            _shown(event) for event in receipt.events if event.name in ("PositionSettled", "PositionResettled")
+        ] == expected
+        mtu.chunks[chunk] = replace(kept, positions=positions)
+        self._reward(mtu, positions, kept, newly_read)
+
+    @staticmethod
+    def _metered(rng: Random, position: Position) -> int:
+        """Mostly near the contract, sometimes anything the connection carries."""
+        error = rng.randint(-100, 100) if rng.random() < 0.7 else rng.randint(-2 * METER_WH, 2 * METER_WH)
+        return max(-METER_WH, min(METER_WH, position.contracted_wh + error))
+
+    def _pay(self, mtu: Mtu, chunk: int, index: int, before: Position, metered_wh: int) -> None:
+        if not before.settled:
+            assert trade_microcents(before, *mtu.prices_cleared) >= mtu.bounds[chunk][index]
+        supplier = self.suppliers[before.supplier_number - 1].address
+        operator = self.market.grid_operator.address
+        self.ledger.settle(before, metered_wh, supplier, operator, mtu.prices_cleared, mtu.prices)
+
+    def _reward(self, mtu: Mtu, positions: Sequence[Position], kept: Kept, newly_read: Collection[int]) -> None:
+        avoided = max(0, mtu.grid_factor - SOURCE_FACTOR)
+        for trade in rewarded_trades(positions, kept.deals, newly_read):
+            total = trade.energy_wh * avoided
+            seller = total * mtu.rules.policy.seller_reward_share_bp // 10_000
+            self.tokens[positions[trade.sell].owner] += seller
+            self.tokens[positions[trade.buy].owner] += total - seller
+            self.counts["rewarded"] += 1
+
+    def substitute(self, rng: Random, mtu: Mtu, chunk: int) -> None:
+        """Anybody settles unread positions on substitute values, late enough."""
+        self._close_some(rng, mtu, chunk, "settleSubstitutes", self._substitute_reasons(mtu))
+
+    def _substitute_reasons(self, mtu: Mtu) -> set[str]:
+        outcome = mtu.outcome(self.now)
+        if outcome != "proceeds":
+            return {"DispatchIsVoid" if outcome == "void" else "DispatchUnanswered"}
+        early = self.now < mtu.end + mtu.rules.policy.substitute_after_s
+        return {"SubstituteTooEarly"} if early else set()
+
+    def refund(self, rng: Random, mtu: Mtu, chunk: int) -> None:
+        """Anybody releases the locks of a void dispatch, or of a clearing that was never finished."""
+        if not mtu.cleared:
+            reasons = {"ClearingUnfinished"} if self.now <= mtu.deadline else set()
+        else:
+            outcome = mtu.outcome(self.now)
+            reasons = {"proceeds": {"DispatchProceeds"}, "void": set()}.get(outcome, {"DispatchUnanswered"})
+        self._close_some(rng, mtu, chunk, "refund", reasons)
+
+    def _close_some(self, rng: Random, mtu: Mtu, chunk: int, function: str, reasons: Collection[str]) -> None:
+        kept = mtu.chunks[chunk]
+        everywhere = range(len(kept.positions))
+        indexes = rng.sample(everywhere, rng.randint(1, len(kept.positions)))
+        if rng.random() < 0.8:
+            indexes = [one for one in indexes if not kept.positions[one].settled] or indexes
+        if not reasons and any(kept.positions[one].settled for one in indexes):
+            reasons = {"PositionAlreadySettled"}
+        caller = self.market.outsider
+        if not self.expect(reasons, caller, "EnergySettlement", function, *kept.arguments(indexes)):
+            return
+        for index in indexes:
+            before = kept.positions[index]
+            if function == "refund":
+                self.ledger.refund([before])
+            else:
+                self._pay(mtu, chunk, index, before, substitute_wh(before))
+        self.counts["refunded" if function == "refund" else "substituted"] += len(indexes)
+        mtu.chunks[chunk] = kept.refunded(indexes) if function == "refund" else kept.substituted(indexes)
+
+
+def _shown(event: DecodedEvent) -> tuple[str, int, int, int]:
+    arguments: Mapping[str, Any] = event.arguments
+    return event.name, arguments["meter"], arguments["meteredWh"], arguments.get("version", 0)
+
+
+_two_lists = arguments_encoder([{"type": "uint256[]"}, {"type": "uint256[]"}])
+
+
+def state_hash(kept: Kept) -> int:
+    """What the trading contract keeps of a chunk."""
+    return int.from_bytes(keccak256(_two_lists([kept.words(), kept.deal_words()])))
