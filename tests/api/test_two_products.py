@@ -65,8 +65,8 @@ class Played:
         (kept,) = self.running.view("EnergyTrading", "stateHashOf", ZONE, mtu_start, 0)
         database = Database(self.running.folder.database)
         with database.read() as tx:
-            words = position_words(tx.mtus.positions(ZONE, mtu_start))
-            deals = [trade_word(deal) for deal in tx.mtus.deals(ZONE, mtu_start)]
+            words = position_words([kept.position for kept in tx.mtus.positions(ZONE, mtu_start)])
+            deals = [trade_word(deal) for deal in tx.mtus.deals(ZONE, mtu_start, 0)]
         database.close()
         self.kept[moment] = (kept, keccak256(encode(["uint256[]", "uint256[]"], [words, deals])))
 

@@ -13,7 +13,11 @@ from gridledger.app.refusals import Refusals
 from gridledger.chain.codec import ContractReverted
 from gridledger.dispatch.model import ScheduleState
 from gridledger.errors import GridLedgerError
-from gridledger.market.model import MtuPhase, OrderState, Side
+from gridledger.market.model import (
+    MtuPhase,
+    OrderState,
+    Side,
+)
 from gridledger.market.ports import MtuRecord, SubmitClearing
 from gridledger.relay import OutboxRow, OutboxState
 from gridledger.store.database import Database
@@ -29,7 +33,7 @@ class World:
         self.tx, self.chain = tx, Chain()
         self.chain.index(tx, *founding_events())
         self.room = Room(tx)
-        self.refusals = Refusals(self.services)
+        self.refusals = Refusals(self.services, self.room.clock)
 
     def services(self, tx: Transaction) -> Services:
         """Only the market is asked for."""
@@ -95,9 +99,9 @@ def test_a_member_whose_account_the_contract_names_is_left_out_and_the_rest_matc
     world.refuse("SubmitClearing", ContractReverted(name=name, arguments=(BUYER.address.lower(), 1, 0)))
     assert world.record().phase is MtuPhase.LISTED
     assert world.tx.mtus.positions(ZONE, MTU_START) == ()
-    assert world.tx.mtus.deals(ZONE, MTU_START) == ()
+    assert world.tx.mtus.deals(ZONE, MTU_START, 0) == ()
     assert world.tx.mtus.trade_totals() == (0, 0)
-    world.room.market.match(ZONE, MTU_START)
+    world.room.rematch()
     assert world.orders() == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, reason)]
     command = world.room.ledger.submitted[-1]
     assert isinstance(command, SubmitClearing)
@@ -109,7 +113,7 @@ def test_a_member_whose_account_the_contract_names_is_left_out_and_the_rest_matc
 def test_an_order_the_contract_names_is_left_out_alone(world: World) -> None:
     _, buy = world.pair()
     world.refuse("SubmitClearing", ContractReverted(name="OrderIsCancelled", arguments=(bytes.fromhex(buy[2:]),)))
-    world.room.market.match(ZONE, MTU_START)
+    world.room.rematch()
     assert world.orders() == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "cancelled on chain")]
 
 
@@ -119,7 +123,7 @@ def test_a_member_left_out_loses_its_deals_and_its_offers_deals_too(world: World
     world.room.match(world.chain)
     error = ContractReverted(name="AccountSuspended", arguments=(SELLER.address.lower(),))
     world.refuse("SubmitClearing", error)
-    world.room.market.match(ZONE, MTU_START)
+    world.room.rematch()
     assert world.orders() == [(OrderState.INELIGIBLE, "suspended")]
     told = world.tx.orders.find_deal(deal)
     assert told is not None
@@ -133,7 +137,7 @@ def test_a_standing_order_left_out_of_one_mtu_stays_for_the_next(world: World) -
     world.room.accept(an_order(Side.SELL))
     world.room.match(world.chain)
     world.refuse("SubmitClearing", ContractReverted(name="InsufficientFunds", arguments=(BUYER.address.lower(), 1, 0)))
-    world.room.market.match(ZONE, MTU_START)
+    world.room.rematch()
     assert world.tx.orders.fills(standing) == ((MTU_START, 0, "not funded"),)
     assert world.tx.orders.unlisted_mtus(later, 0) == ((ZONE, later),)
     assert world.orders()[0] == (OrderState.OPEN, None)
@@ -143,7 +147,7 @@ def test_leaving_everybody_out_one_by_one_ends(world: World) -> None:
     world.pair()
     for member in (BUYER, SELLER):
         world.refuse("SubmitClearing", ContractReverted(name="AccountSuspended", arguments=(member.address.lower(),)))
-        world.room.market.match(ZONE, MTU_START)
+        world.room.rematch()
     assert world.orders() == [(OrderState.INELIGIBLE, "suspended")] * 2
     world.refuse("SubmitClearing", ContractReverted(name="AccountSuspended", arguments=(BUYER.address.lower(),)))
     assert world.record().phase is MtuPhase.LAPSED
@@ -178,13 +182,18 @@ def test_a_book_the_contract_refuses_lapses_and_frees_its_orders(world: World) -
     assert world.orders() == [(OrderState.UNMATCHED, None)]
 
 
-def test_a_refused_settlement_is_noted_and_not_tried_again_and_again(world: World) -> None:
+def test_a_refused_settlement_is_noted_and_tried_again_a_minute_later(world: World) -> None:
     world.pair()
     world.chain.index(world.tx, *cleared_events(world.tx))
-    world.tx.mtus.mark_settling(ZONE, MTU_START, [0, 1])
+    world.tx.mtus.mark_settling(ZONE, MTU_START, 0, [0, 1])
     world.refuse("SettlePositions", OTHER_ERROR)
-    assert (world.record().phase, world.record().failure) == (MtuPhase.CLEARED, str(OTHER_ERROR))
-    assert world.tx.mtus.unsettled(ZONE, MTU_START) == {}
+    record = world.record()
+    assert (record.phase, record.failure) == (MtuPhase.CLEARED, str(OTHER_ERROR))
+    assert record.retry_at == world.room.clock.now() + 60
+    assert not world.tx.mtus.is_settling(ZONE, MTU_START)
+    told = len(world.tx.notices.after(BUYER.address, 0, 100))
+    world.refuse("SettlePositions", OTHER_ERROR)
+    assert len(world.tx.notices.after(BUYER.address, 0, 100)) == told
 
 
 def test_a_refused_answer_opens_the_schedule_for_another(world: World) -> None:

@@ -135,19 +135,21 @@ class EvmDesk:
         return row
 
     def cancel(self, row: OrderRow) -> None:
-        signature = signed(self.who(row.meter), cancel_digest(self.domain, row.uid))
+        digest = cancel_digest(self.domain, row.uid)
         self.rows["cancellations"].append(
-            CancellationRow(uid=row.uid, signature=signature, received_at=self.market.clock)
+            CancellationRow(
+                uid=row.uid, signature=signed(self.who(row.meter), digest), **self._receipt("0x" + digest.hex())
+            )
         )
         self.ended[row.uid] = self.market.clock
 
     def cancel_up_to(self, meter: int, salt: int) -> None:
         """Cancel all of an owner's orders up to a salt; offers with deals to come stay."""
         owner = self.meters[meter].owner
-        signature = signed(self.who(meter), cancel_up_to_digest(self.domain, owner, salt))
-        now = self.market.clock
+        digest, now = cancel_up_to_digest(self.domain, owner, salt), self.market.clock
+        signature = signed(self.who(meter), digest)
         self.rows["bulk_cancellations"].append(
-            BulkCancellationRow(owner=owner, salt=salt, signature=signature, received_at=now)
+            BulkCancellationRow(owner=owner, salt=salt, signature=signature, **self._receipt("0x" + digest.hex()))
         )
         dealt = {row.offer_uid for row in self.rows["acceptances"] if self.gate(row.mtu_start) > now}
         for row in self.rows["orders"]:

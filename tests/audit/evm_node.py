@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.audit.evm_desk import EvmDesk, MeterOf, device_secret, signed
-from tests.contracts.words import Actor
+from tests.contracts.words import MTU_LENGTH_S, Actor
 
 from gridledger.audit.model import Slot
 from gridledger.audit.rows import (
@@ -23,6 +23,7 @@ from gridledger.market.locking import Proposal, propose
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
+    Ineligibility,
     MeterFacts,
     MtuPrices,
     Policy,
@@ -83,6 +84,8 @@ class EvmNode(EvmDesk):
             suspended=frozenset(one for one in owners if self.market.view("EnergyTrading", "suspendedSince", one)),
             policy=policy,
             prices=prices,
+            meters=self.meters,
+            mtu_length_s=MTU_LENGTH_S,
         )
         book = list_orders([(row.running_number, row.signed()) for row in receipted], standing)
         self.books[Slot(zone, mtu_start)] = book
@@ -146,9 +149,9 @@ class EvmNode(EvmDesk):
     def _exclude(self, slot: Slot, refusal: ContractReverted) -> None:
         subject: Any = refusal.arguments[0]
         reason = {
-            "InsufficientFunds": "not funded",
-            "AccountSuspended": "suspended",
-            "OrderIsCancelled": "cancelled on chain",
+            "InsufficientFunds": Ineligibility.UNFUNDED,
+            "AccountSuspended": Ineligibility.SUSPENDED,
+            "OrderIsCancelled": Ineligibility.CANCELLED,
         }[refusal.name]
         key = "0x" + subject.hex() if isinstance(subject, bytes) else subject.lower()
         book = self.books[slot]

@@ -84,14 +84,14 @@ def _withdrawals(
             ),
             time_s,
         )
-    bulks = [] if bulk is None else [BulkCancellationRow(OWNER, bulk[0], bytes(65), bulk[1])]
+    bulks = [] if bulk is None else [BulkCancellationRow(2, OWNER, bulk[0], bytes(65), bulk[1], "0x", bytes(65))]
     acceptances = [] if accepted is None else [_acceptance(*accepted)]
     evidence = SimpleNamespace(
         run=SimpleNamespace(
             bulk_cancellations=bulks,
             acceptances=acceptances,
         ),
-        cancelled={} if single is None else {UID: CancellationRow(UID, bytes(65), single)},
+        cancelled={} if single is None else {UID: CancellationRow(2, UID, bytes(65), single, "0x", bytes(65))},
         history=SimpleNamespace(cancellations=on_chain, rules=SimpleNamespace(gate_closure=_gate)),
         facts=SimpleNamespace(mtu_length_s=LENGTH_S),
     )

@@ -62,7 +62,7 @@ from gridledger.chain.codec import keccak256
 from gridledger.chain.commands import clearing_tuple
 from gridledger.market.auction import AuctionResult, BookPrice, clear
 from gridledger.market.book import auction_orders, book_bytes, listed_deals, undealt_orders
-from gridledger.market.locking import PresentedOrder, Proposal, dealt_energy, propose
+from gridledger.market.locking import WHOLE, PresentedOrder, Proposal, dealt_energy, propose
 from gridledger.market.model import (
     Acceptance,
     BookEntry,
@@ -269,6 +269,7 @@ class Market(Members):
         index_of = {item.book_index: index for index, item in enumerate((*orders, *unfilled))}
         at_uid = {item.entry.uid: index for index, item in enumerate(orders)}
         made = Proposal(
+            part=WHOLE,
             merged=low_carbon_ends is None,
             any_price_cents_per_mwh=any_price,
             low_carbon_price_cents_per_mwh=low_carbon_price,

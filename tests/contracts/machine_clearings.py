@@ -9,6 +9,7 @@ from tests.contracts.machine_calls import Mtu
 from tests.contracts.machine_chunks import Auctioned, Part, in_one, in_two
 from tests.contracts.machine_orders import OrderMarket
 from tests.contracts.words import (
+    MTU_LENGTH_S,
     ZONE,
     AnySigned,
     Receipt,
@@ -20,6 +21,7 @@ from gridledger.market.book import Standing, auction_orders, book_bytes, list_or
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
+    Ineligibility,
     Position,
     Pricing,
     Product,
@@ -84,10 +86,12 @@ class ClearedMarket(OrderMarket):
             suspended=frozenset(),
             policy=mtu.rules.policy,
             prices=mtu.prices,
+            meters=self.facts,
+            mtu_length_s=MTU_LENGTH_S,
         )
         listed = {entry.running_number: entry for entry in list_orders(live, standing)}
         book = tuple(
-            listed.get(number) or BookEntry(running_number=number, signed=signed, ineligible=obstacles[number])
+            listed.get(number) or BookEntry(running_number=number, signed=signed, ineligible=Ineligibility.CANCELLED)
             for number, signed in mtu.receipted
         )
         deals = listed_deals(book)

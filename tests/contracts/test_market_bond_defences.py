@@ -10,7 +10,7 @@ from tests.contracts.bond_world import BOND_EUR, FEE, NO_ORDER_WORDS, STAKE, Bon
 from tests.contracts.harness import BUY, EUR, FIRST_MTU, SELL, ZONE, Actor, AnySigned, Market, Receipt, uid_bytes
 
 from gridledger.chain.codec import ContractReverted, keccak256
-from gridledger.market.model import BookEntry, SignedAcceptance, SignedOrder
+from gridledger.market.model import BookEntry, Ineligibility, SignedAcceptance, SignedOrder
 from gridledger.market.omission import Proof
 
 
@@ -349,7 +349,7 @@ def test_an_order_recorded_as_ineligible_proves_nothing_about_the_clearing(marke
     bid = market.order(poor, BUY, 300, 20_000)
     closed = world.close([*book, bid])
     record(world, closed, [bid])
-    listed = [*book, BookEntry(running_number=0, signed=bid, ineligible="not funded")]
+    listed = [*book, BookEntry(running_number=0, signed=bid, ineligible=Ineligibility.UNFUNDED)]
     cleared = world.clear(closed, listed, market.auction(book))
     for proof in (Proof.BETTER, Proof.INSIDE):
         with world.refuses("OrderIsIneligible", uid_bytes(bid), 2):
@@ -363,7 +363,7 @@ def test_an_acceptance_of_an_offer_recorded_as_ineligible_proves_nothing(market:
     acceptance = market.acceptance(buyer, offer, 300)
     closed = world.close([offer, acceptance])
     record(world, closed, [offer])
-    listed = [BookEntry(running_number=0, signed=one, ineligible="not funded") for one in (offer, acceptance)]
+    listed = [BookEntry(running_number=0, signed=one, ineligible=Ineligibility.UNFUNDED) for one in (offer, acceptance)]
     cleared = world.clear(closed, listed)
     with world.refuses("OrderIsIneligible", uid_bytes(offer), 0):
         world.challenge(buyer.owner, Proof.DEAL, world.claim(acceptance, cleared, other=offer), stake=False)

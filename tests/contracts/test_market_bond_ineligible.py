@@ -21,6 +21,7 @@ from tests.contracts.harness import (
     Receipt,
     uid_bytes,
 )
+from tests.contracts.words import MTU_LENGTH_S
 
 from gridledger.chain.codec import keccak256
 from gridledger.market.book import Standing, list_orders
@@ -341,6 +342,8 @@ def compare(market: Market, random: Random, meters: Sequence[Meter]) -> int:
         suspended=frozenset(owner.address for owner in suspended),
         policy=market.rules(),
         prices=market.prices(),
+        meters={one.number: market.facts(one.number) for one in meters},
+        mtu_length_s=MTU_LENGTH_S,
     )
     listed = list_orders(list(enumerate(book)), standing)
     # Sellers first, so that an acceptance knows whether its offer stands.

@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.bond_world import FEE, BondWorld, Cleared, altered
 from tests.contracts.harness import BUY, EUR, FIRST_MTU, SELL, ZONE, AnySigned, Market, Meter, uid_bytes
 
-from gridledger.market.model import BookEntry, Pricing, Product, SignedOrder
+from gridledger.market.model import BookEntry, Ineligibility, Pricing, Product, SignedOrder
 from gridledger.market.omission import Finding, Interval, Proof, Receipted, payment_microcents
 
 
@@ -392,7 +392,7 @@ def test_a_filled_order_inside_the_stated_interval_is_paid_the_fixed_fee(scene: 
 def test_a_listed_acceptance_that_was_not_locked_is_paid(scene: Scene) -> None:
     world, buyer = scene.world, scene.meters["small"]
     acceptance = world.market.acceptance(buyer, scene.solar, 250)
-    left_out = BookEntry(running_number=0, signed=acceptance, ineligible="the operator says so")
+    left_out = BookEntry(running_number=0, signed=acceptance, ineligible=Ineligibility.UNFUNDED)
     cleared = world.cleared([scene.solar, scene.gas, scene.large, left_out])
     assert cleared.committed is not None
     price = cleared.committed.any_price_cents_per_mwh
@@ -403,7 +403,7 @@ def test_a_listed_acceptance_that_was_not_locked_is_paid(scene: Scene) -> None:
 def test_a_deal_is_owed_also_where_its_offer_was_left_out_of_the_book(scene: Scene) -> None:
     world, buyer = scene.world, scene.meters["small"]
     acceptance = world.market.acceptance(buyer, scene.solar, 250)
-    left_out = BookEntry(running_number=0, signed=acceptance, ineligible="the operator says so")
+    left_out = BookEntry(running_number=0, signed=acceptance, ineligible=Ineligibility.UNFUNDED)
     cleared = world.cleared([scene.gas, scene.large, left_out])
     claim = world.claim(acceptance, cleared, other=scene.solar)
     # 200 Wh of the large bid are left over: 20,000.

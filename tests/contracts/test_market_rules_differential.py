@@ -40,10 +40,10 @@ AVOIDED_PER_WH = 363_000 - 41_000
 class Room:
     """A market with members of two suppliers; every third has no low-carbon source."""
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
         self.market = Market()
         suppliers = (self.market.supplier, self.market.other_supplier)
-        self.meters = [self._meter(number) for number in range(MEMBERS)]
+        self.meters = [self._meter(number) for number in range(members)]
         for supplier in suppliers:
             self.market.deposit(supplier, 1_000 * EUR)
 
@@ -61,7 +61,7 @@ class Room:
         step = (prices.cap - prices.floor) // source.choice([3, 10, 1_000])
         green = source.random()
         entries: list[AnySigned] = []
-        for meter in source.sample(self.meters, source.randint(0, MEMBERS)):
+        for meter in source.sample(self.meters, source.randint(0, len(self.meters))):
             side = source.choice([Side.BUY, Side.SELL])
             for _ in range(source.randint(1, 3)):
                 limit = prices.floor + source.randrange((prices.cap - prices.floor) // step + 1) * step

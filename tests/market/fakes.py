@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eth_account import Account
 from eth_account.messages import encode_typed_data
@@ -14,6 +15,7 @@ from gridledger.market.model import (
     Acceptance,
     BookEntry,
     CashAccount,
+    Ineligibility,
     MeterFacts,
     MtuPhase,
     MtuPrices,
@@ -23,6 +25,8 @@ from gridledger.market.model import (
     Position,
     Pricing,
     Product,
+    Receipt,
+    Recording,
     Side,
     SignedAcceptance,
     SignedOrder,
@@ -39,7 +43,7 @@ from gridledger.market.order_hash import (
     order_typed_data,
     order_uid,
 )
-from gridledger.market.ports import AcceptedDeal, AcceptedOrder, LedgerCommand, MtuRecord
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder, KeptPosition, LedgerCommand, MtuRecord, PostedOrder
 from gridledger.market.service import MarketService
 
 DOMAIN = OrderDomain(chain_id=31_337, trading_contract="0x" + "11" * 20)
@@ -220,8 +224,10 @@ class FakeOrders:
     def __init__(self) -> None:
         self.kept: dict[str, AcceptedOrder] = {}
         self.deals: dict[str, AcceptedDeal] = {}
-        self.cancellations: dict[str, tuple[str, int]] = {}
-        self.bulk_cancellations: dict[tuple[str, int], tuple[str, int]] = {}
+        self.cancellations: dict[str, tuple[str, Receipt]] = {}
+        self.bulk_cancellations: dict[tuple[str, int], tuple[str, Receipt]] = {}
+        self.posted_orders: list[PostedOrder] = []
+        self.taken: set[str] = set()
         self.listed: set[tuple[int, int]] = set()
 
     def find(self, uid: str) -> AcceptedOrder | None:
@@ -234,7 +240,7 @@ class FakeOrders:
         return self.deals.get(uid)
 
     def next_running_number(self) -> int:
-        return len(self.kept) + len(self.deals) + 1
+        return len(self.kept) + len(self.deals) + len(self.cancellations) + len(self.bulk_cancellations) + 1
 
     def committed_microcents(self, owner: str) -> int:
         states = (OrderState.OPEN, OrderState.MATCHED)
@@ -269,13 +275,33 @@ class FakeOrders:
         assert deal.signed.uid not in self.deals
         self.deals[deal.signed.uid] = deal
 
-    def cancel(self, uid: str, signature: str, received_at: int) -> None:
+    def cancel(self, uid: str, signature: str, receipt: Receipt) -> None:
         assert uid not in self.cancellations
-        self.cancellations[uid] = (signature, received_at)
+        self.cancellations[uid] = (signature, receipt)
         self.end(uid, OrderState.CANCELLED)
 
-    def cancel_up_to(self, owner: str, salt: int, signature: str, received_at: int) -> None:
-        self.bulk_cancellations.setdefault((owner, salt), (signature, received_at))
+    def cancel_receipt(self, uid: str) -> Receipt | None:
+        return self.cancellations[uid][1] if uid in self.cancellations else None
+
+    def cancel_up_to(self, owner: str, salt: int, signature: str, receipt: Receipt) -> None:
+        assert (owner, salt) not in self.bulk_cancellations
+        self.bulk_cancellations[owner, salt] = (signature, receipt)
+
+    def cancel_up_to_receipt(self, owner: str, salt: int) -> Receipt | None:
+        known = self.bulk_cancellations.get((owner, salt))
+        return None if known is None else known[1]
+
+    def cancelled_salt(self, owner: str) -> int | None:
+        return max((salt for of_owner, salt in self.bulk_cancellations if of_owner == owner), default=None)
+
+    def posted(self) -> tuple[PostedOrder, ...]:
+        return tuple(one for one in self.posted_orders if one.uid not in self.taken)
+
+    def mark_taken(self, uid: str) -> None:
+        self.taken.add(uid)
+
+    def has_book(self, zone: int, mtu_start: int) -> bool:
+        return (zone, mtu_start) in self.listed
 
     def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
         return tuple(one for one in self._of(owner) if one.state is OrderState.OPEN and one.signed.order.salt <= salt)
@@ -360,9 +386,10 @@ class FakeMtus:
     def __init__(self) -> None:
         self.records: dict[tuple[int, int], MtuRecord] = {}
         self.books: dict[tuple[int, int], tuple[BookEntry, ...]] = {}
-        self.proposals: dict[tuple[int, int], Proposal] = {}
+        self.proposals: dict[tuple[int, int], tuple[Proposal, ...]] = {}
         self.filled_wh: dict[tuple[int, int], dict[str, int]] = {}
-        self.settling: set[tuple[int, int, int]] = set()
+        self.settling: set[tuple[int, int, int, int]] = set()
+        self.settled: dict[tuple[int, int, int, int], Position] = {}
 
     def find(self, zone: int, mtu_start: int) -> MtuRecord | None:
         return self.records.get((zone, mtu_start))
@@ -382,36 +409,60 @@ class FakeMtus:
         record = self.records[zone, mtu_start]
         self.records[zone, mtu_start] = replace(record, phase=advance_phase(record.phase, event), failure=failure)
 
-    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal, suppliers: Mapping[int, str]) -> None:
-        assert {one.meter for one in proposal.positions} <= set(suppliers)
-        self.proposals[zone, mtu_start] = proposal
+    def set_chunks(self, zone: int, mtu_start: int, *, chunk_count: int, cleared_chunks: int) -> None:
+        record = self.records[zone, mtu_start]
+        self.records[zone, mtu_start] = replace(record, chunk_count=chunk_count, cleared_chunks=cleared_chunks)
 
-    def forget_positions(self, zone: int, mtu_start: int) -> None:
-        del self.proposals[zone, mtu_start]
+    def keep_positions(
+        self, zone: int, mtu_start: int, proposals: Sequence[Proposal], suppliers: Mapping[int, str]
+    ) -> None:
+        assert {one.meter for proposal in proposals for one in proposal.positions} <= set(suppliers)
+        self.proposals[zone, mtu_start] = tuple(proposals)
 
-    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
+    def forget_positions(self, zone: int, mtu_start: int, from_chunk: int = 0) -> None:
+        self.proposals[zone, mtu_start] = self.proposals.get((zone, mtu_start), ())[:from_chunk]
+
+    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: Ineligibility | None) -> None:
+        self._change(zone, mtu_start, uids, ineligible=reason)
+
+    def mark_recording(self, zone: int, mtu_start: int, uids: Collection[str], recording: Recording) -> None:
+        self._change(zone, mtu_start, uids, recording=recording)
+
+    def _change(self, zone: int, mtu_start: int, uids: Collection[str], **values: Any) -> None:
         self.books[zone, mtu_start] = tuple(
-            replace(entry, ineligible=reason) if entry.uid in uids else entry for entry in self.books[zone, mtu_start]
+            replace(entry, **values) if entry.uid in uids else entry for entry in self.books[zone, mtu_start]
         )
 
     def keep_fills(self, zone: int, mtu_start: int, filled_wh: Mapping[str, int]) -> None:
         self.filled_wh[zone, mtu_start] = dict(filled_wh)
 
+    def unlock_fills(self, zone: int, mtu_start: int) -> None:
+        self.filled_wh[zone, mtu_start] = {}
+        for proposal in self.proposals[zone, mtu_start]:
+            for item in proposal.orders:
+                self.filled_wh[zone, mtu_start][item.entry.uid] = item.fill_wh
+
     def fills(self, zone: int, mtu_start: int) -> dict[str, int]:
         return self.filled_wh.get((zone, mtu_start), {})
 
-    def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
-        return self.proposals[zone, mtu_start].positions
+    def positions(self, zone: int, mtu_start: int) -> tuple[KeptPosition, ...]:
+        return tuple(
+            KeptPosition(
+                chunk=chunk,
+                index=index,
+                position=self.settled.get((zone, mtu_start, chunk, index), position),
+                refunded=False,
+                pending=(zone, mtu_start, chunk, index) in self.settling,
+            )
+            for chunk, proposal in enumerate(self.proposals.get((zone, mtu_start), ()))
+            for index, position in enumerate(proposal.positions)
+        )
 
-    def deals(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
-        return self.proposals[zone, mtu_start].deals
+    def deals(self, zone: int, mtu_start: int, chunk: int) -> tuple[Trade, ...]:
+        return self.proposals[zone, mtu_start][chunk].deals
 
-    def unsettled(self, zone: int, mtu_start: int) -> dict[int, int]:
-        positions = enumerate(self.positions(zone, mtu_start))
-        return {index: one.meter for index, one in positions if (zone, mtu_start, index) not in self.settling}
-
-    def mark_settling(self, zone: int, mtu_start: int, indexes: Sequence[int]) -> None:
-        self.settling |= {(zone, mtu_start, index) for index in indexes}
+    def mark_settling(self, zone: int, mtu_start: int, chunk: int, indexes: Sequence[int]) -> None:
+        self.settling |= {(zone, mtu_start, chunk, index) for index in indexes}
 
 
 class FakeLedger:
@@ -497,12 +548,20 @@ class World:
     def matched(self, mtu_start: int = MTU_START) -> Proposal:
         """Close the gate and match; returns what was proposed."""
         self.listed(mtu_start)
+        self.match(mtu_start)
+        return self.mtus.proposals[ZONE, mtu_start][0]
+
+    def match(self, mtu_start: int = MTU_START) -> None:
+        """Match; where the bond is asked to record who cannot trade, it records all of it, and matching goes on."""
         self.market.match(ZONE, mtu_start)
-        return self.mtus.proposals[ZONE, mtu_start]
+        asked = [entry.uid for entry in self.mtus.books[ZONE, mtu_start] if entry.recording is Recording.ASKED]
+        if asked:
+            self.mtus.mark_recording(ZONE, mtu_start, asked, Recording.RECORDED)
+            self.market.match(ZONE, mtu_start)
 
     def fills(self, mtu_start: int = MTU_START) -> dict[str, int]:
         """What the orders of a book were filled with, Wh by uid."""
-        return self.mtus.filled_wh[ZONE, mtu_start]
+        return self.mtus.fills(ZONE, mtu_start)
 
 
 def a_world(now: int = NOW) -> World:

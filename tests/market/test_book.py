@@ -36,17 +36,29 @@ from gridledger.market.book import (
     undealt_orders,
 )
 from gridledger.market.locking import Deal
-from gridledger.market.model import Acceptance, BookEntry, CashAccount, Order, Pricing, Product, Side, SignedOrder
+from gridledger.market.model import (
+    Acceptance,
+    BookEntry,
+    CashAccount,
+    Ineligibility,
+    Order,
+    Pricing,
+    Product,
+    Side,
+    SignedOrder,
+)
 from gridledger.market.order_hash import acceptance_uid, order_uid
 from gridledger.market.settlement import worst_case_microcents
 
 EMPTY_HASH = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
 NOBODY: frozenset[str] = frozenset()
 REFERENCE = 14_000
+WIDE = {"import_capacity_w": 4_000_000, "export_capacity_w": 4_000_000}
 METERS = {
-    SELL_METER: meter_facts(SELL_METER, SELLER.address, source=1),
-    BUY_METER: meter_facts(BUY_METER, BUYER.address, source=1),
-    3: meter_facts(3, OUTSIDER.address),
+    SELL_METER: meter_facts(SELL_METER, SELLER.address, source=1, **WIDE),
+    BUY_METER: meter_facts(BUY_METER, BUYER.address, source=1, **WIDE),
+    3: meter_facts(3, OUTSIDER.address, **WIDE),
+    4: meter_facts(4, OUTSIDER.address),
 }
 
 
@@ -64,7 +76,14 @@ def listed(
         (number, signed(item) if isinstance(item, Order) else signed_acceptance(item))
         for number, item in enumerate(items, start=7)
     ]
-    standing = Standing(accounts=rich | (accounts or {}), suspended=suspended, policy=POLICY, prices=PRICES)
+    standing = Standing(
+        accounts=rich | (accounts or {}),
+        suspended=suspended,
+        policy=POLICY,
+        prices=PRICES,
+        meters=METERS,
+        mtu_length_s=900,
+    )
     return list_orders(numbered, standing)
 
 
@@ -147,6 +166,29 @@ def test_one_owner_s_lack_of_money_is_no_other_s() -> None:
     assert reasons(listed(orders, {BUYER.address: money(0)})) == ["not funded", None, None]
 
 
+def test_an_owner_s_first_order_that_counts_decides_its_side() -> None:
+    sides = (Side.SELL, Side.BUY, Side.SELL)
+    orders = [an_order(side, owner=OUTSIDER.address, meter=3, salt=salt) for salt, side in enumerate(sides)]
+    assert reasons(listed(orders)) == [None, Ineligibility.OTHER_SIDE, None]
+    poor = {OUTSIDER.address: money(600 * 22_499)}
+    assert reasons(listed(orders, poor)) == [Ineligibility.UNFUNDED, None, Ineligibility.OTHER_SIDE]
+
+
+def test_orders_of_a_meter_beyond_its_capacity_do_not_count_to_the_watt_hour() -> None:
+    quantities = (400, 601, 600, 1)
+    orders = [
+        an_order(owner=OUTSIDER.address, meter=4, salt=salt, quantity_wh=quantity)
+        for salt, quantity in enumerate(quantities)
+    ]
+    over = Ineligibility.OVER_CAPACITY
+    assert reasons(listed(orders)) == [None, over, None, over]
+
+
+def test_a_limit_outside_the_bounds_comes_first_for_the_contract_records_no_such_order() -> None:
+    orders = [an_order(limit_cents_per_mwh=32_001)]
+    assert reasons(listed(orders, suspended=frozenset({BUYER.address}))) == [Ineligibility.OUT_OF_BOUNDS]
+
+
 def test_what_is_ineligible_for_another_reason_uses_up_no_money() -> None:
     orders = [an_order(salt=1, limit_cents_per_mwh=32_001), an_order(salt=2)]
     enough = 600 * (20_000 + 2_000)
@@ -169,7 +211,8 @@ def test_the_worst_case_of_all_eligible_orders_of_an_owner_is_always_covered(
 ) -> None:
     orders = [
         replace(an_order(side, salt=salt), owner=BUYER.address, quantity_wh=quantity, limit_cents_per_mwh=limit)
-        for salt, (side, quantity, limit) in enumerate(rows)
+        for salt, (_, quantity, limit) in enumerate(rows)
+        for side in [rows[0][0]]
     ]
     entries = listed(orders, {BUYER.address: money(free_microcents)})
     worst = [

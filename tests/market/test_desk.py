@@ -45,7 +45,13 @@ from gridledger.market.errors import (
     SignerNotOwner,
 )
 from gridledger.market.model import CashAccount, Order, OrderState, Pricing, Side
-from gridledger.market.order_hash import OrderDomain, acceptance_uid, order_uid
+from gridledger.market.order_hash import (
+    OrderDomain,
+    acceptance_uid,
+    cancel_digest,
+    cancel_up_to_digest,
+    order_uid,
+)
 from gridledger.market.ports import AcceptedOrder
 
 LAST = MTU_START + 3 * 900  # of a standing order over four MTUs
@@ -234,10 +240,12 @@ def test_an_open_order_is_cancelled_by_its_owner_s_signature_and_again_without_e
     uid = world.accept(an_order()).signed.uid
     signature = BUYER.sign_cancel(uid)
     cancelled = world.desk.cancel(uid, signature)
-    assert cancelled.state is OrderState.CANCELLED
+    assert cancelled.order.state is OrderState.CANCELLED
     world.clock.move_to(MTU_START)
     assert world.desk.cancel(uid, signature) == cancelled
-    assert world.orders.cancellations == {uid: ("0x" + signature.hex(), NOW)}
+    assert world.orders.cancellations == {uid: ("0x" + signature.hex(), cancelled.receipt)}
+    assert (cancelled.receipt.running_number, cancelled.receipt.received_at) == (2, NOW)
+    assert cancelled.receipt.order_uid == "0x" + cancel_digest(DOMAIN, uid).hex()
 
 
 def test_nobody_else_cancels_an_order() -> None:
@@ -372,7 +380,7 @@ def test_a_standing_order_is_cancelled_between_two_gates_for_the_mtus_still_to_c
     world.listed()
     world.clock.move_to(GATE + 899)
     cancelled = world.desk.cancel(uid, BUYER.sign_cancel(uid))
-    assert (cancelled.state, cancelled.next_mtu_start) == (OrderState.CANCELLED, MTU_START + 900)
+    assert (cancelled.order.state, cancelled.order.next_mtu_start) == (OrderState.CANCELLED, MTU_START + 900)
     world.market.match(1, MTU_START)
     assert world.desk.order(uid).state is OrderState.CANCELLED
 
@@ -406,19 +414,21 @@ def test_a_bulk_cancellation_takes_all_open_orders_up_to_its_salt_and_no_others(
     orders = [world.accept(an_order(quantity_wh=10, salt=salt)) for salt in (1, 5, 6, 2**64 - 1)]
     world.accept(an_order(Side.SELL, salt=1))
     signature = BUYER.sign_cancel_up_to(5)
-    assert world.desk.cancel_up_to(BUYER.address, 5, signature) == (orders[0].signed.uid, orders[1].signed.uid)
+    assert world.desk.cancel_up_to(BUYER.address, 5, signature)[0] == (orders[0].signed.uid, orders[1].signed.uid)
     assert states(world) == [OrderState.CANCELLED] * 2 + [OrderState.OPEN] * 3
-    assert world.orders.bulk_cancellations == {(BUYER.address, 5): ("0x" + signature.hex(), NOW)}
+    (kept,) = world.orders.bulk_cancellations.items()
+    assert (kept[0], kept[1][0], kept[1][1].received_at) == ((BUYER.address, 5), "0x" + signature.hex(), NOW)
+    assert kept[1][1].order_uid == "0x" + cancel_up_to_digest(DOMAIN, BUYER.address, 5).hex()
 
 
 def test_repeating_a_bulk_cancellation_is_no_error_and_keeps_its_first_moment() -> None:
     world = a_world()
     world.accept(an_order(salt=1))
     signature = BUYER.sign_cancel_up_to(5)
-    assert len(world.desk.cancel_up_to(BUYER.address, 5, signature)) == 1
+    assert len(world.desk.cancel_up_to(BUYER.address, 5, signature)[0]) == 1
     world.clock.move_to(NOW + 10)
-    assert world.desk.cancel_up_to(BUYER.address, 5, signature) == ()
-    assert world.orders.bulk_cancellations[BUYER.address, 5][1] == NOW
+    assert world.desk.cancel_up_to(BUYER.address, 5, signature)[0] == ()
+    assert world.orders.bulk_cancellations[BUYER.address, 5][1].received_at == NOW
 
 
 def test_a_bulk_cancellation_leaves_closed_gates_and_accepted_offers_alone() -> None:
@@ -429,7 +439,7 @@ def test_a_bulk_cancellation_leaves_closed_gates_and_accepted_offers_alone() -> 
     late = world.accept(an_order(Side.SELL, salt=3, quantity_wh=10, **later))
     world.deal(dealt.signed.uid, mtu_start=LAST)
     world.clock.move_to(GATE)
-    assert world.desk.cancel_up_to(SELLER.address, 9, SELLER.sign_cancel_up_to(9)) == (late.signed.uid,)
+    assert world.desk.cancel_up_to(SELLER.address, 9, SELLER.sign_cancel_up_to(9))[0] == (late.signed.uid,)
     assert world.desk.order(free.signed.uid).state is OrderState.OPEN
     assert world.desk.order(dealt.signed.uid).state is OrderState.OPEN
 
@@ -438,7 +448,7 @@ def test_an_order_in_its_last_book_is_not_cancelled_in_bulk_either() -> None:
     world = a_world()
     world.accept(an_order())
     world.listed()
-    assert world.desk.cancel_up_to(BUYER.address, 9, BUYER.sign_cancel_up_to(9)) == ()
+    assert world.desk.cancel_up_to(BUYER.address, 9, BUYER.sign_cancel_up_to(9))[0] == ()
     assert states(world) == [OrderState.OPEN]
 
 
@@ -646,7 +656,7 @@ def test_a_standing_offer_can_be_cancelled_again_once_its_accepted_mtu_is_matche
     uid = world.accept(standing(Side.SELL)).signed.uid
     world.deal(uid)
     world.matched()
-    assert world.desk.cancel(uid, SELLER.sign_cancel(uid)).state is OrderState.CANCELLED
+    assert world.desk.cancel(uid, SELLER.sign_cancel(uid)).order.state is OrderState.CANCELLED
 
 
 def test_an_acceptance_is_binding() -> None:
@@ -654,7 +664,7 @@ def test_an_acceptance_is_binding() -> None:
     uid = world.deal(offered(world).signed.uid).signed.uid
     with pytest.raises(OrderUnknown):
         world.desk.cancel(uid, BUYER.sign_cancel(uid))
-    assert world.desk.cancel_up_to(BUYER.address, 2**64 - 1, BUYER.sign_cancel_up_to(2**64 - 1)) == ()
+    assert world.desk.cancel_up_to(BUYER.address, 2**64 - 1, BUYER.sign_cancel_up_to(2**64 - 1))[0] == ()
     assert world.desk.deal(uid).state is OrderState.OPEN
 
 

@@ -39,18 +39,19 @@ from gridledger.market.errors import (
     OwnOffer,
     QuantityRefused,
     RangeRefused,
+    SaltCancelled,
 )
 from gridledger.market.intake import (
-    LONGEST_STANDING_MTUS,
+    LONGEST_ORDER_S,
     IntakeContext,
     acceptance_worst_case_microcents,
-    capacity_wh,
     check_acceptance,
     check_order,
     order_worst_case_microcents,
 )
 from gridledger.market.model import CashAccount, Pricing, Product, Side
 from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
+from gridledger.market.settlement import capacity_wh
 from gridledger.units import UINT64_MAX, OutOfRange, UnalignedMtu
 
 CONTEXT = IntakeContext(
@@ -66,7 +67,11 @@ CONTEXT = IntakeContext(
     committed_microcents=0,
     open_wh=0,
     other_side_open=False,
+    cancelled_salt=None,
 )
+
+
+LAST_COVERED = (NOW + LONGEST_ORDER_S) // MTU_LENGTH_S * MTU_LENGTH_S
 
 
 def context(**changes: object) -> IntakeContext:
@@ -110,7 +115,7 @@ def test_an_offer_has_no_product_of_its_own() -> None:
     "changes",
     [
         {"last_mtu_start": MTU_START + 900},
-        {"last_mtu_start": MTU_START + 900 * (LONGEST_STANDING_MTUS - 1)},
+        {"last_mtu_start": LAST_COVERED},
         {"product": Product.LOW_CARBON},
         {"pricing": Pricing.PEGGED},
         {"pricing": Pricing.PEGGED, "product": Product.LOW_CARBON, "last_mtu_start": MTU_START + 86_400},
@@ -120,10 +125,16 @@ def test_standing_low_carbon_and_pegged_orders_pass(changes: dict[str, object]) 
     check_order(an_order(**changes), CONTEXT)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("last", [MTU_START - 900, MTU_START + 900 * LONGEST_STANDING_MTUS, 900])
-def test_a_range_that_runs_backwards_or_over_more_than_a_year_s_mtus_is_refused(last: int) -> None:
+@pytest.mark.parametrize("last", [MTU_START - 900, LAST_COVERED + 900, 900])
+def test_a_range_that_runs_backwards_or_further_than_the_bond_covers_is_refused(last: int) -> None:
     expected = {"first_mtu_start": MTU_START, "last_mtu_start": last}
     assert said(refusal({"last_mtu_start": last})) == (RangeRefused, expected)
+
+
+def test_an_order_with_a_salt_its_owner_has_cancelled_is_refused_and_the_next_one_passes() -> None:
+    expected = {"owner": BUYER.address, "salt": 7, "cancelled_up_to": 7}
+    assert said(refusal({"salt": 7}, cancelled_salt=7)) == (SaltCancelled, expected)
+    check_order(an_order(salt=8), context(cancelled_salt=7))
 
 
 def test_a_standing_order_s_gate_is_that_of_its_first_mtu() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.market.fakes import (
@@ -22,10 +21,11 @@ from tests.market.fakes import (
 
 from gridledger.market.auction import clear
 from gridledger.market.book import auction_orders, listed_deals
-from gridledger.market.locking import MOST_ORDERS, ClearingTooLarge, Proposal, propose
+from gridledger.market.locking import Proposal, propose
 from gridledger.market.model import (
     Acceptance,
     BookEntry,
+    Ineligibility,
     MeterFacts,
     Order,
     Position,
@@ -72,7 +72,7 @@ def book_of(items: Sequence[Order | Acceptance], ineligible: Sequence[int] = ())
         BookEntry(
             running_number=10 + index,
             signed=signed(item) if isinstance(item, Order) else signed_acceptance(item),
-            ineligible="x" if index in ineligible else None,
+            ineligible=Ineligibility.UNFUNDED if index in ineligible else None,
         )
         for index, item in enumerate(items)
     ]
@@ -312,16 +312,6 @@ def test_a_meter_may_deal_and_bid_in_one_position() -> None:
     proposal = proposed([sold, grey, accepting(sold, ONE_BUYER, 200), bid(ONE_BUYER, 300, 20_000)])
     *_, buyer = proposal.positions
     assert (buyer.auction_wh, buyer.dealt_wh, buyer.contracted_wh) == (300, 200, -500)
-
-
-def test_a_clearing_of_more_orders_than_one_transaction_carries_is_refused_by_name() -> None:
-    half = MOST_ORDERS // 2
-    offers = [offer(SOLAR_METER, 1, 9_000, salt=salt) for salt in range(half)]
-    bids = [bid(ONE_BUYER, 1, 20_000, salt=salt) for salt in range(half)]
-    assert len(proposed([*offers, *bids]).orders) == MOST_ORDERS
-    with pytest.raises(ClearingTooLarge) as refused:
-        proposed([*offers, *bids, offer(GREY_METER, 1, 9_000), bid(OTHER_BUYER, 1, 20_000)])
-    assert refused.value.values() == {"orders": MOST_ORDERS + 2, "most_orders": MOST_ORDERS}
 
 
 # ---- any book

@@ -12,8 +12,11 @@ STEPS = {
     (MtuPhase.CLOSING, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.LISTED, "clearing_submitted"): MtuPhase.MATCHED,
     (MtuPhase.LISTED, "deadline_passed"): MtuPhase.LAPSED,
+    (MtuPhase.LISTED, "clearing_refused"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "clearing_refused"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "member_excluded"): MtuPhase.LISTED,
+    (MtuPhase.MATCHED, "clearing_stopped"): MtuPhase.STOPPED,
+    (MtuPhase.STOPPED, "positions_closed"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "market_cleared"): MtuPhase.CLEARED,
     (MtuPhase.CLEARED, "positions_closed"): MtuPhase.SETTLED,
 }

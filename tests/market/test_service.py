@@ -22,7 +22,17 @@ from tests.market.fakes import (
 
 from gridledger.market.book import book_hash
 from gridledger.market.errors import WrongTransition
-from gridledger.market.model import CashAccount, MtuPhase, Order, OrderState, Pricing, Product, Side, Trade
+from gridledger.market.model import (
+    CashAccount,
+    Ineligibility,
+    MtuPhase,
+    Order,
+    OrderState,
+    Pricing,
+    Product,
+    Side,
+    Trade,
+)
 from gridledger.market.ports import CommitBook, PublishPrice, SettlementKind, SettlePositions, SubmitClearing
 from gridledger.market.pricing import reference_price
 
@@ -72,7 +82,7 @@ def test_closing_the_gate_commits_the_open_orders_and_publishes_supply_and_deman
     world.accept(an_order(quantity_wh=600))
     record = world.listed()
     book = world.mtus.books[ZONE, MTU_START]
-    assert [entry.running_number for entry in book] == [1, 3]
+    assert [entry.running_number for entry in book] == [1, 4]  # the cancellation is receipt 3
     assert (record.order_count, record.book_hash) == (2, book_hash(book))
     assert (record.supply_wh, record.demand_wh) == (500, 600)
     assert world.ledger.submitted == [
@@ -96,7 +106,7 @@ def test_money_spent_after_the_order_makes_it_ineligible_at_the_gate() -> None:
     world.accept(an_order())
     world.directory.money[BUYER.address] = CashAccount(free_microcents=EUR // 1_000, credit_microcents=0)
     world.listed()
-    world.market.match(ZONE, MTU_START)
+    world.match(MTU_START)
     assert states(world) == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "not funded")]
 
 
@@ -140,7 +150,7 @@ def test_matching_submits_the_clearing_and_moves_every_order() -> None:
     command = world.ledger.submitted[-1]
     assert isinstance(command, SubmitClearing)
     assert command.book == world.mtus.books[ZONE, MTU_START]
-    assert command.proposal == world.mtus.proposals[ZONE, MTU_START]
+    assert command.proposal == world.mtus.proposals[ZONE, MTU_START][0]
     assert command.proposal.any_price_cents_per_mwh == 20_000
     assert states(world) == [(OrderState.MATCHED, None), (OrderState.MATCHED, None), (OrderState.UNMATCHED, None)]
     assert fills(world) == [400, 400, 0]
@@ -161,7 +171,7 @@ def test_matching_in_the_last_second_of_the_operator_s_half_still_clears() -> No
     world.accept(an_order())
     world.listed()
     world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2)
-    world.market.match(ZONE, MTU_START)
+    world.match(MTU_START)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
 
 
@@ -172,7 +182,7 @@ def test_an_mtu_not_cleared_by_its_deadline_lapses_and_trades_nothing() -> None:
     world.listed()
     before = len(world.ledger.submitted)
     world.clock.move_to(MTU_START - (POLICY.gate_closure_s + POLICY.answer_lead_s) // 2 + 1)
-    world.market.match(ZONE, MTU_START)
+    world.match(MTU_START)
     record = world.mtus.records[ZONE, MTU_START]
     assert (record.phase, record.failure) == (MtuPhase.LAPSED, "the clearing's deadline passed")
     assert states(world) == [(OrderState.UNMATCHED, None)] * 2
@@ -306,9 +316,9 @@ def test_a_late_result_of_an_earlier_mtu_does_not_close_a_standing_order() -> No
     for mtu_start in (MTU_START, NEXT):
         world.market.close_gate(ZONE, mtu_start)
         world.mtus.move(ZONE, mtu_start, "book_committed")
-    world.market.match(ZONE, MTU_START)
+    world.match(MTU_START)
     assert (world.fills(MTU_START)[uid], world.desk.order(uid).state) == (600, OrderState.OPEN)
-    world.market.match(ZONE, NEXT)
+    world.match(NEXT)
     assert world.desk.order(uid).state is OrderState.UNMATCHED
 
 
@@ -350,9 +360,9 @@ def test_an_excluded_order_becomes_ineligible_and_the_rest_is_matched_again() ->
     excluded = world.accept(an_order())
     world.matched()
     assert fills(world) == [600, 600]
-    world.market.exclude(ZONE, MTU_START, [excluded.signed.uid], "not funded")
+    world.market.exclude(ZONE, MTU_START, [excluded.signed.uid], Ineligibility.UNFUNDED)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.LISTED
-    world.market.match(ZONE, MTU_START)
+    world.match(MTU_START)
     assert world.mtus.records[ZONE, MTU_START].phase is MtuPhase.MATCHED
     assert states(world) == [(OrderState.UNMATCHED, None), (OrderState.INELIGIBLE, "not funded")]
     assert fills(world) == [0, 0]
@@ -366,10 +376,10 @@ def test_after_an_exclusion_the_next_best_is_filled_and_every_fill_is_the_new_on
     second = world.accept(neighbour(quantity_wh=300)).signed.uid
     world.matched()
     assert world.fills() == {offer: 600, best: 500, second: 100}
-    world.market.exclude(ZONE, MTU_START, [best], "not funded")
-    world.market.match(ZONE, MTU_START)
+    world.market.exclude(ZONE, MTU_START, [best], Ineligibility.UNFUNDED)
+    world.match(MTU_START)
     assert world.fills() == {offer: 300, second: 300}
-    assert submitted(world).proposal.positions == world.mtus.positions(ZONE, MTU_START)
+    assert submitted(world).proposal == world.mtus.proposals[ZONE, MTU_START][0]
 
 
 def test_an_excluded_standing_order_stays_for_later_mtus() -> None:
@@ -377,8 +387,8 @@ def test_an_excluded_standing_order_stays_for_later_mtus() -> None:
     uid = world.accept(an_order(last_mtu_start=NEXT, expiry=NEXT)).signed.uid
     world.accept(an_order(Side.SELL, last_mtu_start=NEXT, expiry=NEXT))
     world.matched(MTU_START)
-    world.market.exclude(ZONE, MTU_START, [uid], "not funded")
-    world.market.match(ZONE, MTU_START)
+    world.market.exclude(ZONE, MTU_START, [uid], Ineligibility.UNFUNDED)
+    world.match(MTU_START)
     assert (world.fills(MTU_START), world.desk.order(uid).state) == ({}, OrderState.OPEN)
     world.matched(NEXT)
     assert world.fills(NEXT)[uid] == 600
@@ -390,8 +400,8 @@ def test_excluding_an_offer_ends_its_deals_and_says_why() -> None:
     offer = world.accept(an_order(Side.SELL)).signed.uid
     deal = world.deal(offer).signed.uid
     world.matched()
-    world.market.exclude(ZONE, MTU_START, [offer], "suspended")
-    world.market.match(ZONE, MTU_START)
+    world.market.exclude(ZONE, MTU_START, [offer], Ineligibility.SUSPENDED)
+    world.match(MTU_START)
     assert (world.fills(), submitted(world).proposal.trades) == ({}, ())
     told = world.desk.deal(deal)
     assert (told.state, told.state_reason) == (OrderState.INELIGIBLE, "offer not eligible")
@@ -405,8 +415,8 @@ def test_excluding_a_buyer_s_deal_gives_its_energy_back_to_the_auction() -> None
     world.matched()
     assert world.fills() == {offer: 600, deal: 200, bid: 400}
     published = world.mtus.records[ZONE, MTU_START].supply_wh
-    world.market.exclude(ZONE, MTU_START, [deal], "not funded")
-    world.market.match(ZONE, MTU_START)
+    world.market.exclude(ZONE, MTU_START, [deal], Ineligibility.UNFUNDED)
+    world.match(MTU_START)
     assert world.fills() == {offer: 600, bid: 600}
     assert world.mtus.records[ZONE, MTU_START].supply_wh == published == 400
 
@@ -417,13 +427,13 @@ def test_a_clearing_refused_for_good_leaves_no_fill_and_no_position() -> None:
     record = world.mtus.records[ZONE, MTU_START]
     assert (record.phase, record.failure) == (MtuPhase.LAPSED, "ZoneHalted(1)")
     assert (states(world), fills(world)) == ([(OrderState.UNMATCHED, None)] * 2, [0, 0])
-    assert (ZONE, MTU_START) not in world.mtus.proposals
+    assert world.mtus.positions(ZONE, MTU_START) == ()
 
 
 def test_an_mtu_is_matched_once() -> None:
     world = matched()
     with pytest.raises(WrongTransition):
-        world.market.match(ZONE, MTU_START)
+        world.match(MTU_START)
 
 
 # ---- settle
@@ -449,8 +459,8 @@ def test_only_positions_whose_meters_are_read_are_settled_and_each_once() -> Non
     command = settlement(world)
     assert (command.kind, command.chunk) == (SettlementKind.READINGS, 0)
     assert (command.indexes, command.metered_wh) == ((1,), (-580,))
-    assert command.positions == world.mtus.proposals[ZONE, MTU_START].positions
-    assert command.deals == world.mtus.proposals[ZONE, MTU_START].deals
+    assert command.positions == world.mtus.proposals[ZONE, MTU_START][0].positions
+    assert command.deals == world.mtus.proposals[ZONE, MTU_START][0].deals
     assert not world.market.settle(ZONE, MTU_START, {2: -580})
     assert world.market.settle(ZONE, MTU_START, {1: 600, 2: -580})
     last = settlement(world)
@@ -469,12 +479,12 @@ def test_a_dead_meter_s_position_is_settled_on_a_substitute_from_the_deadline_s_
     world.market.settle(ZONE, MTU_START, {1: 600})
     deadline = MTU_END + POLICY.substitute_after_s
     world.clock.move_to(deadline - 1)
-    assert not world.market.substitute(ZONE, MTU_START)
+    assert not world.market.substitute(ZONE, MTU_START, ())
     world.clock.move_to(deadline)
-    assert world.market.substitute(ZONE, MTU_START)
+    assert world.market.substitute(ZONE, MTU_START, ())
     command = settlement(world)
     assert (command.kind, command.indexes, command.metered_wh) == (SettlementKind.SUBSTITUTES, (1,), ())
-    assert not world.market.substitute(ZONE, MTU_START)
+    assert not world.market.substitute(ZONE, MTU_START, ())
 
 
 def test_after_the_corrections_deadline_readings_settle_nothing_and_substitutes_do() -> None:
@@ -484,7 +494,7 @@ def test_after_the_corrections_deadline_readings_settle_nothing_and_substitutes_
     assert world.market.settle(ZONE, MTU_START, {1: 600})
     world.clock.move_to(deadline + 1)
     assert not world.market.settle(ZONE, MTU_START, {2: -600})
-    assert world.market.substitute(ZONE, MTU_START)
+    assert world.market.substitute(ZONE, MTU_START, ())
     assert settlement(world).indexes == (1,)
 
 

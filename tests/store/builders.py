@@ -27,7 +27,7 @@ from tests.market.fakes import (
 from gridledger.chain.plan import PolicyParameters
 from gridledger.clock import ManualClock
 from gridledger.market.desk import DeskSettings, OrderDesk
-from gridledger.market.model import Order, Side
+from gridledger.market.model import Order, Position, Recording, Side
 from gridledger.market.service import MarketService
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.transaction import Transaction
@@ -157,7 +157,15 @@ class Room:
         self.clock.move_to(mtu_start - GATE_CLOSURE_S)
         self.market.close_gate(ZONE, mtu_start)
         chain.index(self.tx, book_committed(mtu_start))
+        self.rematch(mtu_start)
+
+    def rematch(self, mtu_start: int = MTU_START) -> None:
+        """Match; the bond records everything it is asked to."""
         self.market.match(ZONE, mtu_start)
+        asked = [entry.uid for entry in self.tx.mtus.book(ZONE, mtu_start) if entry.recording is Recording.ASKED]
+        if asked:
+            self.tx.mtus.mark_recording(ZONE, mtu_start, asked, Recording.RECORDED)
+            self.market.match(ZONE, mtu_start)
 
     def match_pair(self, chain: Chain, quantity_wh: int = 600) -> None:
         """One pair of orders through gate, book and matching."""
@@ -171,11 +179,22 @@ def book_committed(mtu_start: int = MTU_START) -> tuple[str, dict[str, Any]]:
     return "BookCommitted", {"zone": ZONE, "mtuStart": mtu_start, "bookHash": "0x" + "00" * 32, "orderCount": 2}
 
 
+def kept_positions(tx: Transaction, mtu_start: int = MTU_START) -> tuple[Position, ...]:
+    """Positions of the only chunk as the contract keeps them."""
+    return tuple(kept.position for kept in tx.mtus.positions(ZONE, mtu_start))
+
+
+def unsettled(tx: Transaction) -> dict[int, int]:
+    """Index to meter of positions that are neither closed nor being closed."""
+    kept = tx.mtus.positions(ZONE, MTU_START)
+    return {one.index: one.position.meter for one in kept if not (one.pending or one.position.settled)}
+
+
 def cleared_events(
     tx: Transaction, price: int = 15_000, low_carbon_price: int | None = None, mtu_start: int = MTU_START
 ) -> list[tuple[str, dict[str, Any]]]:
     """What the trading contract says when it accepts the kept proposal."""
-    positions = tx.mtus.positions(ZONE, mtu_start)
+    positions = kept_positions(tx, mtu_start)
     key = {"zone": ZONE, "mtuStart": mtu_start}
     traded_wh = sum(one.quantity_wh for one in positions if one.sells)
     cleared = (

@@ -17,6 +17,7 @@ from tests.store.builders import (
     book_committed,
     cleared_events,
     founding_events,
+    kept_positions,
     progressed,
     refunded_event,
     resettled_event,
@@ -27,6 +28,7 @@ from tests.store.builders import (
 from gridledger.api.context import Services
 from gridledger.app.refusals import Refusals
 from gridledger.chain.codec import ContractReverted
+from gridledger.clock import ManualClock
 from gridledger.dispatch.model import Answer
 from gridledger.market.model import OrderState, Side
 from gridledger.market.notices import Notice, NoticeDetails, NoticeKind, notice_document
@@ -97,7 +99,7 @@ class Market:
             gas_used=None,
             created_at=1,
         )
-        Refusals(services)(self.tx, row, ContractReverted(name=name, arguments=("0x" + "ab" * 20,)))
+        Refusals(services, ManualClock(GATE))(self.tx, row, ContractReverted(name=name, arguments=("0x" + "ab" * 20,)))
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_a_deal_is_told_of_its_lock_and_settlement_as_an_order_is(market: Market
     deal = market.room.deal(market.room.accept(an_order(Side.SELL)))
     market.room.match(market.chain)
     market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
-    market.chain.index(market.tx, settled_event(BUY_METER, -200, 0))
+    market.chain.index(market.tx, settled_event(BUY_METER, -200, 0), progressed(1))
     told = market.told(BUYER.address)
     assert [(str(one.kind), one.order_uid) for one in told] == [
         (kind, deal) for kind in ("accepted", "matched", "locked", "settled")
@@ -186,7 +188,7 @@ def test_an_order_without_a_counterpart_is_told_so(market: Market) -> None:
     market.room.clock.move_to(GATE)
     market.room.market.close_gate(ZONE, MTU_START)
     market.chain.index(market.tx, book_committed())
-    market.room.market.match(ZONE, MTU_START)
+    market.room.rematch()
     assert market.kinds(BUYER.address) == ["accepted", "unmatched"]
 
 
@@ -197,7 +199,7 @@ def test_an_order_that_cannot_be_funded_is_told_why_and_nobody_else_is(market: M
     market.room.clock.move_to(GATE)
     market.room.market.close_gate(ZONE, MTU_START)
     market.chain.index(market.tx, book_committed())
-    market.room.market.match(ZONE, MTU_START)
+    market.room.rematch()
     _, ineligible = market.told(BUYER.address)
     assert (ineligible.kind, ineligible.details.reason) == (NoticeKind.INELIGIBLE, "not funded")
     assert market.kinds(SELLER.address) == ["accepted", "unmatched"]
@@ -209,7 +211,7 @@ def test_a_clearing_that_came_too_late_is_told_with_its_reason(market: Market) -
     market.room.market.close_gate(ZONE, MTU_START)
     market.chain.index(market.tx, book_committed())
     market.room.clock.move_to(MTU_START)
-    market.room.market.match(ZONE, MTU_START)
+    market.room.rematch()
     _, failed = market.told(BUYER.address)
     assert (failed.kind, failed.details.reason) == (NoticeKind.FAILED, "the clearing's deadline passed")
 
@@ -241,7 +243,7 @@ def test_a_refused_book_is_told_to_everybody_in_it(market: Market) -> None:
 
 def test_what_the_contract_has_locked_is_told_with_the_price_and_the_money(market: Market) -> None:
     market.room.match_pair(market.chain)
-    positions = {one.owner: one for one in market.tx.mtus.positions(ZONE, MTU_START)}
+    positions = {one.owner: one for one in kept_positions(market.tx)}
     block = market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
     for owner, position in positions.items():
         notice = market.told(owner)[-1]
@@ -268,7 +270,9 @@ def test_a_curtailment_is_told_with_the_operators_reason_and_an_acknowledgement_
 
 def test_a_settlement_is_told_with_metered_energy_and_every_payment(market: Market) -> None:
     market.locked()
-    market.chain.index(market.tx, settled_event(SELL_METER, 500, -100), settled_event(BUY_METER, -600, 0))
+    market.chain.index(
+        market.tx, settled_event(SELL_METER, 500, -100), settled_event(BUY_METER, -600, 0), progressed(0)
+    )
     notice = market.only(SELLER.address)
     details = notice.details
     assert (notice.kind, notice.meter, details.metered_wh) == (NoticeKind.SETTLED, SELL_METER, 500)
@@ -349,10 +353,10 @@ def test_every_order_of_a_meter_is_told_of_with_its_own_energy(market: Market) -
     market.room.clock.move_to(GATE)
     market.room.market.close_gate(ZONE, MTU_START)
     market.chain.index(market.tx, book_committed())
-    market.room.market.match(ZONE, MTU_START)
+    market.room.rematch()
     market.chain.index(market.tx, *cleared_events(market.tx, PRICE))
     market.told(BUYER.address)
-    market.chain.index(market.tx, settled_event(BUY_METER, -600, 0))
+    market.chain.index(market.tx, settled_event(BUY_METER, -600, 0), progressed(0))
     first, second = market.told(BUYER.address)
     assert {first.details.energy_wh, second.details.energy_wh} == {200, 400}
     assert first.order_uid != second.order_uid
@@ -361,7 +365,7 @@ def test_every_order_of_a_meter_is_told_of_with_its_own_energy(market: Market) -
 
 def test_what_later_contracts_will_tell_has_its_words(market: Market) -> None:
     market.locked()
-    position = market.tx.mtus.opened_positions(ZONE, MTU_START)[SELL_METER]
+    position = market.tx.mtus.opened_positions(ZONE, MTU_START, 0)[SELL_METER]
     details = NoticeDetails(sequence=1, trade_microcents=-5)
     market.tx.notices.tell_resettled(ZONE, MTU_START, position, details, GENESIS)
     market.tx.notices.tell_challenged(ZONE, MTU_START, "OrderOmitted", "0x" + "aa" * 32, GENESIS)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.market.fakes import (
     BUY_METER,
     BUYER,
+    DOMAIN,
     GATE,
     GATE_CLOSURE_S,
     MTU_START,
@@ -20,7 +21,17 @@ from tests.market.fakes import (
     an_acceptance,
     an_order,
 )
-from tests.store.builders import Chain, Room, Undone, book_committed, cleared_events, founding_events, settled_event
+from tests.store.builders import (
+    Chain,
+    Room,
+    Undone,
+    book_committed,
+    cleared_events,
+    founding_events,
+    kept_positions,
+    progressed,
+    settled_event,
+)
 
 from gridledger.market.errors import (
     ClientIdReused,
@@ -28,9 +39,11 @@ from gridledger.market.errors import (
     MtuUnknown,
     OrderHasDeals,
     OtherSideTaken,
+    SaltCancelled,
     WrongTransition,
 )
-from gridledger.market.model import MtuPhase, OrderState, Side, Trade
+from gridledger.market.model import Ineligibility, MtuPhase, OrderState, Side, Trade
+from gridledger.market.order_hash import cancel_digest
 from gridledger.market.packing import LARGEST_TIME_S
 from gridledger.metering.model import Reading, StoredReading
 from gridledger.store.database import Database
@@ -171,18 +184,23 @@ def test_a_cancellation_is_kept_with_its_signature_and_moment_once(tx: Transacti
     room = Room(tx)
     uid = room.accept(an_order())
     signature = BUYER.sign_cancel(uid)
-    room.desk.cancel(uid, signature)
+    receipt = room.desk.cancel(uid, signature).receipt
+    assert (receipt.running_number, receipt.order_uid) == (2, "0x" + cancel_digest(DOMAIN, uid).hex())
+    assert room.desk.cancel(uid, signature).receipt == receipt
     assert tx.orders.cancellations() == {uid: ("0x" + signature.hex(), room.clock.now())}
     with pytest.raises(IntegrityError):
-        tx.orders.cancel(uid, "0x", 1)
+        tx.orders.cancel(uid, "0x", receipt)
 
 
 def test_a_bulk_cancellation_is_kept_once_and_takes_salts_by_value_and_not_as_text(tx: Transaction) -> None:
     room = Room(tx)
     uids = {salt: room.accept(an_order(quantity_wh=1, salt=salt)) for salt in (9, 10, 100, UINT64_MAX)}
     signature = BUYER.sign_cancel_up_to(99)
-    assert room.desk.cancel_up_to(BUYER.address, 99, signature) == (uids[9], uids[10])
-    assert room.desk.cancel_up_to(BUYER.address, 99, signature) == ()
+    assert room.desk.cancel_up_to(BUYER.address, 99, signature)[0] == (uids[9], uids[10])
+    assert room.desk.cancel_up_to(BUYER.address, 99, signature)[0] == ()
+    assert tx.orders.cancelled_salt(BUYER.address) == 99
+    with pytest.raises(SaltCancelled):
+        room.accept(an_order(quantity_wh=1, salt=98))
     rows = tx.connection.execute(select(bulk_cancellation)).all()
     assert [(row.owner, row.salt, row.signature) for row in rows] == [(BUYER.address, 99, "0x" + signature.hex())]
     assert [one.state for one in tx.orders.all_rows()] == [OrderState.CANCELLED] * 2 + [OrderState.OPEN] * 2
@@ -244,13 +262,13 @@ def test_a_deal_is_listed_filled_and_closed_with_its_offer_whose_rest_is_auction
     told = tx.orders.find_deal(deal)
     assert told is not None
     assert told.state is OrderState.MATCHED
-    positions = tx.mtus.positions(ZONE, MTU_START)
+    positions = kept_positions(tx)
     assert [(one.dealt_wh, one.deal_microcents) for one in positions] == [(200, 2_000_000), (200, -2_000_000)]
-    assert tx.mtus.deals(ZONE, MTU_START) == (Trade(sell=0, buy=1, energy_wh=200),)
+    assert tx.mtus.deals(ZONE, MTU_START, 0) == (Trade(sell=0, buy=1, energy_wh=200),)
     chain.index(tx, *cleared_events(tx))
     assert [tx.orders.find(offer).state, tx.orders.find_deal(deal).state] == [OrderState.LOCKED] * 2  # type: ignore[union-attr]
     assert tx.mtus.trade_totals() == (1, 200)
-    chain.index(tx, settled_event(BUY_METER, -200, 0))
+    chain.index(tx, settled_event(BUY_METER, -200, 0), progressed(1))
     assert tx.orders.find_deal(deal).state is OrderState.SETTLED  # type: ignore[union-attr]
 
 
@@ -314,10 +332,10 @@ def test_a_rematch_after_an_exclusion_replaces_every_fill_and_position(tx: Trans
     second = room.accept(an_order(quantity_wh=300, salt=2))
     room.match(chain)
     assert tx.mtus.fills(ZONE, MTU_START) == {offer: 600, best: 500, second: 100}
-    room.market.exclude(ZONE, MTU_START, [best], "not funded")
-    room.market.match(ZONE, MTU_START)
+    room.market.exclude(ZONE, MTU_START, [best], Ineligibility.UNFUNDED)
+    room.rematch()
     assert tx.mtus.fills(ZONE, MTU_START) == {offer: 300, best: 0, second: 300}
-    assert [one.quantity_wh for one in tx.mtus.positions(ZONE, MTU_START)] == [300, 300]
+    assert [one.quantity_wh for one in kept_positions(tx)] == [300, 300]
     told = tx.orders.find(best)
     assert told is not None
     assert (told.state, told.state_reason, told.filled_wh) == (OrderState.INELIGIBLE, "not funded", 0)
@@ -368,7 +386,7 @@ def test_a_book_comes_back_in_receipt_order_with_its_reasons(tx: Transaction) ->
     ]
     assert tx.mtus.in_phase(MtuPhase.CLOSING)[0].mtu_start == MTU_START
     chain.index(tx, book_committed())
-    room.market.match(ZONE, MTU_START)
+    room.rematch()
     states = {one.signed.uid: (one.state, one.state_reason) for one in tx.orders.all_rows()}
     assert states == {sell: (OrderState.INELIGIBLE, "suspended"), buy: (OrderState.UNMATCHED, None)}
     assert tx.mtus.phase_counts() == {"matched": 1}

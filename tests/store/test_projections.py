@@ -31,6 +31,7 @@ from tests.store.builders import (
     book_committed,
     cleared_events,
     founding_events,
+    kept_positions,
     meter_event,
     policy_struct,
     progressed,
@@ -38,6 +39,7 @@ from tests.store.builders import (
     resettled_event,
     settled_event,
     substituted_event,
+    unsettled,
 )
 
 from gridledger.dispatch.model import ScheduleState
@@ -289,16 +291,16 @@ def test_a_settled_position_is_paid_released_and_charged_to_the_microcent(tx: Tr
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
     assert record.phase is MtuPhase.SETTLED
-    assert [(one.settled, one.metered_wh) for one in tx.mtus.positions(ZONE, MTU_START)] == [(True, 700), (True, -580)]
+    assert [(one.settled, one.metered_wh) for one in kept_positions(tx)] == [(True, 700), (True, -580)]
 
 
 def test_a_refunded_position_gets_its_whole_lock_back_and_counts_as_unread(tx: Transaction, chain: Chain) -> None:
     cleared(tx, chain)
-    refunds = [refunded_event(one.meter, one.locked_microcents) for one in tx.mtus.positions(ZONE, MTU_START)]
+    refunds = [refunded_event(one.meter, one.locked_microcents) for one in kept_positions(tx)]
     chain.index(tx, *refunds, progressed(0))
     assert [free(tx, one.address) for one in (SELLER, BUYER)] == [10 * EUR, 10 * EUR]
     assert order_states(tx) == [OrderState.REFUNDED, OrderState.REFUNDED]
-    assert [(one.settled, one.read) for one in tx.mtus.positions(ZONE, MTU_START)] == [(True, False)] * 2
+    assert [(one.settled, one.read) for one in kept_positions(tx)] == [(True, False)] * 2
     record = tx.mtus.find(ZONE, MTU_START)
     assert record is not None
     assert record.phase is MtuPhase.SETTLED
@@ -315,12 +317,12 @@ def test_a_substitute_closes_the_mtu_and_a_late_reading_moves_only_the_differenc
     assert record is not None
     assert record.phase is MtuPhase.SETTLED
     assert order_states(tx) == [OrderState.SETTLED, OrderState.SETTLED]
-    buyer = tx.mtus.positions(ZONE, MTU_START)[1]
+    buyer = kept_positions(tx)[1]
     assert (buyer.settled, buyer.substitute, buyer.metered_wh, buyer.version) == (True, True, -600, 0)
     assert free(tx, BUYER.address) == 10 * EUR - 9_000_000 - 600_000
     delta = 20 * 7_500
     chain.index(tx, resettled_event(BUY_METER, 1, -580, delta), progressed(0))
-    buyer = tx.mtus.positions(ZONE, MTU_START)[1]
+    buyer = kept_positions(tx)[1]
     assert (buyer.substitute, buyer.metered_wh, buyer.version) == (False, -580, 1)
     assert free(tx, BUYER.address) == 10 * EUR - 9_000_000 - 600_000 + delta
     assert free(tx, SUPPLIER) == -delta
@@ -347,11 +349,11 @@ def test_deals_and_two_prices_are_paid_each_at_its_own(tx: Transaction, chain: C
 
 def test_a_settlement_under_way_is_remembered_until_the_chain_has_it(tx: Transaction, chain: Chain) -> None:
     cleared(tx, chain)
-    assert tx.mtus.unsettled(ZONE, MTU_START) == {0: SELL_METER, 1: BUY_METER}
-    tx.mtus.mark_settling(ZONE, MTU_START, [0])
-    assert (tx.mtus.unsettled(ZONE, MTU_START), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, True)
+    assert unsettled(tx) == {0: SELL_METER, 1: BUY_METER}
+    tx.mtus.mark_settling(ZONE, MTU_START, 0, [0])
+    assert (unsettled(tx), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, True)
     chain.index(tx, settled_event(SELL_METER, 600, 0), progressed(1))
-    assert (tx.mtus.unsettled(ZONE, MTU_START), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, False)
+    assert (unsettled(tx), tx.mtus.is_settling(ZONE, MTU_START)) == ({1: BUY_METER}, False)
 
 
 def test_minted_tokens_add_up_and_are_kept_for_their_mtu_and_holder(tx: Transaction, chain: Chain) -> None:
@@ -437,7 +439,7 @@ def test_an_order_in_its_last_book_is_bound_however_it_is_cancelled_on_chain(tx:
     chain.index(tx, cancelled(uid), cancelled_up_to(99), book_committed(), time_s=GATE)
     assert order_states(tx) == [OrderState.OPEN, OrderState.OPEN]
     assert tx.orders.open_orders(ZONE, MTU_START + 900) == ()
-    room.market.match(ZONE, MTU_START)
+    room.rematch()
     chain.index(tx, *cleared_events(tx))
     assert order_states(tx) == [OrderState.LOCKED, OrderState.LOCKED]
 
@@ -569,7 +571,7 @@ def test_no_sequence_of_events_makes_or_loses_a_microcent(
             chain.index(tx, money_event(name, account, amount))
             expected += {"Deposited": amount, "Withdrawn": -amount}.get(name, 0)
             assert total(tx) == expected
-        for closed, one in enumerate(reversed(tx.mtus.positions(ZONE, MTU_START))):
+        for closed, one in enumerate(reversed(kept_positions(tx))):
             chain.index(tx, closing(one, {SELL_METER: seller_wh, BUY_METER: buyer_wh}), progressed(1 - closed))
             assert total(tx) == expected
         raise Undone

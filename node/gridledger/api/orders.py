@@ -6,7 +6,17 @@ from fastapi import APIRouter, Header, Path, Response
 
 from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
-from gridledger.api.schemas import CancelUpToIn, OrderBatchIn, OrderIn, Signature, Uid, checksum, fill_out, order_out
+from gridledger.api.schemas import (
+    CancelUpToIn,
+    OrderBatchIn,
+    OrderIn,
+    Signature,
+    Uid,
+    checksum,
+    fill_out,
+    order_out,
+    receipt_out,
+)
 from gridledger.errors import GridLedgerError
 
 __all__ = ["order_routes"]
@@ -45,8 +55,8 @@ def order_routes(node: NodeContext) -> APIRouter:
         """Cancel all open orders of an owner with a salt up to this one, by its EIP-712 `CancelUpTo` signature."""
         with node.database.write() as tx:
             desk = node.services(tx).desk
-            uids = desk.cancel_up_to(checksum(body.owner), body.to_salt(), body.signature_bytes())
-            return {"cancelled": list(uids)}
+            uids, receipt = desk.cancel_up_to(checksum(body.owner), body.to_salt(), body.signature_bytes())
+            return {"cancelled": list(uids), "receipt": receipt_out(receipt)}
 
     @router.get("/{uid}")
     def get_order(uid: Annotated[Uid, Path()]) -> dict[str, Any]:
@@ -66,6 +76,6 @@ def order_routes(node: NodeContext) -> APIRouter:
         with node.database.write() as tx:
             cancelled = node.services(tx).desk.cancel(uid, bytes.fromhex(gridledger_signature[2:]))
         node.bell.ring()
-        return order_out(cancelled)
+        return {**order_out(cancelled.order), "cancel_receipt": receipt_out(cancelled.receipt)}
 
     return router

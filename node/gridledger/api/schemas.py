@@ -32,6 +32,7 @@ __all__ = [
     "deal_out",
     "fill_out",
     "order_out",
+    "receipt_out",
 ]
 
 Address = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]
@@ -207,7 +208,7 @@ def order_out(accepted: AcceptedOrder) -> dict[str, Any]:
         "state_reason": accepted.state_reason,
         "filled_wh": accepted.filled_wh,
         "client_id": accepted.client_id,
-        "receipt": _receipt_out(accepted.receipt),
+        "receipt": receipt_out(accepted.receipt),
     }
 
 
@@ -225,7 +226,7 @@ def deal_out(accepted: AcceptedDeal) -> dict[str, Any]:
         "salt": str(acceptance.salt),
         "state": accepted.state,
         "state_reason": accepted.state_reason,
-        "receipt": _receipt_out(accepted.receipt),
+        "receipt": receipt_out(accepted.receipt),
     }
 
 
@@ -234,7 +235,8 @@ def fill_out(mtu_start: int, filled_wh: int, ineligible: str | None) -> dict[str
     return {"mtu_start": mtu_start, "filled_wh": filled_wh, "ineligible": ineligible}
 
 
-def _receipt_out(receipt: Receipt) -> dict[str, Any]:
+def receipt_out(receipt: Receipt) -> dict[str, Any]:
+    """The market operator's receipt; that of a cancellation names the cancellation's digest as its uid."""
     return {
         "order_uid": receipt.order_uid,
         "running_number": receipt.running_number,

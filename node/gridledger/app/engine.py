@@ -50,8 +50,23 @@ class Engine:
         """Start the next due tasks in one transaction; returns whether there were any."""
         with self._database.write() as tx:
             services = self._services(tx)
-            tasks = (self._close_gates, self._match, self._anchor, self._settle)
+            tasks = (
+                self._take_posted,
+                self._close_gates,
+                self._match,
+                self._go_on,
+                self._anchor,
+                self._settle,
+                self._correct,
+            )
             return sum(task(tx, services) for task in tasks) > 0  # every task has its turn
+
+    def _take_posted(self, tx: Transaction, services: Services) -> bool:
+        """Receipt what was posted on chain, before any gate is closed."""
+        posted = tx.orders.posted()
+        for one in posted:
+            services.desk.accept_posted(one)
+        return bool(posted)
 
     def _close_gates(self, tx: Transaction, services: Services) -> bool:
         now = self._clock.now()
@@ -65,10 +80,25 @@ class Engine:
         return bool(due)
 
     def _match(self, tx: Transaction, services: Services) -> bool:
-        listed = tx.mtus.in_phase(MtuPhase.LISTED)
-        for record in listed:
-            services.market.match(record.zone, record.mtu_start)
+        listed = [
+            (record.zone, record.mtu_start)
+            for record in tx.mtus.in_phase(MtuPhase.LISTED)
+            if not tx.outbox.has_open("RecordIneligible", record.zone, record.mtu_start)
+        ]
+        for key in listed:
+            services.market.match(*key)
         return bool(listed)
+
+    def _go_on(self, tx: Transaction, services: Services) -> bool:
+        """Propose the next chunk of clearings of which the chain has some."""
+        partial = [
+            record
+            for record in tx.mtus.in_phase(MtuPhase.MATCHED)
+            if record.cleared_chunks and not tx.outbox.has_open("SubmitClearing", record.zone, record.mtu_start)
+        ]
+        for record in partial:
+            services.market.go_on(record.zone, record.mtu_start, record.cleared_chunks)
+        return bool(partial)
 
     def _anchor(self, tx: Transaction, services: Services) -> bool:
         """Anchor an MTU's readings once all its meters have reported, or the delay has passed."""
@@ -83,20 +113,38 @@ class Engine:
 
     def _settle(self, tx: Transaction, services: Services) -> bool:
         done = False
-        for record in tx.mtus.in_phase(MtuPhase.CLEARED):
+        for record in (*tx.mtus.in_phase(MtuPhase.CLEARED), *tx.mtus.in_phase(MtuPhase.STOPPED)):
             proceeds = self._proceeds(tx, record)
-            if proceeds is None or tx.mtus.is_settling(record.zone, record.mtu_start):
+            if proceeds is None or not self._may_settle(tx, record):
                 continue
             key = (record.zone, record.mtu_start)
             if not proceeds:
                 done |= services.market.refund(*key)
                 continue
             metered_wh = tx.readings.anchored_net_wh(*key)
-            done |= services.market.settle(*key, metered_wh) or services.market.substitute(*key)
+            held = {stored.reading.meter for stored in tx.readings.unanchored(*key)}
+            done |= services.market.settle(*key, metered_wh) or services.market.substitute(*key, held)
         return done
 
+    def _correct(self, tx: Transaction, services: Services) -> bool:
+        """Settle anew where readings were anchored after everything had been settled."""
+        done = False
+        for record in tx.mtus.to_correct():
+            if self._may_settle(tx, record):
+                key = (record.zone, record.mtu_start)
+                tx.mtus.set_to_correct(*key, to_correct=False)
+                done |= services.market.settle(*key, tx.readings.anchored_net_wh(*key))
+        return done
+
+    def _may_settle(self, tx: Transaction, record: MtuRecord) -> bool:
+        """One settlement of an MTU at a time, and not at once again after a refusal."""
+        return record.retry_at <= self._clock.now() and not tx.mtus.is_settling(record.zone, record.mtu_start)
+
     def _proceeds(self, tx: Transaction, record: MtuRecord) -> bool | None:
-        """Whether the dispatch proceeds; None while it may still be answered."""
+        """Whether the dispatch proceeds; None while it may still be answered. A stopped clearing never does."""
+        if record.phase is MtuPhase.STOPPED:
+            deadline = tx.directory.policy_at(record.mtu_start).clearing_deadline(record.mtu_start)
+            return False if self._clock.now() > deadline else None
         schedule = tx.dispatches.find(record.zone, record.mtu_start)
         if schedule is None:
             return None

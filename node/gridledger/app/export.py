@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, create_engine, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, create_engine, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -26,7 +26,7 @@ from gridledger.audit.formats import RowFile, csv_line
 from gridledger.audit.ports import OnProgress
 from gridledger.chain.journal import read_journal
 from gridledger.errors import Conflict, NotFound, Unavailable
-from gridledger.market.model import MtuPhase, Pricing, Product, Side
+from gridledger.market.model import Pricing, Product, Side
 from gridledger.store.schema import (
     book_entry,
     bulk_cancellation,
@@ -46,7 +46,6 @@ from gridledger.store.schema import (
 __all__ = ["ExportSummary", "ExportUnreadable", "NothingToExport", "TargetNotEmpty", "export_run"]
 
 _ROWS_PER_FETCH = 1000
-_CLEARED = (MtuPhase.CLEARED, MtuPhase.SETTLED)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -161,8 +160,8 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     bulk = bulk_cancellation.c
     yield formats.ORDERS, select(market_order).order_by(market_order.c.running_number)
     yield formats.ACCEPTANCES, select(market_acceptance).order_by(market_acceptance.c.running_number)
-    yield formats.CANCELLATIONS, select(order_cancellation).order_by(order_cancellation.c.uid)
-    yield formats.BULK_CANCELLATIONS, select(bulk_cancellation).order_by(bulk.owner, bulk.salt)
+    yield formats.CANCELLATIONS, select(order_cancellation).order_by(order_cancellation.c.running_number)
+    yield formats.BULK_CANCELLATIONS, select(bulk_cancellation).order_by(bulk.running_number)
     yield formats.BOOKS, _books().order_by(books.zone, books.mtu_start, books.position)
     yield formats.TRADES, _trades()
     yield formats.POSITIONS, _positions()
@@ -170,19 +169,18 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
 
 
-def _cleared(zone: ColumnElement[int], mtu_start: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether the clearing of a zone and MTU has been mined."""
+def _cleared(zone: ColumnElement[int], mtu_start: ColumnElement[int], chunk: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a chunk of the clearing of a zone and MTU has been mined."""
     query = select(market_mtu.c.zone).where(
-        market_mtu.c.phase.in_(_CLEARED), market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start
+        market_mtu.c.cleared_chunks > chunk, market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start
     )
     return query.exists()
 
 
 def _books() -> Select[Any]:
-    """Listed lines; fills only once the chain has them."""
+    """Listed lines; fills as far as the chain has them."""
     others = [column for column in book_entry.c if column.name not in ("filled_wh", "order_uid")]
-    filled_wh = case((_cleared(book_entry.c.zone, book_entry.c.mtu_start), book_entry.c.filled_wh), else_=0)
-    return select(*others, book_entry.c.order_uid.label("uid"), filled_wh.label("filled_wh"))
+    return select(*others, book_entry.c.order_uid.label("uid"), book_entry.c.locked_wh.label("filled_wh"))
 
 
 def _trades() -> Select[Any]:
@@ -190,26 +188,25 @@ def _trades() -> Select[Any]:
 
     def of(position: Any, index: Any) -> Any:
         same_mtu = (position.c.zone == trades.zone) & (position.c.mtu_start == trades.mtu_start)
-        return same_mtu & (position.c.position == index)
+        return same_mtu & (position.c.chunk == trades.chunk) & (position.c.position == index)
 
     meters = (seller.c.meter.label("sell_meter"), buyer.c.meter.label("buy_meter"))
     return (
-        select(contract_trade, *meters, literal(0).label("chunk"))
+        select(contract_trade, *meters)
         .join(seller, of(seller, trades.sell_position))
         .join(buyer, of(buyer, trades.buy_position))
-        .where(_cleared(trades.zone, trades.mtu_start))
-        .order_by(trades.zone, trades.mtu_start, trades.position)
+        .where(_cleared(trades.zone, trades.mtu_start, trades.chunk))
+        .order_by(trades.zone, trades.mtu_start, trades.chunk, trades.position)
     )
 
 
 def _positions() -> Select[Any]:
     positions = contract_position.c
-    one_chunk = (literal(0).label("chunk"), literal(0).label("prior_wh"), literal(0).label("continued"))
     side = case((positions.sells.is_(True), int(Side.SELL)), else_=int(Side.BUY)).label("side")
     return (
-        select(contract_position, *one_chunk, side)
-        .where(_cleared(positions.zone, positions.mtu_start))
-        .order_by(positions.zone, positions.mtu_start, positions.position)
+        select(contract_position, side)
+        .where(_cleared(positions.zone, positions.mtu_start, positions.chunk))
+        .order_by(positions.zone, positions.mtu_start, positions.chunk, positions.position)
     )
 
 

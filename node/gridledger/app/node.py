@@ -236,7 +236,7 @@ class Node:
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
         )
-        refusals = Refusals(services)
+        refusals = Refusals(services, self._clock)
         indexer = Indexer(client, self._database, refusals)
         sender = Sender(
             client=client,

@@ -88,12 +88,15 @@ def _receipted_by_slot(evidence: Evidence) -> Mapping[Slot, list[tuple[Receipted
 def _mtus(evidence: Evidence, row: OrderRow) -> Iterator[tuple[int, int]]:
     """MTUs of an order with their gate closures, as far as gates have closed; at least its first."""
     length_s, head_s = evidence.facts.mtu_length_s, evidence.history.head.time_s
-    first = max(row.first_mtu_start, row.received_at - row.received_at % length_s)
+    posted = evidence.history.posted.get(row.uid)
+    since = row.received_at if posted is None else min(row.received_at, posted.posted_at)
+    first = max(row.first_mtu_start, since - since % length_s)
     for mtu_start in range(first, row.last_mtu_start + 1, length_s):
         gate_closure = evidence.history.rules.gate_closure(mtu_start)
         if gate_closure > head_s:
             return
-        yield mtu_start, gate_closure
+        if posted is None or since < gate_closure:
+            yield mtu_start, gate_closure
 
 
 def _listed(receipted: Sequence[tuple[Receipted, bool]], lines: set[str]) -> list[Receipted]:

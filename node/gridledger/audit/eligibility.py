@@ -8,7 +8,7 @@ from gridledger.audit.markets import Committed
 from gridledger.audit.model import Rule, Slot, order_name, slot_name
 from gridledger.audit.rows import AcceptanceRow, BookRow, OrderRow
 from gridledger.market.book import Standing, list_orders
-from gridledger.market.model import BookEntry, Side, SignedAcceptance
+from gridledger.market.model import RECORDED_REASONS, BookEntry, Ineligibility, Side, SignedAcceptance
 from gridledger.market.settlement import worst_case_microcents
 
 __all__ = ["Eligibility"]
@@ -62,16 +62,19 @@ class Eligibility:
     def without_excluded(self, entries: Entries) -> Entries:
         """The book as it went into the auction: what was justly excluded after the commitment does not trade."""
         return tuple(
-            replace(entry, ineligible=self._exported[entry.uid])
-            if self._excluded(entries, entry, self._exported[entry.uid])
+            replace(entry, ineligible=_reason(self._exported[entry.uid]))
+            if entry.uid in self._exported and self._agrees(entries, entry)
             else entry
             for entry in entries
         )
 
     def _agrees(self, entries: Entries, entry: BookEntry) -> bool:
-        """Whether the exported reason is that of the listing, or a justified exclusion after it."""
+        """Whether the exported reason is that of the listing, the contract's own, or a justified exclusion after it."""
         if entry.uid not in self._exported or self._exported[entry.uid] == entry.ineligible:
             return True
+        recorded = self._history.markets[self._slot].recorded.get(entry.uid)
+        if recorded is not None:
+            return RECORDED_REASONS[recorded] == self._exported[entry.uid]
         return self._excluded(entries, entry, self._exported[entry.uid])
 
     def _excluded(self, entries: Entries, entry: BookEntry, reason: str | None) -> bool:
@@ -82,17 +85,17 @@ class Eligibility:
         first = max(self._book.block_number - 1, 0)
         last = history.head.number if cleared is None else cleared.block_number - 1
         match reason:
-            case "suspended":
+            case Ineligibility.SUSPENDED:
                 return history.members.suspended[entry.owner].ever_between(first, last)
-            case "cancelled on chain":
+            case Ineligibility.CANCELLED:
                 gate_closure = history.rules.gate_closure(self._slot.mtu_start)
                 return entry.is_order and history.cancellations.cancelled_before(
                     entry.owner, entry.uid, entry.order.salt, gate_closure
                 )
-            case "not funded":
+            case Ineligibility.UNFUNDED:
                 lowest = history.cash.lowest_available_microcents(entry.owner, first, last)
                 return self._worst_case(entries, entry.owner) > lowest
-            case "offer ineligible":
+            case Ineligibility.OFFER:
                 signed = entry.signed
                 return isinstance(signed, SignedAcceptance) and bool(self._exported.get(signed.acceptance.offer_uid))
         return False
@@ -114,10 +117,14 @@ class Eligibility:
         return worst
 
     def _moments(self) -> list[int]:
-        """Blocks from the last before the gate to the last before the commitment."""
+        """Blocks from the last before the gate to the last before the commitment, or before the clearing.
+
+        Whoever was listed as ineligible without reason for the contract to record is eligible again until then.
+        """
         gate_closure = self._history.rules.gate_closure(self._slot.mtu_start)
-        last = max(self._book.block_number - 1, 0)
-        first = last
+        first = max(self._book.block_number - 1, 0)
+        cleared = self._history.markets[self._slot].cleared
+        last = first if cleared is None else max(first, cleared.block_number - 1)
         while first > 0 and self._history.blocks[first].time_s >= gate_closure:
             first -= 1
         return list(range(first, last + 1))
@@ -129,5 +136,11 @@ class Eligibility:
             suspended=frozenset(owner for owner in owners if self._history.members.suspended[owner].at(number)),
             policy=self._policy,
             prices=self._prices,
+            meters=self._history.members.meters,
+            mtu_length_s=self._evidence.facts.mtu_length_s,
         )
         return list_orders([(row.running_number, row.signed()) for row in self._listed], standing)
+
+
+def _reason(exported: str | None) -> Ineligibility | None:
+    return None if exported is None else Ineligibility(exported)

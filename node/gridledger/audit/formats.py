@@ -42,7 +42,7 @@ __all__ = [
     "csv_values",
 ]
 
-EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 2
+EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 3
 MANIFEST, MARKET, DEPLOYMENT, BLOCKS = "manifest.json", "market.json", "deployment.json", "blocks.jsonl"
 R_co = TypeVar("R_co", covariant=True)
 
@@ -123,16 +123,22 @@ ACCEPTANCES = RowFile(
 CANCELLATIONS = RowFile(
     name="cancellations.csv",
     make=CancellationRow._make,
-    columns={"uid": kinds.HASH, "signature": kinds.SIGNATURE, "received_at": kinds.WHOLE},
+    columns={
+        "running_number": kinds.WHOLE,
+        "uid": kinds.HASH,
+        "signature": kinds.SIGNATURE,
+        "received_at": kinds.WHOLE,
+        "receipt_block_hash": kinds.HASH,
+        "receipt_signature": kinds.SIGNATURE,
+    },
 )
 BULK_CANCELLATIONS = RowFile(
     name="bulk_cancellations.csv",
     make=BulkCancellationRow._make,
     columns={
+        "running_number": kinds.WHOLE,
         "owner": kinds.ADDRESS,
-        "salt": kinds.WHOLE,
-        "signature": kinds.SIGNATURE,
-        "received_at": kinds.WHOLE,
+        **_RECEIPT,
     },
 )
 BOOKS = RowFile(

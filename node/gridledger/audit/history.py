@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gridledger.audit.markets import Anchor, Committed, Market
+from gridledger.audit.markets import Anchor, Committed, Market, Posted
 from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
 from gridledger.audit.money import Cash, TokenBook
 from gridledger.audit.ports import ChainBlock, Event
 from gridledger.audit.replay import MarketReplay
+from gridledger.market.packing import order_from_words
 
 __all__ = ["BlockFacts", "Cancellations", "History"]
 
@@ -63,6 +64,7 @@ class History:
         self.members, self.rules, self.cash = Members(), Rules(), Cash()
         self.tokens = {"SettlementToken": TokenBook(), "LowCarbonToken": TokenBook()}
         self.cancellations = Cancellations()
+        self.posted: dict[str, Posted] = {}
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self.function_roles: dict[tuple[str, str], int] = {}
@@ -153,6 +155,13 @@ class History:
     def _market_event(self, event: Event, time_s: int) -> None:
         values = event.arguments
         match event.name:
+            case "OrderPosted":
+                order = order_from_words(values["terms"], values["guard"], values["owner"])
+                self.posted[values["orderUid"]] = Posted(
+                    posted_at=time_s, first_mtu_start=order.first_mtu_start, last_mtu_start=order.last_mtu_start
+                )
+            case "EligibilityRecorded":
+                self._market(values).recorded[values["orderUid"]] = values["reason"]
             case "ReferencePricePublished":
                 self._market(values).reference = (
                     values["priceCentsPerMwh"],

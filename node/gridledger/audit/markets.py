@@ -7,7 +7,19 @@ from gridledger.audit.opening import Opened
 from gridledger.audit.presented import ClearingCall, EntryKind, SettlementCall
 from gridledger.market.model import Position
 
-__all__ = ["Anchor", "Chunk", "Cleared", "Committed", "Debt", "Entry", "EntryState", "Granted", "Market", "Step"]
+__all__ = [
+    "Anchor",
+    "Chunk",
+    "Cleared",
+    "Committed",
+    "Debt",
+    "Entry",
+    "EntryState",
+    "Granted",
+    "Market",
+    "Posted",
+    "Step",
+]
 
 CURTAILED = 2  # IEnergyDispatching.Answer
 Debt = tuple[str, str, int]
@@ -20,6 +32,15 @@ class Committed:
     book_hash: str
     order_count: int
     block_number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posted:
+    """An order posted on chain; times in Unix seconds."""
+
+    posted_at: int
+    first_mtu_start: int
+    last_mtu_start: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +141,10 @@ class Chunk:
 
 @dataclass(kw_only=True)
 class Market:
-    """Everything the chain says about one zone and MTU."""
+    """Everything the chain says about one zone and MTU.
+
+    `recorded` has the contract's own last word on listed orders, by uid: why they cannot trade, 0 if they can.
+    """
 
     book: Committed | None = None
     reference: tuple[int, int, int] | None = None
@@ -128,6 +152,7 @@ class Market:
     schedule: tuple[str, int, int] | None = None
     answer: tuple[int, str, int] | None = None
     anchors: list[Anchor] = field(default_factory=list)
+    recorded: dict[str, int] = field(default_factory=dict)
 
     @property
     def cleared(self) -> Cleared | None:

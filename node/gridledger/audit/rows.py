@@ -96,20 +96,26 @@ class AcceptanceRow(NamedTuple):
 
 
 class CancellationRow(NamedTuple):
-    """A cancellation by the order's owner; time in Unix seconds."""
+    """A receipted cancellation by the order's owner; time in Unix seconds."""
 
+    running_number: int
     uid: str
     signature: bytes
     received_at: int
+    receipt_block_hash: str
+    receipt_signature: bytes
 
 
 class BulkCancellationRow(NamedTuple):
-    """A cancellation of all of an owner's orders with a salt up to this one; time in Unix seconds."""
+    """A receipted cancellation of all of an owner's orders with a salt up to this one; time in Unix seconds."""
 
+    running_number: int
     owner: str
     salt: int
     signature: bytes
     received_at: int
+    receipt_block_hash: str
+    receipt_signature: bytes
 
 
 class BookRow(NamedTuple):

@@ -17,6 +17,7 @@ from gridledger.audit.orders import (
     check_accepted_energy,
     check_order_signature,
     check_order_terms,
+    check_posted,
     check_receipt,
     check_receipt_sequence,
 )
@@ -108,8 +109,13 @@ def _check_orders(evidence: Evidence, progress: "_Progress") -> None:
         progress.step("checking orders")
     for acceptance in evidence.run.acceptances:
         check_acceptance(evidence, acceptance)
+    for cancellation in evidence.run.cancellations:
+        check_receipt(cancellation, domain, operator, evidence.findings)
+    for bulk in evidence.run.bulk_cancellations:
+        check_receipt(bulk, domain, operator, evidence.findings)
     check_accepted_energy(evidence)
     check_receipt_sequence(evidence)
+    check_posted(evidence)
     check_cancellations(evidence)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gridledger.chain.client import ChainClient
 from gridledger.chain.roles import Role
 from gridledger.dispatch.ports import RelayAnswer
+from gridledger.market.book import book_bytes
 from gridledger.market.locking import PresentedOrder, Proposal
 from gridledger.market.model import BookEntry, SignedAcceptance
 from gridledger.market.packing import acceptance_words, order_words, position_words, trade_word
@@ -13,6 +14,7 @@ from gridledger.market.ports import (
     CommitBook,
     LedgerCommand,
     PublishPrice,
+    RecordIneligible,
     SettlementKind,
     SettlePositions,
     SubmitClearing,
@@ -44,13 +46,13 @@ def compact_signature(signature: bytes) -> tuple[bytes, bytes]:
 
 
 def clearing_tuple(zone: int, mtu_start: int, book: Sequence[BookEntry], proposal: Proposal) -> tuple[object, ...]:
-    """A whole clearing in one chunk, in the order of the contract's struct."""
+    """A chunk of a clearing in the order of the contract's struct."""
     presented = {item.book_index for item in (*proposal.orders, *proposal.ends)}
     return (
         zone,
         mtu_start,
-        0,
-        True,
+        proposal.part.chunk,
+        proposal.part.last,
         proposal.merged,
         proposal.any_price_cents_per_mwh,
         proposal.low_carbon_price_cents_per_mwh,
@@ -61,7 +63,7 @@ def clearing_tuple(zone: int, mtu_start: int, book: Sequence[BookEntry], proposa
         [order_tuple(item) for item in proposal.orders],
         [order_tuple(item) for item in proposal.ends],
         list(proposal.accepted_offers),
-        [],
+        sorted(proposal.part.continued),
     )
 
 
@@ -82,7 +84,7 @@ class CommandEncoder:
         self._client = client
         self._signers = signers
 
-    def encode(self, command: Command) -> Call:
+    def encode(self, command: Command) -> Call:  # noqa: PLR0911 - one for each command
         """The call that carries out a command."""
         match command:
             case CommitBook():
@@ -94,6 +96,8 @@ class CommandEncoder:
                 return self._call(
                     command, Role.MARKET_OPERATOR, "EnergyPricing", "publish", command.supply_wh, command.demand_wh
                 )
+            case RecordIneligible():
+                return self._record(command)
             case SubmitClearing():
                 return self._clearing(command)
             case SettlePositions():
@@ -127,6 +131,16 @@ class CommandEncoder:
         data = self._client.codecs["EnergyTrading"].call_data("clear", clearing)
         return self._with_data(command, Role.MARKET_OPERATOR, "EnergyTrading", data)
 
+    def _record(self, command: RecordIneligible) -> Call:
+        book = list(command.book)
+        places = {entry.uid: index for index, entry in enumerate(book)}
+
+        def words(uid: str) -> tuple[object, ...]:
+            return order_tuple(PresentedOrder(entry=book[places[uid]], book_index=places[uid], fill_wh=0))
+
+        owners = [[(words(entry.uid), words(_offer_uid(entry))) for entry in lines] for lines in command.owners]
+        return self._call(command, Role.MARKET_OPERATOR, "MarketBond", "recordIneligible", book_bytes(book), owners)
+
     def _settlement(self, command: SettlePositions) -> Call:
         presented: tuple[object, ...] = (
             command.chunk,
@@ -152,6 +166,11 @@ class CommandEncoder:
             zone=command.zone,
             mtu_start=command.mtu_start,
         )
+
+
+def _offer_uid(entry: BookEntry) -> str:
+    """Uid of the offer an acceptance is of; an order stands for itself, for the contract reads no offer of it."""
+    return entry.signed.acceptance.offer_uid if isinstance(entry.signed, SignedAcceptance) else entry.uid
 
 
 def _ends_tuple(ends: tuple[int | None, int | None]) -> tuple[int, int]:

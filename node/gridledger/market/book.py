@@ -13,6 +13,7 @@ from gridledger.market.locking import Deal, dealt_energy
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
+    Ineligibility,
     MeterFacts,
     MtuPrices,
     Order,
@@ -23,7 +24,7 @@ from gridledger.market.model import (
     SignedAcceptance,
     SignedOrder,
 )
-from gridledger.market.settlement import worst_case_microcents
+from gridledger.market.settlement import capacity_wh, worst_case_microcents
 
 __all__ = [
     "Standing",
@@ -39,13 +40,37 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What decides whether a receipted order may trade in one MTU."""
+    """What decides whether a receipted order may trade in one MTU, and what those before it have taken.
+
+    `meters` holds every meter of the orders. All orders of an owner that count are on one side, within the capacity of
+    their meter, and funded together.
+    """
 
     accounts: Mapping[str, CashAccount]
     suspended: frozenset[str]
     policy: Policy
     prices: MtuPrices
+    meters: Mapping[int, MeterFacts]
+    mtu_length_s: int
     spent_microcents: dict[str, int] = field(default_factory=dict)
+    side_of: dict[str, Side] = field(default_factory=dict)
+    taken_wh: dict[int, int] = field(default_factory=dict)
+
+    def weigh(
+        self, owner: str, meter: int, side: Side, quantity_wh: int, worst_microcents: int
+    ) -> Ineligibility | None:
+        """Count an order, or say why it does not count."""
+        if owner in self.suspended:
+            return Ineligibility.SUSPENDED
+        if self.side_of.get(owner, side) is not side:
+            return Ineligibility.OTHER_SIDE
+        taken_wh = self.taken_wh.get(meter, 0) + quantity_wh
+        if taken_wh > capacity_wh(self.meters[meter], side, self.mtu_length_s):
+            return Ineligibility.OVER_CAPACITY
+        if not self.afford(owner, worst_microcents):
+            return Ineligibility.UNFUNDED
+        self.side_of[owner], self.taken_wh[meter] = side, taken_wh
+        return None
 
     def afford(self, owner: str, microcents: int) -> bool:
         """Whether the owner can fund this worst case besides those before; if so it counts from now on."""
@@ -71,9 +96,10 @@ def list_orders(
 ) -> tuple[BookEntry, ...]:
     """List receipted orders and acceptances (running number, order) in receipt order; say which cannot trade and why.
 
-    An order whose owner cannot fund the worst case of all its orders so far, whose limit has come to lie outside floor
-    and cap, or whose owner is suspended is listed as ineligible; it never stops the others. An acceptance stands and
-    falls with its offer, which was receipted before it.
+    An order that does not count is listed as ineligible and never stops the others: its limit has come to lie outside
+    floor and cap, its owner is suspended, an order of the owner that counts is on the other side, those of its meter
+    that count exceed the capacity with it, or the owner cannot fund the worst case of all that count with it. An
+    acceptance stands and falls with its offer, which was receipted before it. This is the rule of IMarketBond.
     """
     offers: dict[str, BookEntry] = {}
     entries: list[BookEntry] = []
@@ -151,25 +177,23 @@ def _low_carbon(order: Order, meters: Mapping[int, MeterFacts]) -> bool:
     return order.product is Product.LOW_CARBON
 
 
-def _order_reason(order: Order, standing: Standing) -> str | None:
+def _order_reason(order: Order, standing: Standing) -> Ineligibility | None:
     prices = standing.prices
-    if order.owner in standing.suspended:
-        return "suspended"
     if not prices.floor <= order.limit_cents_per_mwh <= prices.cap:
-        return "limit outside bounds"
+        return Ineligibility.OUT_OF_BOUNDS
     fee = standing.policy.grid_fee_cents_per_mwh
     worst = worst_case_microcents(order.side, order.quantity_wh, order.limit_cents_per_mwh, fee, prices.shortage)
-    return None if standing.afford(order.owner, worst) else "not funded"
+    return standing.weigh(order.owner, order.meter, order.side, order.quantity_wh, worst)
 
 
-def _acceptance_reason(signed: SignedAcceptance, offers: Mapping[str, BookEntry], standing: Standing) -> str | None:
+def _acceptance_reason(
+    signed: SignedAcceptance, offers: Mapping[str, BookEntry], standing: Standing
+) -> Ineligibility | None:
     acceptance = signed.acceptance
     offer = offers.get(acceptance.offer_uid)
     if offer is None or offer.ineligible is not None:
-        return "offer not eligible"
-    if acceptance.owner in standing.suspended:
-        return "suspended"
+        return Ineligibility.OFFER
     fee = standing.policy.grid_fee_cents_per_mwh
     limit = offer.order.limit_cents_per_mwh
     worst = worst_case_microcents(Side.BUY, acceptance.quantity_wh, limit, fee, standing.prices.shortage)
-    return None if standing.afford(acceptance.owner, worst) else "not funded"
+    return standing.weigh(acceptance.owner, acceptance.meter, Side.BUY, acceptance.quantity_wh, worst)

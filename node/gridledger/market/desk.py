@@ -35,7 +35,15 @@ from gridledger.market.order_hash import (
     order_uid,
     recover_address,
 )
-from gridledger.market.ports import AcceptedDeal, AcceptedOrder, MarketDirectory, OrderStore, ReceiptSigner
+from gridledger.market.ports import (
+    AcceptedDeal,
+    AcceptedOrder,
+    Cancelled,
+    MarketDirectory,
+    OrderStore,
+    PostedOrder,
+    ReceiptSigner,
+)
 
 __all__ = ["DeskSettings", "OrderDesk"]
 
@@ -133,29 +141,68 @@ class OrderDesk:
         self._tell_deal(accepted, offer.signed.order.owner, price_cents_per_mwh)
         return accepted
 
-    def cancel(self, uid: str, signature: bytes) -> AcceptedOrder:
-        """Cancel an open order before its next gate closes, by its owner's EIP-712 signature. Idempotent."""
+    def accept_posted(self, posted: PostedOrder) -> None:
+        """Receipt an order its owner posted on chain. It cannot be refused: whether it may trade, its books will say.
+
+        It is listed from the first MTU on whose gate closed after the posting. One with no such MTU stays out.
+        """
+        order = posted.order
+        self._orders.mark_taken(posted.uid)
+        meter = self._directory.meter(order.meter)
+        if self._orders.find(posted.uid) is not None or meter is None:
+            return
+        mtu_start = self._first_open_mtu(posted, meter.zone)
+        if mtu_start is None:
+            return
+        policy, prices = self._directory.policy_at(mtu_start), self._directory.prices_at(mtu_start)
+        accepted = AcceptedOrder(
+            signed=SignedOrder(order=order, uid=posted.uid, signature=posted.signature),
+            zone=meter.zone,
+            client_id=None,
+            receipt=self._receipt(posted.uid),
+            worst_case_microcents=order_worst_case_microcents(order, policy, prices),
+            state=OrderState.OPEN,
+            state_reason=None,
+            filled_wh=0,
+            next_mtu_start=mtu_start,
+            final_mtu_start=order.last_mtu_start,
+        )
+        self._orders.add(accepted)
+        self._tell(NoticeKind.ACCEPTED, accepted, running_number=accepted.receipt.running_number, reason="on chain")
+
+    def cancel(self, uid: str, signature: bytes) -> Cancelled:
+        """Cancel an open order before its next gate closes, by its owner's EIP-712 signature.
+
+        The same again gets the same receipt.
+        """
         accepted = self.order(uid)
-        self._require_signer(cancel_digest(self._settings.domain, uid), signature, accepted.signed.order.owner)
-        if accepted.state is OrderState.CANCELLED:
-            return accepted
-        if accepted.state is not OrderState.OPEN:
+        digest = cancel_digest(self._settings.domain, uid)
+        self._require_signer(digest, signature, accepted.signed.order.owner)
+        if (known := self._orders.cancel_receipt(uid)) is not None:
+            return Cancelled(order=accepted, receipt=known)
+        if accepted.state not in (OrderState.OPEN, OrderState.CANCELLED):
             raise OrderNotCancellable(order_uid=uid, state=accepted.state)
         self._require_cancellable(accepted)
-        self._orders.cancel(uid, "0x" + signature.hex(), self._clock.now())
-        self._tell(NoticeKind.CANCELLED, accepted)
-        return self.order(uid)
+        if accepted.state is OrderState.OPEN:
+            self._tell(NoticeKind.CANCELLED, accepted)
+        receipt = self._receipt("0x" + digest.hex())
+        self._orders.cancel(uid, "0x" + signature.hex(), receipt)
+        return Cancelled(order=self.order(uid), receipt=receipt)
 
-    def cancel_up_to(self, owner: str, salt: int, signature: bytes) -> tuple[str, ...]:
-        """Cancel all of an owner's open orders with a salt up to this one whose next gate is open; returns their uids.
+    def cancel_up_to(self, owner: str, salt: int, signature: bytes) -> tuple[tuple[str, ...], Receipt]:
+        """Cancel all of an owner's open orders with a salt up to this one whose next gate is open, and all later ones.
 
-        Orders that were accepted directly for an MTU still to come, or whose gate has just closed, stay.
+        Returns their uids and the receipt; the same again gets the same receipt. Orders that were accepted directly for
+        an MTU still to come, or whose gate has just closed, stay.
         """
-        self._require_signer(cancel_up_to_digest(self._settings.domain, owner, salt), signature, owner)
+        digest = cancel_up_to_digest(self._settings.domain, owner, salt)
+        self._require_signer(digest, signature, owner)
         if not self._directory.is_admitted(owner):
             raise NotAdmitted(owner=owner)
-        now = self._clock.now()
-        self._orders.cancel_up_to(owner, salt, "0x" + signature.hex(), now)
+        receipt = self._orders.cancel_up_to_receipt(owner, salt)
+        if receipt is None:
+            receipt = self._receipt("0x" + digest.hex())
+            self._orders.cancel_up_to(owner, salt, "0x" + signature.hex(), receipt)
         cancelled: list[str] = []
         for accepted in self._orders.open_with_salt_up_to(owner, salt):
             try:
@@ -165,7 +212,7 @@ class OrderDesk:
             self._orders.end(accepted.signed.uid, OrderState.CANCELLED)
             self._tell(NoticeKind.CANCELLED, accepted)
             cancelled.append(accepted.signed.uid)
-        return tuple(cancelled)
+        return tuple(cancelled), receipt
 
     def order(self, uid: str) -> AcceptedOrder:
         """The order with this uid. Raises OrderUnknown."""
@@ -221,6 +268,16 @@ class OrderDesk:
         if dealt is not None:
             raise OrderHasDeals(order_uid=accepted.signed.uid, mtu_start=dealt)
 
+    def _first_open_mtu(self, posted: PostedOrder, zone: int) -> int | None:
+        """The first MTU of a posted order whose gate closed after the posting, and whose book is not closed yet."""
+        order, length_s = posted.order, self._settings.mtu_length_s
+        since = posted.posted_at - posted.posted_at % length_s
+        for mtu_start in range(max(order.first_mtu_start, since), order.last_mtu_start + 1, length_s):
+            gate_closure = mtu_start - self._directory.policy_at(mtu_start).gate_closure_s
+            if posted.posted_at < gate_closure and not self._orders.has_book(zone, mtu_start):
+                return mtu_start
+        return None
+
     def _context(self, owner: str, meter_number: int, side: Side, first: int, last: int) -> IntakeContext:
         meter = self._directory.meter(meter_number)
         if meter is None:
@@ -239,6 +296,7 @@ class OrderDesk:
             committed_microcents=self._orders.committed_microcents(owner),
             open_wh=self._orders.open_wh(meter_number, first, last, side),
             other_side_open=self._orders.has_open_order(owner, meter.zone, first, last, other_side),
+            cancelled_salt=self._orders.cancelled_salt(owner),
         )
 
     def _receipt(self, uid: str) -> Receipt:

@@ -27,6 +27,7 @@ __all__ = [
     "OwnOffer",
     "QuantityRefused",
     "RangeRefused",
+    "SaltCancelled",
     "SignatureMalformed",
     "SignerNotOwner",
     "WrongTransition",
@@ -203,6 +204,15 @@ class RangeRefused(InvalidInput):
 
     first_mtu_start: int
     last_mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class SaltCancelled(Conflict):
+    """The owner has cancelled all its orders up to a higher salt, later ones included."""
+
+    owner: str
+    salt: int
+    cancelled_up_to: int
 
 
 @dataclass(kw_only=True, eq=False)

@@ -19,6 +19,7 @@ from gridledger.market.errors import (
     OwnOffer,
     QuantityRefused,
     RangeRefused,
+    SaltCancelled,
 )
 from gridledger.market.model import (
     Acceptance,
@@ -32,21 +33,20 @@ from gridledger.market.model import (
     Side,
 )
 from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
-from gridledger.market.settlement import worst_case_microcents
+from gridledger.market.settlement import capacity_wh, worst_case_microcents
 from gridledger.units import check_range, require_aligned
 
 __all__ = [
     "IntakeContext",
     "acceptance_worst_case_microcents",
-    "capacity_wh",
     "check_acceptance",
     "check_order",
     "order_worst_case_microcents",
 ]
 
 UINT64_MAX = 2**64 - 1
-LONGEST_STANDING_MTUS = 366 * 24 * 12
-SECONDS_PER_HOUR = 3600
+# IMarketBond.Terms.longestOrderS: the bond covers no order that reaches further ahead.
+LONGEST_ORDER_S = 366 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,8 @@ class IntakeContext:
 
     Prices are those of the first MTU. `committed_microcents` is the worst case of the owner's other open orders,
     `open_wh` the most the meter's other open orders take in any MTU of the range on the same side, `other_side_open`
-    whether the owner has one on the other side of the zone in any of them.
+    whether the owner has one on the other side of the zone in any of them. The owner has cancelled all its orders up to
+    `cancelled_salt`, later ones included.
     """
 
     now: int
@@ -70,24 +71,23 @@ class IntakeContext:
     committed_microcents: int
     open_wh: int
     other_side_open: bool
+    cancelled_salt: int | None
 
 
 def check_order(order: Order, context: IntakeContext) -> None:
     """Raise the first typed error the order deserves; returning means it may be accepted."""
     _check_form(order, context.mtu_length_s)
+    if order.last_mtu_start > context.now + LONGEST_ORDER_S:
+        raise RangeRefused(first_mtu_start=order.first_mtu_start, last_mtu_start=order.last_mtu_start)
     _check_member(order.owner, order.meter, context)
+    if context.cancelled_salt is not None and order.salt <= context.cancelled_salt:
+        raise SaltCancelled(owner=order.owner, salt=order.salt, cancelled_up_to=context.cancelled_salt)
     _check_gate(order, context)
     _check_limit(order.limit_cents_per_mwh, context.prices)
     _check_capacity(order.meter, order.side, order.quantity_wh, context)
     if context.other_side_open:
         raise OtherSideTaken(owner=order.owner, zone=context.meter.zone, mtu_start=order.first_mtu_start)
     _check_funds(order.owner, order_worst_case_microcents(order, context.policy, context.prices), context)
-
-
-def capacity_wh(meter: MeterFacts, side: Side, mtu_length_s: int) -> int:
-    """Energy the meter can move in one MTU, rounded down, Wh."""
-    capacity_w = meter.export_capacity_w if side is Side.SELL else meter.import_capacity_w
-    return capacity_w * mtu_length_s // SECONDS_PER_HOUR
 
 
 def order_worst_case_microcents(order: Order, policy: Policy, prices: MtuPrices) -> int:
@@ -143,8 +143,7 @@ def _check_member(owner: str, meter: int, context: IntakeContext) -> None:
 def _check_form(order: Order, mtu_length_s: int) -> None:
     require_aligned(order.first_mtu_start, mtu_length_s)
     require_aligned(order.last_mtu_start, mtu_length_s)
-    mtus = (order.last_mtu_start - order.first_mtu_start) // mtu_length_s + 1
-    if not 1 <= mtus <= LONGEST_STANDING_MTUS:
+    if order.last_mtu_start < order.first_mtu_start:
         raise RangeRefused(first_mtu_start=order.first_mtu_start, last_mtu_start=order.last_mtu_start)
     if order.side is Side.SELL and order.product is not Product.ANY:
         raise OrderUnsupported(field="product", value=order.product.name.lower())

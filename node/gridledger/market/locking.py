@@ -1,10 +1,9 @@
 """From an auction's result to what the trading contract is asked to lock, and what it will keep by hash."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from gridledger.errors import Conflict
 from gridledger.market.auction import AuctionResult, BookPrice
 from gridledger.market.model import (
     BookEntry,
@@ -22,18 +21,7 @@ from gridledger.market.pairing import derive_trades
 from gridledger.market.settlement import buyer_lock_microcents, grid_fee_microcents, seller_lock_microcents
 from gridledger.units import cost_microcents
 
-__all__ = ["MOST_ORDERS", "ClearingTooLarge", "Deal", "PresentedOrder", "Proposal", "dealt_energy", "propose"]
-
-# A clearing of this many distinct orders stays under a 2^24 gas transaction with room to spare.
-MOST_ORDERS = 900
-
-
-@dataclass(kw_only=True, eq=False)
-class ClearingTooLarge(Conflict):
-    """More orders are filled than one transaction can carry."""
-
-    orders: int
-    most_orders: int
+__all__ = ["WHOLE", "Deal", "Part", "PresentedOrder", "Proposal", "arrange", "dealt_energy", "propose"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +43,28 @@ class PresentedOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Which chunk of a clearing: its number, and meters that come from earlier chunks (Wh so far) or go on later."""
+
+    chunk: int = 0
+    last: bool = True
+    prior_wh: Mapping[int, int] = field(default_factory=dict)
+    continued: frozenset[int] = frozenset()
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A clearing as the contract takes it: orders with energy by (meter, book index), then unfilled named ends.
+    """A chunk of a clearing as the contract takes it: orders with energy by (meter, book index), then unfilled ends.
 
     Ends are (lower, upper) indexes into orders + ends; None means floor or cap. `accepted_offers` has the index of the
     offer of each acceptance in turn. `positions` and `deals` are what the contract will keep by hash if it accepts;
     `trades` are all its trades, deals first.
     """
 
+    part: Part
     merged: bool
     any_price_cents_per_mwh: int
     low_carbon_price_cents_per_mwh: int
@@ -107,22 +109,39 @@ def propose(
     policy: Policy,
     prices: MtuPrices,
 ) -> Proposal:
-    """Arrange an auction's result and the direct deals for the contract. `meters` holds every meter of the book.
-
-    Raises ClearingTooLarge.
-    """
+    """Arrange an auction's result and the direct deals for the contract. `meters` holds every meter of the book."""
     orders, ends = _presented(result, deals, book)
+    return arrange(result, orders, ends, deals, meters, policy, prices, WHOLE)
+
+
+def arrange(
+    result: AuctionResult,
+    orders: tuple[PresentedOrder, ...],
+    ends: tuple[PresentedOrder, ...],
+    deals: Sequence[Deal],
+    meters: Mapping[int, MeterFacts],
+    policy: Policy,
+    prices: MtuPrices,
+    part: Part,
+) -> Proposal:
+    """Open positions for presented orders, lock their money and derive their trades. Ends count in chunk 0 only."""
     at = {item.entry.uid: index for index, item in enumerate([*orders, *ends])}
     offer_of = {deal.acceptance_uid: deal.offer_uid for deal in deals}
     accepted = tuple(at[offer_of[item.entry.uid]] for item in orders if not item.entry.is_order)
-    arranged = _Arranged(result, orders, accepted, meters, policy, prices)
+    arranged = _Arranged(result, orders, accepted, meters, policy, prices, part)
     positions = arranged.locked_positions()
+    any_ends: tuple[int | None, int | None] = (None, None)
+    low_carbon_ends = any_ends
+    if part.chunk == 0:
+        any_ends = _end_indexes(result.any, at)
+        low_carbon_ends = _end_indexes(result.any if result.merged else result.low_carbon, at)
     return Proposal(
+        part=part,
         merged=result.merged,
         any_price_cents_per_mwh=result.any.price_cents_per_mwh,
         low_carbon_price_cents_per_mwh=result.low_carbon.price_cents_per_mwh,
-        any_ends=_end_indexes(result.any, at),
-        low_carbon_ends=_end_indexes(result.any if result.merged else result.low_carbon, at),
+        any_ends=any_ends,
+        low_carbon_ends=low_carbon_ends,
         orders=orders,
         ends=ends,
         accepted_offers=accepted,
@@ -150,8 +169,6 @@ def _presented(
         if entry.uid in wanted
     }
     orders = sorted((item for item in listed.values() if item.fill_wh), key=_meter_and_place)
-    if len(listed) > MOST_ORDERS:
-        raise ClearingTooLarge(orders=len(listed), most_orders=MOST_ORDERS)
     return tuple(orders), tuple(item for item in listed.values() if not item.fill_wh)
 
 
@@ -166,7 +183,9 @@ class _Arranged:
         meters: Mapping[int, MeterFacts],
         policy: Policy,
         prices: MtuPrices,
+        part: Part,
     ) -> None:
+        self._part = part
         self._any_price = result.any.price_cents_per_mwh
         self._low_carbon_price = result.low_carbon.price_cents_per_mwh
         self._policy = policy
@@ -219,6 +238,8 @@ class _Arranged:
             auction_wh=auction_wh,
             low_carbon_wh=low_carbon_wh,
             dealt_wh=dealt_wh,
+            prior_wh=self._part.prior_wh.get(meter.meter, 0),
+            continued=meter.meter in self._part.continued,
         )
 
     def _deal(self, sell: int, buy: int, offer: Order, acceptance: PresentedOrder) -> Trade:

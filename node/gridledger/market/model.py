@@ -6,9 +6,11 @@ from enum import IntEnum, StrEnum
 from gridledger.market.errors import WrongTransition
 
 __all__ = [
+    "RECORDED_REASONS",
     "Acceptance",
     "BookEntry",
     "CashAccount",
+    "Ineligibility",
     "MeterFacts",
     "MtuPhase",
     "MtuPrices",
@@ -19,6 +21,7 @@ __all__ = [
     "Pricing",
     "Product",
     "Receipt",
+    "Recording",
     "Side",
     "SignedAcceptance",
     "SignedOrder",
@@ -113,16 +116,55 @@ class Receipt:
     signature: str
 
 
+class Ineligibility(StrEnum):
+    """Why a listed order takes no part in matching. All but the last two are judged and recorded by the bond."""
+
+    SUSPENDED = "suspended"
+    OFFER = "offer not eligible"
+    OTHER_SIDE = "other side taken"
+    OVER_CAPACITY = "over capacity"
+    UNFUNDED = "not funded"
+    OUT_OF_BOUNDS = "limit outside bounds"
+    CANCELLED = "cancelled on chain"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the contract records it; the others show in the order and the policy themselves."""
+        return self not in (Ineligibility.OUT_OF_BOUNDS, Ineligibility.CANCELLED)
+
+
+# IMarketBond.Ineligibility, by its numbers.
+RECORDED_REASONS: tuple[Ineligibility | None, ...] = (
+    None,
+    Ineligibility.SUSPENDED,
+    Ineligibility.OFFER,
+    Ineligibility.OTHER_SIDE,
+    Ineligibility.OVER_CAPACITY,
+    Ineligibility.UNFUNDED,
+)
+
+
+class Recording(StrEnum):
+    """Whether the contract has been asked to record that a listed order cannot trade, and did."""
+
+    NONE = "none"
+    ASKED = "asked"
+    RECORDED = "recorded"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BookEntry:
     """One line of a closed book, in receipt order: an order or an acceptance.
 
-    An ineligible entry is listed but takes no part in matching.
+    An ineligible entry is listed but takes no part in matching. `recording` says how far the contract's own record of
+    that has come.
     """
 
     running_number: int
     signed: SignedOrder | SignedAcceptance
-    ineligible: str | None = None
+    ineligible: Ineligibility | None = None
+    recording: Recording = Recording.NONE
 
     @property
     def uid(self) -> str:
@@ -279,12 +321,16 @@ class OrderState(StrEnum):
 
 
 class MtuPhase(StrEnum):
-    """Life of one zone and MTU, from gate closure to the last settled position."""
+    """Life of one zone and MTU, from gate closure to the last settled position.
+
+    Stopped: some chunks of the clearing are locked and the others never will be; what is locked is refunded.
+    """
 
     CLOSING = "closing"
     LISTED = "listed"
     MATCHED = "matched"
     CLEARED = "cleared"
+    STOPPED = "stopped"
     SETTLED = "settled"
     LAPSED = "lapsed"
 
@@ -294,8 +340,11 @@ _PHASES: dict[tuple[MtuPhase, str], MtuPhase] = {
     (MtuPhase.CLOSING, "deadline_passed"): MtuPhase.LAPSED,
     (MtuPhase.LISTED, "clearing_submitted"): MtuPhase.MATCHED,
     (MtuPhase.LISTED, "deadline_passed"): MtuPhase.LAPSED,
+    (MtuPhase.LISTED, "clearing_refused"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "clearing_refused"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "member_excluded"): MtuPhase.LISTED,
+    (MtuPhase.MATCHED, "clearing_stopped"): MtuPhase.STOPPED,
+    (MtuPhase.STOPPED, "positions_closed"): MtuPhase.LAPSED,
     (MtuPhase.MATCHED, "market_cleared"): MtuPhase.CLEARED,
     (MtuPhase.CLEARED, "positions_closed"): MtuPhase.SETTLED,
 }

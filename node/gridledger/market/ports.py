@@ -9,13 +9,16 @@ from gridledger.market.locking import Proposal
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
+    Ineligibility,
     MeterFacts,
     MtuPhase,
     MtuPrices,
+    Order,
     OrderState,
     Policy,
     Position,
     Receipt,
+    Recording,
     Side,
     SignedAcceptance,
     SignedOrder,
@@ -25,15 +28,19 @@ from gridledger.market.model import (
 __all__ = [
     "AcceptedDeal",
     "AcceptedOrder",
+    "Cancelled",
     "CommitBook",
+    "KeptPosition",
     "Ledger",
     "LedgerCommand",
     "MarketDirectory",
     "MarketMtus",
     "MtuRecord",
     "OrderStore",
+    "PostedOrder",
     "PublishPrice",
     "ReceiptSigner",
+    "RecordIneligible",
     "SettlePositions",
     "SettlementKind",
     "SubmitClearing",
@@ -79,7 +86,11 @@ class AcceptedDeal:
 
 @dataclass(frozen=True, kw_only=True)
 class MtuRecord:
-    """One zone and MTU as far as the node has brought it."""
+    """One zone and MTU as far as the node has brought it.
+
+    `chunk_count` chunks were proposed, one after the other, of which the chain has `cleared_chunks`. Nothing is tried
+    before `retry_at`.
+    """
 
     zone: int
     mtu_start: int
@@ -93,6 +104,9 @@ class MtuRecord:
     low_carbon_price_cents_per_mwh: int | None
     traded_wh: int | None
     failure: str | None
+    chunk_count: int = 0
+    cleared_chunks: int = 0
+    retry_at: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +130,21 @@ class PublishPrice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordIneligible:
+    """Have the bond record which listed orders cannot trade: whole owners, each with its lines of the book, ascending.
+
+    Owners whose offers were accepted stand before the owners of the acceptances.
+    """
+
+    zone: int
+    mtu_start: int
+    book: tuple[BookEntry, ...]
+    owners: tuple[tuple[BookEntry, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubmitClearing:
-    """Propose a clearing to the trading contract."""
+    """Propose a chunk of a clearing to the trading contract."""
 
     zone: int
     mtu_start: int
@@ -147,7 +174,36 @@ class SettlePositions:
     metered_wh: tuple[int, ...]
 
 
-LedgerCommand = CommitBook | PublishPrice | SubmitClearing | SettlePositions
+LedgerCommand = CommitBook | PublishPrice | RecordIneligible | SubmitClearing | SettlePositions
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPosition:
+    """A position the contract keeps, where it keeps it, and whether a settlement of it is under way."""
+
+    chunk: int
+    index: int
+    position: Position
+    refunded: bool
+    pending: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostedOrder:
+    """An order its owner posted on chain; it counts as receipted at the time of that block."""
+
+    uid: str
+    order: Order
+    signature: bytes
+    posted_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelled:
+    """A cancelled order with the receipt of its cancellation."""
+
+    order: AcceptedOrder
+    receipt: Receipt
 
 
 class Ledger(Protocol):
@@ -231,11 +287,29 @@ class OrderStore(Protocol):
     def add_deal(self, deal: AcceptedDeal) -> None:
         """Keep a newly accepted acceptance."""
 
-    def cancel(self, uid: str, signature: str, received_at: int) -> None:
-        """Keep a cancellation and close the order."""
+    def cancel(self, uid: str, signature: str, receipt: Receipt) -> None:
+        """Keep a receipted cancellation and close the order."""
 
-    def cancel_up_to(self, owner: str, salt: int, signature: str, received_at: int) -> None:
-        """Keep a bulk cancellation."""
+    def cancel_receipt(self, uid: str) -> Receipt | None:
+        """The receipt of an order's cancellation; its `order_uid` is the cancellation's digest."""
+
+    def cancel_up_to(self, owner: str, salt: int, signature: str, receipt: Receipt) -> None:
+        """Keep a receipted bulk cancellation."""
+
+    def cancel_up_to_receipt(self, owner: str, salt: int) -> Receipt | None:
+        """The receipt of an owner's bulk cancellation up to just this salt."""
+
+    def cancelled_salt(self, owner: str) -> int | None:
+        """The highest salt up to which the owner has cancelled all its orders, here or on chain."""
+
+    def posted(self) -> tuple[PostedOrder, ...]:
+        """Orders posted on chain that have no receipt yet, in the order they were posted."""
+
+    def mark_taken(self, uid: str) -> None:
+        """A posted order has its receipt, or needs none."""
+
+    def has_book(self, zone: int, mtu_start: int) -> bool:
+        """Whether the book of a zone and MTU is closed."""
 
     def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
         """The owner's open orders with a salt up to this one, in receipt order."""
@@ -277,29 +351,37 @@ class MarketMtus(Protocol):
     def move(self, zone: int, mtu_start: int, event: str, failure: str | None = None) -> None:
         """Advance the phase by an event."""
 
-    def keep_positions(self, zone: int, mtu_start: int, proposal: Proposal, suppliers: Mapping[int, str]) -> None:
-        """Keep what the contract will keep by hash if it accepts the proposal; `suppliers` by meter."""
+    def set_chunks(self, zone: int, mtu_start: int, *, chunk_count: int, cleared_chunks: int) -> None:
+        """How many chunks a clearing has, and how many of them the chain has."""
 
-    def forget_positions(self, zone: int, mtu_start: int) -> None:
-        """Drop what a refused proposal would have left with the contract."""
+    def keep_positions(
+        self, zone: int, mtu_start: int, proposals: Sequence[Proposal], suppliers: Mapping[int, str]
+    ) -> None:
+        """Keep what the contract will keep by hash if it accepts all chunks; `suppliers` by meter."""
 
-    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: str) -> None:
-        """Mark listed orders as ineligible."""
+    def forget_positions(self, zone: int, mtu_start: int, from_chunk: int = 0) -> None:
+        """Drop what a refused proposal would have left with the contract, from a chunk on."""
+
+    def mark_ineligible(self, zone: int, mtu_start: int, uids: Collection[str], reason: Ineligibility | None) -> None:
+        """Mark listed orders as ineligible, or as eligible again."""
+
+    def mark_recording(self, zone: int, mtu_start: int, uids: Collection[str], recording: Recording) -> None:
+        """Remember how far the contract's record of listed orders has come."""
 
     def keep_fills(self, zone: int, mtu_start: int, filled_wh: Mapping[str, int]) -> None:
-        """Keep what each listed order was filled with, Wh by uid; all others with nothing."""
+        """Keep what each listed order is filled with in the chunks proposed so far, Wh by uid; others with nothing."""
+
+    def unlock_fills(self, zone: int, mtu_start: int) -> None:
+        """Forget what was proposed beyond what the chain has."""
 
     def fills(self, zone: int, mtu_start: int) -> dict[str, int]:
         """What each listed order was filled with, Wh by uid."""
 
-    def positions(self, zone: int, mtu_start: int) -> tuple[Position, ...]:
-        """Positions as the contract keeps them."""
+    def positions(self, zone: int, mtu_start: int) -> tuple[KeptPosition, ...]:
+        """Positions as the contract keeps them, by chunk and index."""
 
-    def deals(self, zone: int, mtu_start: int) -> tuple[Trade, ...]:
-        """Direct deals between positions as the contract keeps them."""
+    def deals(self, zone: int, mtu_start: int, chunk: int) -> tuple[Trade, ...]:
+        """Direct deals between positions of a chunk as the contract keeps them."""
 
-    def unsettled(self, zone: int, mtu_start: int) -> dict[int, int]:
-        """Index to meter of positions that are neither settled nor being settled."""
-
-    def mark_settling(self, zone: int, mtu_start: int, indexes: Sequence[int]) -> None:
+    def mark_settling(self, zone: int, mtu_start: int, chunk: int, indexes: Sequence[int]) -> None:
         """Remember that a settlement of these positions is under way."""

@@ -1,4 +1,4 @@
-"""Money and energy of locking and settling, bit for bit as the contracts compute them. Nothing here divides.
+"""Money and energy of locking and settling, bit for bit as the contracts compute them. Money never divides.
 
 Wh x cents/MWh = microcents. Positive cash is received by the participant.
 """
@@ -6,7 +6,7 @@ Wh x cents/MWh = microcents. Positive cash is received by the participant.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gridledger.market.model import Position, Side, Trade
+from gridledger.market.model import MeterFacts, Position, Side, Trade
 from gridledger.market.pairing import derive_trades
 from gridledger.units import cost_microcents
 
@@ -14,6 +14,7 @@ __all__ = [
     "Cash",
     "RewardedTrade",
     "buyer_lock_microcents",
+    "capacity_wh",
     "fulfilled_wh",
     "grid_fee_microcents",
     "imbalance_microcents",
@@ -28,6 +29,9 @@ __all__ = [
     "trade_microcents",
     "worst_case_microcents",
 ]
+
+
+_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,12 @@ def worst_case_microcents(
         fee = grid_fee_microcents(quantity_wh, fee_cents_per_mwh, 0, low_carbon=False)
         return buyer_lock_microcents(quantity_wh, limit_cents_per_mwh) + fee
     return seller_lock_microcents(quantity_wh, limit_cents_per_mwh, shortage_cents_per_mwh)
+
+
+def capacity_wh(meter: MeterFacts, side: Side, mtu_length_s: int) -> int:
+    """Energy the meter can move in one MTU, rounded down, Wh."""
+    capacity_w = meter.export_capacity_w if side is Side.SELL else meter.import_capacity_w
+    return capacity_w * mtu_length_s // _SECONDS_PER_HOUR
 
 
 def trade_microcents(position: Position, any_price: int, low_carbon_price: int) -> int:

@@ -194,7 +194,7 @@ class Notices:
             self._tell_order(kind, row, zone, mtu_start, replace(details, energy_wh=row.filled_wh), at)
 
     def _tell_order(
-        self, kind: NoticeKind, row: Row[Any], zone: int, mtu_start: int, details: NoticeDetails, at: int
+        self, kind: NoticeKind, row: "_Filled", zone: int, mtu_start: int, details: NoticeDetails, at: int
     ) -> None:
         self.add(
             kind,
@@ -211,24 +211,52 @@ class Notices:
         key = (zone, mtu_start)
         if key not in self._clearings:
             values = {"of_zone": zone, "of_mtu_start": mtu_start}
-            orders: Sequence[Any] = self._connection.execute(_FILLED, values).all()
-            self._clearings[key] = _Clearing.of(orders)
+            rows: Sequence[Any] = self._connection.execute(_FILLED, values).all()
+            self._clearings[key] = _Clearing.of(rows)
         return self._clearings[key]
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A filled order, and what its meter's positions have locked in all chunks."""
+
+    uid: str
+    owner: str
+    meter: int
+    sells: bool
+    source: int
+    filled_wh: int
+    product: int | None
+    locked_microcents: int
+    fee_microcents: int
 
 
 @dataclass(frozen=True)
 class _Clearing:
     """Filled orders of one clearing in receipt order, and by meter."""
 
-    orders: Sequence[Row[Any]]
-    of_meter: Mapping[int, list[Row[Any]]]
+    orders: Sequence[_Filled]
+    of_meter: Mapping[int, list[_Filled]]
 
     @classmethod
-    def of(cls, orders: Sequence[Row[Any]]) -> "_Clearing":
+    def of(cls, rows: Sequence[Row[Any]]) -> "_Clearing":
+        """From one row for each order and position."""
+        orders: dict[str, _Filled] = {}
+        for one in (_Filled(**row._asdict()) for row in rows):
+            known = orders.get(one.uid)
+            orders[one.uid] = (
+                one
+                if known is None
+                else replace(
+                    known,
+                    locked_microcents=known.locked_microcents + one.locked_microcents,
+                    fee_microcents=known.fee_microcents + one.fee_microcents,
+                )
+            )
         of_meter = defaultdict(list)
-        for row in orders:
-            of_meter[row.meter].append(row)
-        return cls(orders, of_meter)
+        for order in orders.values():
+            of_meter[order.meter].append(order)
+        return cls(tuple(orders.values()), of_meter)
 
 
 def _notice(row: Row[Any]) -> Notice:

@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from gridledger.market.model import (
     Acceptance,
@@ -16,14 +29,17 @@ from gridledger.market.model import (
     SignedAcceptance,
     SignedOrder,
 )
-from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.market.packing import order_from_words, order_words
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder, PostedOrder
 from gridledger.store.schema import (
     book_entry,
     bulk_cancellation,
+    cancelled_salt,
     market_acceptance,
     market_mtu,
     market_order,
     order_cancellation,
+    posted_order,
 )
 
 __all__ = ["Orders"]
@@ -72,7 +88,10 @@ _OPEN_OF_METER = union_all(
     ),
 )
 _LAST_NUMBERS = union_all(
-    select(func.max(market_order.c.running_number)), select(func.max(market_acceptance.c.running_number))
+    *(
+        select(func.max(table.c.running_number))
+        for table in (market_order, market_acceptance, order_cancellation, bulk_cancellation)
+    )
 )
 _INSERT = insert(market_order)
 _CLOSE = (
@@ -245,20 +264,77 @@ class Orders:
             )
         )
 
-    def cancel(self, uid: str, signature: str, received_at: int) -> None:
-        """Keep a cancellation and close the order."""
-        self._connection.execute(
-            insert(order_cancellation).values(uid=uid, signature=signature, received_at=received_at)
-        )
+    def cancel(self, uid: str, signature: str, receipt: Receipt) -> None:
+        """Keep a receipted cancellation and close the order."""
+        self._keep_cancellation(order_cancellation, receipt, uid=uid, signature=signature)
         self.end(uid, OrderState.CANCELLED)
 
-    def cancel_up_to(self, owner: str, salt: int, signature: str, received_at: int) -> None:
-        """Keep a bulk cancellation; the first of a salt counts."""
-        key = (bulk_cancellation.c.owner == owner, bulk_cancellation.c.salt == salt)
-        if self._connection.execute(select(bulk_cancellation).where(*key)).first() is None:
-            self._connection.execute(
-                insert(bulk_cancellation).values(owner=owner, salt=salt, signature=signature, received_at=received_at)
+    def cancel_receipt(self, uid: str) -> Receipt | None:
+        """The receipt of an order's cancellation."""
+        return self._cancellation_receipt(order_cancellation, order_cancellation.c.uid == uid)
+
+    def cancel_up_to(self, owner: str, salt: int, signature: str, receipt: Receipt) -> None:
+        """Keep a receipted bulk cancellation."""
+        self._keep_cancellation(bulk_cancellation, receipt, owner=owner, salt=salt, signature=signature)
+        self.cancel_salt(owner, salt)
+
+    def cancel_up_to_receipt(self, owner: str, salt: int) -> Receipt | None:
+        """The receipt of an owner's bulk cancellation up to just this salt."""
+        of_owner = (bulk_cancellation.c.owner == owner, bulk_cancellation.c.salt == salt)
+        return self._cancellation_receipt(bulk_cancellation, *of_owner)
+
+    def cancel_salt(self, owner: str, salt: int) -> None:
+        """Remember that no order of the owner with a salt up to this one is good any more."""
+        known = self.cancelled_salt(owner)
+        if known is None:
+            self._connection.execute(insert(cancelled_salt).values(owner=owner, salt=salt))
+        elif salt > known:
+            self._connection.execute(update(cancelled_salt).where(cancelled_salt.c.owner == owner).values(salt=salt))
+
+    def cancelled_salt(self, owner: str) -> int | None:
+        """The highest salt up to which the owner has cancelled all its orders, here or on chain."""
+        return self._connection.execute(select(cancelled_salt.c.salt).where(cancelled_salt.c.owner == owner)).scalar()
+
+    def add_posted(self, posted: PostedOrder) -> None:
+        """Keep an order that was posted on chain."""
+        terms, guard = order_words(posted.order, book_index=0, fill_wh=0)
+        self._connection.execute(
+            insert(posted_order).values(
+                uid=posted.uid,
+                owner=posted.order.owner,
+                terms=terms,
+                guard=guard,
+                signature="0x" + posted.signature.hex(),
+                posted_at=posted.posted_at,
+                taken=False,
             )
+        )
+
+    def posted(self) -> tuple[PostedOrder, ...]:
+        """Orders posted on chain that have no receipt yet, in the order they were posted."""
+        query = (
+            select(posted_order)
+            .where(posted_order.c.taken.is_(False))
+            .order_by(posted_order.c.posted_at, posted_order.c.uid)
+        )
+        return tuple(
+            PostedOrder(
+                uid=row.uid,
+                order=order_from_words(row.terms, row.guard, row.owner),
+                signature=bytes.fromhex(row.signature[2:]),
+                posted_at=row.posted_at,
+            )
+            for row in self._connection.execute(query)
+        )
+
+    def mark_taken(self, uid: str) -> None:
+        """A posted order has its receipt, or needs none."""
+        self._connection.execute(update(posted_order).where(posted_order.c.uid == uid).values(taken=True))
+
+    def has_book(self, zone: int, mtu_start: int) -> bool:
+        """Whether the book of a zone and MTU is closed."""
+        query = select(market_mtu.c.zone).where(market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start)
+        return self._connection.execute(query).first() is not None
 
     def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
         """The owner's open orders with a salt up to this one, in receipt order."""
@@ -395,6 +471,31 @@ class Orders:
         """Signature and time of each cancellation by order uid."""
         rows = self._connection.execute(select(order_cancellation))
         return {row.uid: (row.signature, row.received_at) for row in rows}
+
+    def _keep_cancellation(self, table: Table, receipt: Receipt, **values: Any) -> None:
+        self._last_number = receipt.running_number
+        self._connection.execute(
+            insert(table).values(
+                **values,
+                running_number=receipt.running_number,
+                received_at=receipt.received_at,
+                receipt_block_hash=receipt.block_hash,
+                receipt_signature=receipt.signature,
+                receipt_digest=receipt.order_uid,
+            )
+        )
+
+    def _cancellation_receipt(self, table: Table, *of_cancellation: ColumnElement[bool]) -> Receipt | None:
+        row = self._connection.execute(select(table).where(*of_cancellation)).first()
+        if row is None:
+            return None
+        return Receipt(
+            order_uid=row.receipt_digest,
+            running_number=row.running_number,
+            received_at=row.received_at,
+            block_hash=row.receipt_block_hash,
+            signature=row.receipt_signature,
+        )
 
     def _committed_of(self, owner: str) -> Sequence[Any]:
         if owner not in self._committed:

@@ -104,6 +104,16 @@ class Outbox:
         )
         return self._connection.execute(query).scalar_one()
 
+    def has_open(self, kind: str, zone: int, mtu_start: int) -> bool:
+        """Whether a command of that kind for the zone and MTU has no outcome yet."""
+        query = select(outbox.c.id).where(
+            outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)),
+            outbox.c.kind == kind,
+            outbox.c.zone == zone,
+            outbox.c.mtu_start == mtu_start,
+        )
+        return self._connection.execute(query.limit(1)).first() is not None
+
     def oldest_open_at(self) -> int | None:
         """When the oldest row without an outcome was added, Unix seconds."""
         query = select(func.min(outbox.c.created_at)).where(outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)))

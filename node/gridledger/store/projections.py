@@ -1,17 +1,19 @@
 """What each contract event changes in the node's projections. Replaying all events rebuilds them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
-from gridledger.market.model import MtuPhase, OrderState
+from gridledger.market.model import RECORDED_REASONS, MtuPhase, OrderState, Recording
 from gridledger.market.notices import NoticeDetails, NoticeKind
-from gridledger.market.ports import AcceptedOrder
+from gridledger.market.packing import order_from_words
+from gridledger.market.ports import AcceptedOrder, PostedOrder
 from gridledger.market.settlement import trade_microcents
 from gridledger.relay import ChainEvent
-from gridledger.store.mtus import SettledValues, position_of
+from gridledger.store.positions import SettledValues, position_of
 from gridledger.store.schema import (
     carbon_reward,
     feed_in_price,
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["apply_event"]
 
 Arguments = Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """A chunk of a clearing."""
+
+    zone: int
+    mtu_start: int
+    chunk: int
 
 
 def apply_event(tx: "Transaction", event: ChainEvent, block_time_s: int) -> None:
@@ -163,8 +173,24 @@ def _order_cancelled(tx: "Transaction", event: ChainEvent, time: int) -> None:
 
 def _orders_cancelled(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
+    tx.orders.cancel_salt(arguments["owner"], arguments["upToSalt"])
     for accepted in tx.orders.open_with_salt_up_to(arguments["owner"], arguments["upToSalt"]):
         _cancel_on_chain(tx, accepted, time)
+
+
+def _order_posted(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    """The owner has posted an order on chain: it counts as receipted. The engine takes it up."""
+    arguments = event.arguments
+    vs = int(arguments["vs"], 16)
+    signature = bytes.fromhex(arguments["r"][2:]) + (vs & (1 << 255) - 1).to_bytes(32) + bytes((27 + (vs >> 255),))
+    tx.orders.add_posted(
+        PostedOrder(
+            uid=arguments["orderUid"],
+            order=order_from_words(int(arguments["terms"]), int(arguments["guard"]), arguments["owner"]),
+            signature=signature,
+            posted_at=time,
+        )
+    )
 
 
 def _cancel_on_chain(tx: "Transaction", accepted: AcceptedOrder, time: int) -> None:
@@ -195,20 +221,26 @@ def _cancel_on_chain(tx: "Transaction", accepted: AcceptedOrder, time: int) -> N
 
 
 def _market_cleared(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    """A chunk is locked; with the last one the clearing is complete."""
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
-    for opened in tx.mtus.opened_positions(*key).values():
+    record, chunk = tx.mtus.record(*key), arguments["chunk"]
+    for opened in tx.mtus.opened_positions(*key, chunk).values():
         _change(tx, opened.owner, -opened.locked_microcents)
-    tx.mtus.move(*key, "market_cleared")
+    tx.mtus.lock_fills(*key)
+    tx.mtus.set_chunks(*key, chunk_count=record.chunk_count, cleared_chunks=chunk + 1)
     tx.mtus.set_prices(
         *key,
         price_cents_per_mwh=arguments["anyPrice"],
         low_carbon_price_cents_per_mwh=arguments["lowCarbonPrice"],
-        traded_wh=arguments["tradedWh"],
+        traded_wh=(record.traded_wh or 0) + arguments["tradedWh"],
     )
+    if not arguments["last"]:
+        return
+    tx.mtus.move(*key, "market_cleared")
     tx.orders.move_listed(*key, OrderState.MATCHED, OrderState.LOCKED)
     tx.notices.tell_locked(*key, arguments["anyPrice"], arguments["lowCarbonPrice"], event.transaction_hash, time)
-    if arguments["positionCount"] == 0:
+    if arguments["positionCount"] == 0 and chunk == 0:
         tx.mtus.move(*key, "positions_closed")
 
 
@@ -223,10 +255,10 @@ def _dispatch_scheduled(tx: "Transaction", event: ChainEvent, time: int) -> None
         state=ScheduleState.PENDING,
         reason=0,
     )
-    setpoints = [
-        {"meter": position.meter, "contracted_wh": position.contracted_wh}
-        for position in tx.mtus.positions(schedule.zone, schedule.mtu_start)
-    ]
+    contracted_wh: Counter[int] = Counter()
+    for kept in tx.mtus.positions(schedule.zone, schedule.mtu_start):
+        contracted_wh[kept.position.meter] += kept.position.contracted_wh
+    setpoints = [{"meter": meter, "contracted_wh": energy_wh} for meter, energy_wh in contracted_wh.items()]
     payload = {
         "schedule_hash": schedule.schedule_hash,
         "traded_wh": schedule.traded_wh,
@@ -256,23 +288,42 @@ def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
 
 def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
-    tx.readings.confirm_anchor(arguments["zone"], arguments["mtuStart"], arguments["sequence"])
-
-
-def _position_settled(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    _settle_first(tx, event, event.arguments["meteredWh"], time, substitute=False)
-
-
-def _position_substituted(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    _settle_first(tx, event, event.arguments["substituteWh"], time, substitute=True)
-
-
-def _settle_first(tx: "Transaction", event: ChainEvent, metered_wh: int, time: int, *, substitute: bool) -> None:
-    arguments = event.arguments
-    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
-    row = tx.mtus.opened_positions(*key)[arguments["meter"]]
+    key = (arguments["zone"], arguments["mtuStart"])
+    tx.readings.confirm_anchor(*key, arguments["sequence"])
     record = tx.mtus.find(*key)
-    assert record is not None
+    if record is not None and record.phase is MtuPhase.SETTLED:
+        tx.mtus.set_to_correct(*key, to_correct=True)
+
+
+def _position_closed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """The event that follows the positions of a settlement says which chunk they belong to."""
+    tx.closed_positions.append(event)
+
+
+def _settlement_progressed(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    key = (arguments["zone"], arguments["mtuStart"])
+    closed, tx.closed_positions = tx.closed_positions, []
+    for one in closed:
+        _CLOSINGS[one.name](tx, one, Place(*key, arguments["chunk"]), time)
+    if arguments["openPositions"] == 0 and tx.mtus.record(*key).phase in (MtuPhase.CLEARED, MtuPhase.STOPPED):
+        tx.mtus.move(*key, "positions_closed")
+
+
+def _position_settled(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
+    _settle_first(tx, event, place, event.arguments["meteredWh"], time, substitute=False)
+
+
+def _position_substituted(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
+    _settle_first(tx, event, place, event.arguments["substituteWh"], time, substitute=True)
+
+
+def _settle_first(
+    tx: "Transaction", event: ChainEvent, place: Place, metered_wh: int, time: int, *, substitute: bool
+) -> None:
+    arguments = event.arguments
+    row = tx.mtus.opened_positions(*place)[arguments["meter"]]
+    record = tx.mtus.record(place.zone, place.mtu_start)
     assert record.price_cents_per_mwh is not None  # it was cleared
     assert record.low_carbon_price_cents_per_mwh is not None
     trade = trade_microcents(position_of(row), record.price_cents_per_mwh, record.low_carbon_price_cents_per_mwh)
@@ -280,11 +331,11 @@ def _settle_first(tx: "Transaction", event: ChainEvent, metered_wh: int, time: i
     values = SettledValues(
         substitute=substitute, version=0, metered_wh=metered_wh, trade_microcents=trade, imbalance_microcents=imbalance
     )
-    tx.mtus.keep_settled(*key, row.position, values)
+    tx.mtus.keep_settled(row, values)
     _change(tx, row.owner, row.locked_microcents + trade - fee + imbalance)
-    _change(tx, tx.directory.grid_operator_of(key[0]), fee)
+    _change(tx, tx.directory.grid_operator_of(place.zone), fee)
     _change(tx, row.supplier, -imbalance)
-    tx.orders.move_meter(row.meter, key[1], OrderState.LOCKED, OrderState.SETTLED)
+    _move_orders(tx, place, row.meter, OrderState.SETTLED)
     details = NoticeDetails(
         metered_wh=metered_wh,
         trade_microcents=trade,
@@ -293,13 +344,12 @@ def _settle_first(tx: "Transaction", event: ChainEvent, metered_wh: int, time: i
         reason="substitute value" if substitute else None,
         transaction_hash=event.transaction_hash,
     )
-    tx.notices.tell_settled(*key, row, details, time)
+    tx.notices.tell_settled(place.zone, place.mtu_start, row, details, time)
 
 
-def _position_resettled(tx: "Transaction", event: ChainEvent, time: int) -> None:
+def _position_resettled(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
     arguments = event.arguments
-    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
-    row, delta = tx.mtus.settled_position(*key, arguments["meter"]), arguments["deltaMicrocents"]
+    row, delta = tx.mtus.settled_position(*place, arguments["meter"]), arguments["deltaMicrocents"]
     values = SettledValues(
         substitute=False,
         version=arguments["version"],
@@ -307,7 +357,7 @@ def _position_resettled(tx: "Transaction", event: ChainEvent, time: int) -> None
         trade_microcents=row.trade_microcents,
         imbalance_microcents=row.imbalance_microcents + delta,
     )
-    tx.mtus.keep_settled(*key, row.position, values)
+    tx.mtus.keep_settled(row, values)
     _change(tx, row.owner, delta)
     _change(tx, row.supplier, -delta)
     details = NoticeDetails(
@@ -316,26 +366,33 @@ def _position_resettled(tx: "Transaction", event: ChainEvent, time: int) -> None
         imbalance_microcents=delta,
         transaction_hash=event.transaction_hash,
     )
-    tx.notices.tell_resettled(*key, row, details, time)
+    tx.notices.tell_resettled(place.zone, place.mtu_start, row, details, time)
 
 
-def _position_refunded(tx: "Transaction", event: ChainEvent, time: int) -> None:
+def _position_refunded(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
     arguments = event.arguments
-    key = (tx.directory.zone_of(arguments["meter"]), arguments["mtuStart"])
-    row = tx.mtus.opened_positions(*key)[arguments["meter"]]
-    tx.mtus.keep_refunded(*key, row.position)
+    row = tx.mtus.opened_positions(*place)[arguments["meter"]]
+    tx.mtus.keep_refunded(row)
     _change(tx, row.owner, arguments["lockedMicrocents"])
-    tx.orders.move_meter(row.meter, key[1], OrderState.LOCKED, OrderState.REFUNDED)
+    _move_orders(tx, place, row.meter, OrderState.REFUNDED)
     details = NoticeDetails(refunded_microcents=arguments["lockedMicrocents"], transaction_hash=event.transaction_hash)
-    tx.notices.tell_refunded(*key, row, details, time)
+    tx.notices.tell_refunded(place.zone, place.mtu_start, row, details, time)
 
 
-def _settlement_progressed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+def _move_orders(tx: "Transaction", place: Place, meter_number: int, state: OrderState) -> None:
+    """The meter's orders are through once all its positions are closed, in whatever chunks; also of a stopped MTU."""
+    if not tx.mtus.has_open_position(place.zone, place.mtu_start, meter_number):
+        for before in (OrderState.LOCKED, OrderState.MATCHED):
+            tx.orders.move_meter(meter_number, place.mtu_start, before, state)
+
+
+def _eligibility_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """The contract has judged a listed order: its word counts for the clearing."""
     arguments = event.arguments
-    key = (arguments["zone"], arguments["mtuStart"])
-    record = tx.mtus.find(*key)
-    if arguments["openPositions"] == 0 and record is not None and record.phase is MtuPhase.CLEARED:
-        tx.mtus.move(*key, "positions_closed")
+    key, uids = (arguments["zone"], arguments["mtuStart"]), [arguments["orderUid"]]
+    reason = RECORDED_REASONS[arguments["reason"]]
+    tx.mtus.mark_ineligible(*key, uids, reason)
+    tx.mtus.mark_recording(*key, uids, Recording.NONE if reason is None else Recording.RECORDED)
 
 
 def _rewards_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -365,6 +422,12 @@ def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
     tx.free_changes[account] += amount_microcents
 
 
+_CLOSINGS: dict[str, Callable[["Transaction", ChainEvent, Place, int], None]] = {
+    "PositionSettled": _position_settled,
+    "PositionRefunded": _position_refunded,
+    "PositionSubstituted": _position_substituted,
+    "PositionResettled": _position_resettled,
+}
 _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "ZoneRegistered": _zone_registered,
     "MarketHalted": _market_halted,
@@ -384,15 +447,17 @@ _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "BookCommitted": _book_committed,
     "OrderCancelled": _order_cancelled,
     "OrdersCancelled": _orders_cancelled,
+    "OrderPosted": _order_posted,
     "MarketCleared": _market_cleared,
     "DispatchScheduled": _dispatch_scheduled,
     "DispatchAnswered": _dispatch_answered,
     "ReadingsAnchored": _readings_anchored,
-    "PositionSettled": _position_settled,
-    "PositionRefunded": _position_refunded,
+    "EligibilityRecorded": _eligibility_recorded,
+    "PositionSettled": _position_closed,
+    "PositionRefunded": _position_closed,
+    "PositionSubstituted": _position_closed,
+    "PositionResettled": _position_closed,
     "SettlementProgressed": _settlement_progressed,
-    "PositionSubstituted": _position_substituted,
-    "PositionResettled": _position_resettled,
     "RewardsGranted": _rewards_granted,
     "Transfer": _token_transfer,
 }

@@ -116,7 +116,11 @@ order_cancellation = Table(
     metadata,
     Column("uid", String(66), ForeignKey("market_order.uid"), primary_key=True),
     Column("signature", String(132), nullable=False),
+    Column("running_number", BigInteger, nullable=False, unique=True),
     Column("received_at", BigInteger, nullable=False),
+    Column("receipt_block_hash", String(66), nullable=False),
+    Column("receipt_signature", String(132), nullable=False),
+    Column("receipt_digest", String(66), nullable=False),
 )
 
 bulk_cancellation = Table(
@@ -125,7 +129,30 @@ bulk_cancellation = Table(
     Column("owner", String(42), primary_key=True),
     Column("salt", WideInteger, primary_key=True),
     Column("signature", String(132), nullable=False),
+    Column("running_number", BigInteger, nullable=False, unique=True),
     Column("received_at", BigInteger, nullable=False),
+    Column("receipt_block_hash", String(66), nullable=False),
+    Column("receipt_signature", String(132), nullable=False),
+    Column("receipt_digest", String(66), nullable=False),
+)
+
+cancelled_salt = Table(
+    "cancelled_salt",
+    metadata,
+    Column("owner", String(42), primary_key=True),
+    Column("salt", WideInteger, nullable=False),
+)
+
+posted_order = Table(
+    "posted_order",
+    metadata,
+    Column("uid", String(66), primary_key=True),
+    Column("owner", String(42), nullable=False),
+    Column("terms", WideInteger, nullable=False),
+    Column("guard", WideInteger, nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("posted_at", BigInteger, nullable=False),
+    Column("taken", Boolean, nullable=False, default=False, index=True),
 )
 
 book_entry = Table(
@@ -137,7 +164,9 @@ book_entry = Table(
     Column("running_number", BigInteger, nullable=False),
     Column("order_uid", String(66), nullable=False, index=True),
     Column("ineligible", String),
+    Column("recording", String(8), nullable=False, default="none"),
     Column("filled_wh", BigInteger, nullable=False, default=0),
+    Column("locked_wh", BigInteger, nullable=False, default=0),
 )
 
 market_mtu = Table(
@@ -155,6 +184,10 @@ market_mtu = Table(
     Column("low_carbon_price_cents_per_mwh", BigInteger),
     Column("traded_wh", BigInteger),
     Column("failure", String),
+    Column("chunk_count", Integer, nullable=False, default=0),
+    Column("cleared_chunks", Integer, nullable=False, default=0),
+    Column("retry_at", BigInteger, nullable=False, default=0),
+    Column("to_correct", Boolean, nullable=False, default=False, index=True),
 )
 
 contract_position = Table(
@@ -162,6 +195,7 @@ contract_position = Table(
     metadata,
     Column("zone", BigInteger, primary_key=True),
     Column("mtu_start", BigInteger, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("meter", BigInteger, nullable=False),
     Column("owner", String(42), nullable=False),
@@ -173,6 +207,8 @@ contract_position = Table(
     Column("auction_wh", BigInteger, nullable=False),
     Column("low_carbon_wh", BigInteger, nullable=False),
     Column("dealt_wh", BigInteger, nullable=False),
+    Column("prior_wh", BigInteger, nullable=False, default=0),
+    Column("continued", Boolean, nullable=False, default=False),
     Column("fee_microcents", WideInteger, nullable=False),
     Column("locked_microcents", WideInteger, nullable=False),
     Column("deal_microcents", WideInteger, nullable=False),
@@ -191,6 +227,7 @@ contract_trade = Table(
     metadata,
     Column("zone", BigInteger, primary_key=True),
     Column("mtu_start", BigInteger, primary_key=True),
+    Column("chunk", Integer, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("kind", String(8), nullable=False),
     Column("sell_position", Integer, nullable=False),

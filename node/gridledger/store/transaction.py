@@ -36,6 +36,7 @@ class Transaction:
         self.notices = Notices(connection)
         self.sessions = Sessions(connection)
         self.webhooks = Webhooks(connection)
+        self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
         self.rewarded_mtu_start = 0  # of the rewards being indexed
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed
 

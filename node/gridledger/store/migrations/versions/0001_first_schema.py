@@ -21,7 +21,9 @@ def upgrade() -> None:
         sa.Column("running_number", sa.BigInteger(), nullable=False),
         sa.Column("order_uid", sa.String(length=66), nullable=False),
         sa.Column("ineligible", sa.String(), nullable=True),
+        sa.Column("recording", sa.String(length=8), nullable=False),
         sa.Column("filled_wh", sa.BigInteger(), nullable=False),
+        sa.Column("locked_wh", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
     )
     op.create_index(op.f("ix_book_entry_order_uid"), "book_entry", ["order_uid"], unique=False)
@@ -30,8 +32,19 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=42), nullable=False),
         sa.Column("salt", WideInteger(length=80), nullable=False),
         sa.Column("signature", sa.String(length=132), nullable=False),
+        sa.Column("running_number", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_block_hash", sa.String(length=66), nullable=False),
+        sa.Column("receipt_signature", sa.String(length=132), nullable=False),
+        sa.Column("receipt_digest", sa.String(length=66), nullable=False),
         sa.PrimaryKeyConstraint("owner", "salt"),
+        sa.UniqueConstraint("running_number"),
+    )
+    op.create_table(
+        "cancelled_salt",
+        sa.Column("owner", sa.String(length=42), nullable=False),
+        sa.Column("salt", WideInteger(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("owner"),
     )
     op.create_table(
         "carbon_reward",
@@ -70,6 +83,7 @@ def upgrade() -> None:
         "contract_position",
         sa.Column("zone", sa.BigInteger(), nullable=False),
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("chunk", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("meter", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(length=42), nullable=False),
@@ -81,6 +95,8 @@ def upgrade() -> None:
         sa.Column("auction_wh", sa.BigInteger(), nullable=False),
         sa.Column("low_carbon_wh", sa.BigInteger(), nullable=False),
         sa.Column("dealt_wh", sa.BigInteger(), nullable=False),
+        sa.Column("prior_wh", sa.BigInteger(), nullable=False),
+        sa.Column("continued", sa.Boolean(), nullable=False),
         sa.Column("fee_microcents", WideInteger(length=80), nullable=False),
         sa.Column("locked_microcents", WideInteger(length=80), nullable=False),
         sa.Column("deal_microcents", WideInteger(length=80), nullable=False),
@@ -92,19 +108,20 @@ def upgrade() -> None:
         sa.Column("trade_microcents", WideInteger(length=80), nullable=True),
         sa.Column("imbalance_microcents", WideInteger(length=80), nullable=True),
         sa.Column("refunded", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
+        sa.PrimaryKeyConstraint("zone", "mtu_start", "chunk", "position"),
     )
     op.create_table(
         "contract_trade",
         sa.Column("zone", sa.BigInteger(), nullable=False),
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("chunk", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("price_cents_per_mwh", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("sell_position", sa.Integer(), nullable=False),
         sa.Column("buy_position", sa.Integer(), nullable=False),
         sa.Column("energy_wh", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("zone", "mtu_start", "position"),
+        sa.PrimaryKeyConstraint("zone", "mtu_start", "chunk", "position"),
     )
     op.create_table(
         "dispatch_event",
@@ -147,8 +164,13 @@ def upgrade() -> None:
         sa.Column("low_carbon_price_cents_per_mwh", sa.BigInteger(), nullable=True),
         sa.Column("traded_wh", sa.BigInteger(), nullable=True),
         sa.Column("failure", sa.String(), nullable=True),
+        sa.Column("chunk_count", sa.Integer(), nullable=False),
+        sa.Column("cleared_chunks", sa.Integer(), nullable=False),
+        sa.Column("retry_at", sa.BigInteger(), nullable=False),
+        sa.Column("to_correct", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("zone", "mtu_start"),
     )
+    op.create_index(op.f("ix_market_mtu_to_correct"), "market_mtu", ["to_correct"], unique=False)
     op.create_index(op.f("ix_market_mtu_phase"), "market_mtu", ["phase"], unique=False)
     op.create_table(
         "market_order",
@@ -332,10 +354,27 @@ def upgrade() -> None:
         "order_cancellation",
         sa.Column("uid", sa.String(length=66), nullable=False),
         sa.Column("signature", sa.String(length=132), nullable=False),
+        sa.Column("running_number", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_block_hash", sa.String(length=66), nullable=False),
+        sa.Column("receipt_signature", sa.String(length=132), nullable=False),
+        sa.Column("receipt_digest", sa.String(length=66), nullable=False),
         sa.ForeignKeyConstraint(
             ["uid"],
             ["market_order.uid"],
         ),
         sa.PrimaryKeyConstraint("uid"),
+        sa.UniqueConstraint("running_number"),
     )
+    op.create_table(
+        "posted_order",
+        sa.Column("uid", sa.String(length=66), nullable=False),
+        sa.Column("owner", sa.String(length=42), nullable=False),
+        sa.Column("terms", WideInteger(length=80), nullable=False),
+        sa.Column("guard", WideInteger(length=80), nullable=False),
+        sa.Column("signature", sa.String(length=132), nullable=False),
+        sa.Column("posted_at", sa.BigInteger(), nullable=False),
+        sa.Column("taken", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("uid"),
+    )
+    op.create_index(op.f("ix_posted_order_taken"), "posted_order", ["taken"], unique=False)
