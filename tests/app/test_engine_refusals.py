@@ -39,7 +39,9 @@ class World:
         """Only the market is asked for."""
         market: Any = self.room.market
         nothing: Any = None
-        return Services(desk=self.room.desk, market=market, metering=nothing, anchoring=nothing, dispatch=nothing)
+        return Services(
+            desk=self.room.desk, market=market, defender=nothing, metering=nothing, anchoring=nothing, dispatch=nothing
+        )
 
     def pair(self) -> tuple[str, str]:
         """A matched pair; returns the uids of offer and bid."""

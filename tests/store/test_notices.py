@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -73,14 +74,9 @@ class Market:
         """The contract has refused a command of this kind."""
 
         def services(_tx: Transaction) -> Services:
-            nothing: object = None
-            return Services(
-                desk=self.room.desk,
-                market=self.room.market,
-                metering=nothing,  # type: ignore[arg-type]
-                anchoring=nothing,  # type: ignore[arg-type]
-                dispatch=nothing,  # type: ignore[arg-type]
-            )
+            nothing: Any = None
+            rooms = dict.fromkeys(("defender", "metering", "anchoring", "dispatch"), nothing)
+            return Services(desk=self.room.desk, market=self.room.market, **rooms)
 
         row = OutboxRow(
             id=1,

@@ -11,6 +11,7 @@ from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
+from gridledger.market.defence import Defender
 from gridledger.market.desk import OrderDesk
 from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketService
@@ -30,6 +31,7 @@ class Services:
 
     desk: OrderDesk
     market: MarketService
+    defender: Defender
     metering: MeteringService
     anchoring: AnchoringService
     dispatch: DispatchService

@@ -58,6 +58,7 @@ class Engine:
                 self._anchor,
                 self._settle,
                 self._correct,
+                self._defend,
             )
             return sum(task(tx, services) for task in tasks) > 0  # every task has its turn
 
@@ -135,6 +136,13 @@ class Engine:
                 tx.mtus.set_to_correct(*key, to_correct=False)
                 done |= services.market.settle(*key, tx.readings.anchored_net_wh(*key))
         return done
+
+    def _defend(self, _tx: Transaction, services: Services) -> bool:
+        """Answer challenges of the bond with what the node has kept."""
+        challenges = services.defender.answer()
+        for challenge in challenges:
+            _log.error("clearing_challenged", zone=challenge.zone, mtu_start=challenge.mtu_start)
+        return bool(challenges)
 
     def _may_settle(self, tx: Transaction, record: MtuRecord) -> bool:
         """One settlement of an MTU at a time, and not at once again after a refusal."""

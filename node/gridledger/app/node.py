@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from gridledger.api.application import create_application
 from gridledger.api.context import Bell, NodeContext
 from gridledger.api.sign_in import SignIn
+from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
 from gridledger.app.refusals import Refusals
@@ -247,6 +248,13 @@ class Node:
             keys={key.address: key for key in keys.values()},
             on_refused=refusals,
         )
+        self._bond = BondKeeper(
+            client=client,
+            database=self._database,
+            clock=self._clock,
+            operator=keys[Role.MARKET_OPERATOR].address,
+            target_microcents=self._settings.bond_microcents,
+        )
         self._engine = Engine(
             database=self._database,
             sender=sender,
@@ -286,6 +294,7 @@ class Node:
         self._bell.attach(worker.wake)
 
     def _run_engine(self) -> None:
+        self._bond.top_up()
         self._engine.run_until_idle()
         self._bell.ring()
 

@@ -10,6 +10,7 @@ from gridledger.chain.commands import Command, CommandEncoder
 from gridledger.clock import Clock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
+from gridledger.market.defence import Defender
 from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.order_hash import OrderDomain
 from gridledger.market.receipts import receipt_digest
@@ -96,6 +97,9 @@ class ServiceFactory:
                 mtus=tx.mtus,
                 ledger=ledger,
                 notices=tx.notices,
+            ),
+            defender=Defender(
+                clock=self.clock, directory=tx.directory, mtus=tx.mtus, challenges=tx.challenges, ledger=ledger
             ),
             metering=metering,
             anchoring=AnchoringService(metering=metering, store=tx.readings, ledger=ledger),

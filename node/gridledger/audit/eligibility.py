@@ -46,12 +46,12 @@ class Eligibility:
         """
         candidates = self._moments()
         entries: Entries = ()
-        for number in reversed(candidates):
+        for number in candidates:
             entries = self._entries(number)
             if all(self._agrees(entries, entry) for entry in entries):
                 break
         else:
-            entries = self._entries(candidates[-1])
+            entries = self._entries(candidates[0])
         for entry in entries:
             record = f"{slot_name(self._slot)}, {order_name(entry.uid, entry.running_number)}"
             if not self._agrees(entries, entry):
@@ -117,17 +117,18 @@ class Eligibility:
         return worst
 
     def _moments(self) -> list[int]:
-        """Blocks from the last before the gate to the last before the commitment, or before the clearing.
+        """Blocks from the last before the commitment back to the last before the gate; then those up to the clearing.
 
-        Whoever was listed as ineligible without reason for the contract to record is eligible again until then.
+        Whoever was listed as ineligible without a reason for the contract to record it is eligible again until then.
         """
         gate_closure = self._history.rules.gate_closure(self._slot.mtu_start)
-        first = max(self._book.block_number - 1, 0)
-        cleared = self._history.markets[self._slot].cleared
-        last = first if cleared is None else max(first, cleared.block_number - 1)
+        committed = max(self._book.block_number - 1, 0)
+        first = committed
         while first > 0 and self._history.blocks[first].time_s >= gate_closure:
             first -= 1
-        return list(range(first, last + 1))
+        cleared = self._history.markets[self._slot].cleared
+        last = committed if cleared is None else cleared.block_number - 1
+        return [*range(committed, first - 1, -1), *range(committed + 1, last + 1)]
 
     def _entries(self, number: int) -> Entries:
         owners = {row.owner for row in self._listed}

@@ -7,6 +7,7 @@ from gridledger.chain.client import ChainClient
 from gridledger.chain.roles import Role
 from gridledger.dispatch.ports import RelayAnswer
 from gridledger.market.book import book_bytes
+from gridledger.market.defence import DefeatByCancel, DefeatByIneligibility, DefenceCommand
 from gridledger.market.locking import PresentedOrder, Proposal
 from gridledger.market.model import BookEntry, SignedAcceptance
 from gridledger.market.packing import acceptance_words, order_words, position_words, trade_word
@@ -24,7 +25,7 @@ from gridledger.metering.anchoring import AnchorReadings
 __all__ = ["NO_ORDER", "Call", "Command", "CommandEncoder", "clearing_tuple", "compact_signature", "order_tuple"]
 
 NO_ORDER = 2**16 - 1
-Command = LedgerCommand | RelayAnswer | AnchorReadings
+Command = LedgerCommand | DefenceCommand | RelayAnswer | AnchorReadings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,12 @@ class CommandEncoder:
                 return self._clearing(command)
             case SettlePositions():
                 return self._settlement(command)
+            case DefeatByCancel():
+                return self._defeat(command)
+            case DefeatByIneligibility():
+                book = book_bytes(command.book)
+                data = self._bond_data("defeatByIneligibility", command, book)
+                return self._with_data(command, Role.RELAYER, "MarketBond", data)
             case AnchorReadings():
                 root = bytes.fromhex(command.root[2:])
                 return self._call(
@@ -140,6 +147,18 @@ class CommandEncoder:
 
         owners = [[(words(entry.uid), words(_offer_uid(entry))) for entry in lines] for lines in command.owners]
         return self._call(command, Role.MARKET_OPERATOR, "MarketBond", "recordIneligible", book_bytes(book), owners)
+
+    def _defeat(self, command: DefeatByCancel) -> Call:
+        r, vs = compact_signature(command.signature)
+        if command.salt is None:
+            data = self._bond_data("defeatByCancel", command, r, vs)
+        else:
+            data = self._bond_data("defeatByCancelUpTo", command, command.salt, r, vs)
+        return self._with_data(command, Role.RELAYER, "MarketBond", data)
+
+    def _bond_data(self, function: str, command: DefenceCommand, *arguments: object) -> bytes:
+        codec = self._client.codecs["MarketBond"]
+        return codec.call_data(function, command.owner, command.zone, command.mtu_start, *arguments)
 
     def _settlement(self, command: SettlePositions) -> Call:
         presented: tuple[object, ...] = (

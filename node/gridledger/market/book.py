@@ -42,8 +42,8 @@ __all__ = [
 class Standing:
     """What decides whether a receipted order may trade in one MTU, and what those before it have taken.
 
-    `meters` holds every meter of the orders. All orders of an owner that count are on one side, within the capacity of
-    their meter, and funded together.
+    A meter that `meters` does not hold has no capacity. All orders of an owner that count are on one side, within the
+    capacity of their meter, and funded together.
     """
 
     accounts: Mapping[str, CashAccount]
@@ -64,8 +64,8 @@ class Standing:
             return Ineligibility.SUSPENDED
         if self.side_of.get(owner, side) is not side:
             return Ineligibility.OTHER_SIDE
-        taken_wh = self.taken_wh.get(meter, 0) + quantity_wh
-        if taken_wh > capacity_wh(self.meters[meter], side, self.mtu_length_s):
+        facts, taken_wh = self.meters.get(meter), self.taken_wh.get(meter, 0) + quantity_wh
+        if facts is None or taken_wh > capacity_wh(facts, side, self.mtu_length_s):
             return Ineligibility.OVER_CAPACITY
         if not self.afford(owner, worst_microcents):
             return Ineligibility.UNFUNDED

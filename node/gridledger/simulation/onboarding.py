@@ -29,6 +29,7 @@ MEMBER_DEPOSIT_EUR = 10_000
 MEMBER_DEPOSIT_EUR_PER_KW = 4_000
 MEMBER_CREDIT_EUR = 100
 SUPPLIER_DEPOSIT_EUR = 1_000_000  # on top of what stands behind the members' credit
+BOND_EUR = 10_000  # of the market operator, as much as a node wants by default
 
 BASE_GAS = 200_000
 GAS_PER_ADMISSION = 60_000
@@ -77,7 +78,7 @@ def joining_stages(
     return (
         tuple(_admissions(community, grid_operator, supplier_address)),
         tuple(_registrations(community, grid_operator, facts.mtu_length_s)),
-        tuple(_issues(community, bank, supplier_address)),
+        tuple(_issues(community, bank, supplier_address, facts.accounts["market_operator"])),
         tuple(credit),
         tuple(_deposit(member, calls, facts.chain_id, deadline_s) for member in community.members),
     )
@@ -143,9 +144,10 @@ def _registration(meter: NumberedMeter, owner: str, mtu_length_s: int) -> Mappin
     }
 
 
-def _issues(community: Community, bank: ContractCaller, supplier: str) -> Iterator[SignedTransaction]:
+def _issues(community: Community, bank: ContractCaller, supplier: str, operator: str) -> Iterator[SignedTransaction]:
     sums = [(str(member.account.address), deposit_microcents(member)) for member in community.members]
     sums.append((supplier, _supplier_deposit_microcents(community)))
+    sums.append((operator, BOND_EUR * MICROCENTS_PER_EUR))
     for chunk in _chunks(sums):
         accounts, amounts = [account for account, _ in chunk], [amount for _, amount in chunk]
         yield bank.call(BASE_GAS + GAS_PER_ISSUE * len(chunk), "SettlementToken", "issue", accounts, amounts)

@@ -18,7 +18,15 @@ class Outbox:
         self._connection = connection
 
     def add(
-        self, *, kind: str, signer: str, to_address: str, data: bytes, zone: int, mtu_start: int, created_at: int
+        self,
+        *,
+        kind: str,
+        signer: str,
+        to_address: str,
+        data: bytes,
+        zone: int | None,
+        mtu_start: int | None,
+        created_at: int,
     ) -> int:
         """Keep a command for signing; returns its number."""
         result = self._connection.execute(
@@ -104,13 +112,13 @@ class Outbox:
         )
         return self._connection.execute(query).scalar_one()
 
-    def has_open(self, kind: str, zone: int, mtu_start: int) -> bool:
-        """Whether a command of that kind for the zone and MTU has no outcome yet."""
+    def has_open(self, kind: str, zone: int | None, mtu_start: int | None) -> bool:
+        """Whether a command of that kind, for the zone and MTU if it is for one, has no outcome yet."""
         query = select(outbox.c.id).where(
             outbox.c.state.in_((OutboxState.READY, OutboxState.SIGNED)),
             outbox.c.kind == kind,
-            outbox.c.zone == zone,
-            outbox.c.mtu_start == mtu_start,
+            outbox.c.zone.is_not_distinct_from(zone),
+            outbox.c.mtu_start.is_not_distinct_from(mtu_start),
         )
         return self._connection.execute(query.limit(1)).first() is not None
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import delete, func, insert, select, update
 
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
+from gridledger.market.defence import Challenge
 from gridledger.market.model import RECORDED_REASONS, MtuPhase, OrderState, Recording
 from gridledger.market.notices import NoticeDetails, NoticeKind
+from gridledger.market.omission import Proof
 from gridledger.market.packing import order_from_words
 from gridledger.market.ports import AcceptedOrder, PostedOrder
 from gridledger.market.settlement import trade_microcents
@@ -395,6 +397,24 @@ def _eligibility_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> N
     tx.mtus.mark_recording(*key, uids, Recording.NONE if reason is None else Recording.RECORDED)
 
 
+def _challenge_opened(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    arguments = event.arguments
+    challenge = Challenge(
+        owner=arguments["owner"],
+        zone=arguments["zone"],
+        mtu_start=arguments["mtuStart"],
+        order_uid=arguments["orderUid"],
+        respond_by=arguments["respondBy"],
+    )
+    tx.challenges.add(challenge, arguments["proof"], int(arguments["amountMicrocents"]))
+    key = (challenge.zone, challenge.mtu_start)
+    tx.notices.tell_challenged(*key, _PROOFS[arguments["proof"]], event.transaction_hash, time)
+
+
+def _challenge_ended(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    tx.challenges.end(event.arguments["owner"], event.arguments["zone"], event.arguments["mtuStart"])
+
+
 def _rewards_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     """The mints that follow in the same transaction belong to this MTU."""
     tx.rewarded_mtu_start = event.arguments["mtuStart"]
@@ -422,6 +442,7 @@ def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
     tx.free_changes[account] += amount_microcents
 
 
+_PROOFS = tuple(proof.name.lower().replace("_", " ") for proof in Proof)
 _CLOSINGS: dict[str, Callable[["Transaction", ChainEvent, Place, int], None]] = {
     "PositionSettled": _position_settled,
     "PositionRefunded": _position_refunded,
@@ -448,6 +469,9 @@ _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "OrderCancelled": _order_cancelled,
     "OrdersCancelled": _orders_cancelled,
     "OrderPosted": _order_posted,
+    "ChallengeOpened": _challenge_opened,
+    "ChallengeDefeated": _challenge_ended,
+    "ChallengeUpheld": _challenge_ended,
     "MarketCleared": _market_cleared,
     "DispatchScheduled": _dispatch_scheduled,
     "DispatchAnswered": _dispatch_answered,

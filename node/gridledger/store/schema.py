@@ -378,6 +378,19 @@ chain_event = Table(
 
 # ---- projections of the chain
 
+bond_challenge = Table(
+    "bond_challenge",
+    metadata,
+    Column("owner", String(42), primary_key=True),
+    Column("zone", BigInteger, primary_key=True),
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("order_uid", String(66), nullable=False),
+    Column("proof", Integer, nullable=False),
+    Column("amount_microcents", WideInteger, nullable=False),
+    Column("respond_by", BigInteger, nullable=False),
+    Column("answered", Boolean, nullable=False, default=False),
+)
+
 supplier = Table(
     "supplier",
     metadata,

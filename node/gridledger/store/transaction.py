@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select
 
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.chain_log import ChainLog
+from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.mtus import Mtus
@@ -33,6 +34,7 @@ class Transaction:
         self.readings = Readings(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
+        self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
         self.sessions = Sessions(connection)
         self.webhooks = Webhooks(connection)

@@ -41,6 +41,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("running_number"),
     )
     op.create_table(
+        "bond_challenge",
+        sa.Column("owner", sa.String(length=42), nullable=False),
+        sa.Column("zone", sa.BigInteger(), nullable=False),
+        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("order_uid", sa.String(length=66), nullable=False),
+        sa.Column("proof", sa.Integer(), nullable=False),
+        sa.Column("amount_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("respond_by", sa.BigInteger(), nullable=False),
+        sa.Column("answered", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "zone", "mtu_start"),
+    )
+    op.create_table(
         "cancelled_salt",
         sa.Column("owner", sa.String(length=42), nullable=False),
         sa.Column("salt", WideInteger(length=80), nullable=False),
