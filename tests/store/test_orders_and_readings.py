@@ -74,8 +74,9 @@ def test_an_order_comes_back_as_it_was_accepted_extreme_numbers_included(tx: Tra
     assert (accepted.signed.order, accepted.client_id, accepted.state) == (order, "mine", OrderState.OPEN)
     assert accepted.signed.signature == BUYER.sign(order)
     assert accepted.receipt.block_hash == tx.directory.latest_block_hash()
-    assert tx.orders.find_by_client_id(BUYER.address, "mine") == accepted
-    assert tx.orders.find_by_client_id(SELLER.address, "mine") is None
+    names = {(BUYER.address, "mine"), (BUYER.address, "other"), (SELLER.address, "mine")}
+    assert tx.orders.find_client_ids(names) == {(BUYER.address, "mine"): uid}
+    assert tx.orders.find_client_ids(()) == {}
     assert tx.orders.find("0x" + "00" * 32) is None
     assert tx.orders.all_rows() == (accepted,)
 
@@ -100,18 +101,20 @@ def test_committed_money_and_open_energy_follow_every_change_within_one_transact
     room.accept(an_order(Side.SELL, quantity_wh=50))
     orders, here, next_mtu = tx.orders, (MTU_START, MTU_START), (MTU_START + 900, MTU_START + 900)
     assert orders.committed_microcents(BUYER.address) == 300 * worst
-    assert (orders.open_wh(BUY_METER, *here, Side.BUY), orders.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
-    assert orders.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
-    assert orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
-    assert not orders.has_open_order(BUYER.address, ZONE, *next_mtu, Side.BUY)
-    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.SELL)
-    assert not orders.has_open_order(BUYER.address, 2, *here, Side.BUY)
+    promised = orders.commitments((BUYER.address,))
+    assert (promised.open_wh(BUY_METER, *here, Side.BUY), promised.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
+    assert promised.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
+    assert promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
+    assert not promised.has_open(BUYER.address, ZONE, *next_mtu, Side.BUY)
+    assert not promised.has_open(BUYER.address, ZONE, *here, Side.SELL)
+    assert not promised.has_open(BUYER.address, 2, *here, Side.BUY)
     room.desk.cancel(uids[1], BUYER.sign_cancel(uids[1]))
     assert orders.committed_microcents(BUYER.address) == 100 * worst
     orders.close(uids[0], MTU_START, OrderState.MATCHED, None)
     assert orders.committed_microcents(BUYER.address) == 100 * worst
-    assert orders.open_wh(BUY_METER, *here, Side.BUY) == 0
-    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
+    promised = orders.commitments((BUYER.address,))
+    assert promised.open_wh(BUY_METER, *here, Side.BUY) == 0
+    assert not promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
     orders.move_meter(BUY_METER, MTU_START, OrderState.MATCHED, OrderState.LOCKED)
     assert orders.committed_microcents(BUYER.address) == 0
     assert orders.committed_microcents(SELLER.address) == 50 * 22_500
@@ -153,10 +156,11 @@ def test_open_energy_over_a_range_is_that_of_its_fullest_mtu(
             used[begin] += quantity_wh
         fullest = max(used[first : first + length + 1])
         asked = (place(first), place(first + length))
-        assert tx.orders.open_wh(BUY_METER, *asked, Side.BUY) == fullest
-        assert tx.orders.has_open_order(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
-        assert tx.orders.open_wh(BUY_METER, *asked, Side.SELL) == 0
-        assert tx.orders.open_wh(SELL_METER, *asked, Side.SELL) == 2_000
+        promised = tx.orders.commitments((BUYER.address, SELLER.address))
+        assert promised.open_wh(BUY_METER, *asked, Side.BUY) == fullest
+        assert promised.has_open(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
+        assert promised.open_wh(BUY_METER, *asked, Side.SELL) == 0
+        assert promised.open_wh(SELL_METER, *asked, Side.SELL) == 2_000
         raise Undone
 
     def played() -> None:

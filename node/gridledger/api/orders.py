@@ -1,5 +1,6 @@
 """Orders: post, read, cancel."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
@@ -8,6 +9,8 @@ from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
 from gridledger.api.schemas import CancelUpToIn, OrderBatchIn, OrderIn, Signature, Uid, checksum, fill_out, order_out
 from gridledger.errors import GridLedgerError
+from gridledger.market.ports import AcceptedOrder
+from gridledger.market.submission import Submission
 
 __all__ = ["order_routes"]
 
@@ -19,26 +22,15 @@ def order_routes(node: NodeContext) -> APIRouter:
     @router.post("", status_code=201)
     def post_order(body: OrderIn) -> dict[str, Any]:
         """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
-        with node.database.write() as tx:
-            accepted = node.services(tx).desk.accept(body.to_order(), body.signature_bytes(), body.client_id)
-        node.bell.ring()
-        return order_out(accepted)
+        (outcome,) = _accept(node, (body,))
+        if isinstance(outcome, GridLedgerError):
+            raise outcome
+        return order_out(outcome)
 
     @router.post("/batch", status_code=200)
     def post_orders(body: OrderBatchIn) -> dict[str, Any]:
         """Accept or refuse each order on its own, in order; one result per order."""
-        results: list[dict[str, Any]] = []
-        with node.database.write() as tx:
-            desk = node.services(tx).desk
-            for item in body.orders:
-                try:
-                    accepted = desk.accept(item.to_order(), item.signature_bytes(), item.client_id)
-                    results.append({"status": 201, "order": order_out(accepted)})
-                except GridLedgerError as error:
-                    problem = problem_document(error)
-                    results.append({"status": problem["status"], "problem": problem})
-        node.bell.ring()
-        return {"results": results}
+        return {"results": [_result(outcome) for outcome in _accept(node, body.orders)]}
 
     @router.post("/cancellations", status_code=200)
     def cancel_orders(body: CancelUpToIn) -> dict[str, Any]:
@@ -69,3 +61,27 @@ def order_routes(node: NodeContext) -> APIRouter:
         return order_out(cancelled)
 
     return router
+
+
+def _accept(node: NodeContext, bodies: Sequence[OrderIn]) -> list[AcceptedOrder | GridLedgerError]:
+    """Accept orders in one transaction; what needs no database is checked before, so that nobody waits for it."""
+    submissions = [_submission(node, body) for body in bodies]
+    with node.database.write() as tx:
+        desk = node.services(tx).desk
+        outcomes = iter(desk.accept_all([one for one in submissions if isinstance(one, Submission)]))
+    node.bell.ring()
+    return [next(outcomes) if isinstance(one, Submission) else one for one in submissions]
+
+
+def _submission(node: NodeContext, body: OrderIn) -> Submission | GridLedgerError:
+    try:
+        return Submission.checked(node.order_domain, body.to_order(), body.signature_bytes(), body.client_id)
+    except GridLedgerError as refusal:
+        return refusal
+
+
+def _result(outcome: AcceptedOrder | GridLedgerError) -> dict[str, Any]:
+    if isinstance(outcome, GridLedgerError):
+        problem = problem_document(outcome)
+        return {"status": problem["status"], "problem": problem}
+    return {"status": 201, "order": order_out(outcome)}

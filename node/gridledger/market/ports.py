@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gridledger.market.commitments import Commitments
 from gridledger.market.locking import Proposal
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
+    MemberFacts,
     MeterFacts,
     MtuPhase,
     MtuPrices,
@@ -16,7 +18,6 @@ from gridledger.market.model import (
     Policy,
     Position,
     Receipt,
-    Side,
     SignedAcceptance,
     SignedOrder,
     Trade,
@@ -167,11 +168,11 @@ class ReceiptSigner(Protocol):
 class MarketDirectory(Protocol):
     """What the chain says about members and rules."""
 
-    def meter(self, meter: int) -> MeterFacts | None:
-        """Facts of a registered meter."""
-
-    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+    def meters(self, meters: Collection[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
+
+    def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
+        """Facts of many accounts; those that may not trade are left out."""
 
     def is_admitted(self, account: str) -> bool:
         """Whether the account may trade."""
@@ -201,8 +202,11 @@ class OrderStore(Protocol):
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
 
-    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
-        """The owner's order with this client-made id."""
+    def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
+        """Known orders by uid; unknown ones are left out."""
+
+    def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Uids of known orders by owner and client-made id; unknown ones are left out."""
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
         """The acceptance with this uid."""
@@ -210,14 +214,8 @@ class OrderStore(Protocol):
     def next_running_number(self) -> int:
         """The number the next receipt carries."""
 
-    def committed_microcents(self, owner: str) -> int:
-        """Worst case of the owner's orders and acceptances that are not locked yet."""
-
-    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
-        """The most energy of the meter's open orders (and acceptances) on that side in any MTU of the range, Wh."""
-
-    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
-        """Whether the owner has an open order (or acceptance) on that side of the zone in any MTU of the range."""
+    def commitments(self, owners: Collection[str]) -> Commitments:
+        """All that these owners have promised and the contract has not locked."""
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU, Wh."""
@@ -225,8 +223,8 @@ class OrderStore(Protocol):
     def last_dealt_mtu(self, offer_uid: str) -> int | None:
         """Last MTU for which an open offer was accepted and not listed yet."""
 
-    def add(self, order: AcceptedOrder) -> None:
-        """Keep a newly accepted order."""
+    def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
+        """Keep newly accepted orders, in receipt order."""
 
     def add_deal(self, deal: AcceptedDeal) -> None:
         """Keep a newly accepted acceptance."""

@@ -1,10 +1,11 @@
 """Orders and cancellations in the database; implements `market.ports.OrderStore`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, literal, select, union_all, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, literal, select, tuple_, union_all, update
 
+from gridledger.market.commitments import Commitment, Commitments
 from gridledger.market.model import (
     Acceptance,
     Order,
@@ -37,38 +38,36 @@ _FILLED = (
     .where(book_entry.c.order_uid == market_order.c.uid)
     .scalar_subquery()
 )
-_BY_UID = select(market_order, _FILLED.label("filled_wh")).where(market_order.c.uid == bindparam("uid"))
-_COMMITTED_OF_OWNER = union_all(
+_BY_UIDS = select(market_order, _FILLED.label("filled_wh")).where(
+    market_order.c.uid.in_(bindparam("uids", expanding=True))
+)
+_BY_CLIENT_IDS = select(market_order.c.owner, market_order.c.client_id, market_order.c.uid).where(
+    tuple_(market_order.c.owner, market_order.c.client_id).in_(bindparam("names", expanding=True))
+)
+_COMMITTED_OF_OWNERS = union_all(
     select(
+        market_order.c.owner,
+        market_order.c.meter,
         market_order.c.zone,
-        market_order.c.next_mtu_start,
-        market_order.c.final_mtu_start,
         market_order.c.side,
         market_order.c.state,
+        market_order.c.next_mtu_start,
+        market_order.c.final_mtu_start,
+        market_order.c.quantity_wh,
         market_order.c.worst_case_microcents,
-    ).where(market_order.c.owner == bindparam("owner"), market_order.c.state.in_(_COMMITTED)),
+    ).where(market_order.c.owner.in_(bindparam("owners", expanding=True)), market_order.c.state.in_(_COMMITTED)),
     select(
+        market_acceptance.c.owner,
+        market_acceptance.c.meter,
         market_acceptance.c.zone,
-        market_acceptance.c.mtu_start,
-        market_acceptance.c.mtu_start,
         literal(int(Side.BUY)),
         market_acceptance.c.state,
+        market_acceptance.c.mtu_start,
+        market_acceptance.c.mtu_start,
+        market_acceptance.c.quantity_wh,
         market_acceptance.c.worst_case_microcents,
-    ).where(market_acceptance.c.owner == bindparam("owner"), market_acceptance.c.state.in_(_COMMITTED)),
-)
-_OPEN_OF_METER = union_all(
-    select(market_order.c.next_mtu_start, market_order.c.final_mtu_start, market_order.c.quantity_wh).where(
-        market_order.c.meter == bindparam("meter"),
-        market_order.c.state == OrderState.OPEN,
-        market_order.c.final_mtu_start >= bindparam("first"),
-        market_order.c.next_mtu_start <= bindparam("last"),
-        market_order.c.side == bindparam("side"),
-    ),
-    select(market_acceptance.c.mtu_start, market_acceptance.c.mtu_start, market_acceptance.c.quantity_wh).where(
-        market_acceptance.c.meter == bindparam("meter"),
-        market_acceptance.c.mtu_start.between(bindparam("first"), bindparam("last")),
-        market_acceptance.c.state == OrderState.OPEN,
-        literal(int(Side.BUY)) == bindparam("side"),
+    ).where(
+        market_acceptance.c.owner.in_(bindparam("owners", expanding=True)), market_acceptance.c.state.in_(_COMMITTED)
     ),
 )
 _LAST_NUMBERS = union_all(
@@ -125,20 +124,21 @@ class Orders:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._last_number: int | None = None
-        self._committed: dict[str, Sequence[Any]] = {}  # by owner, as long as nothing changes
 
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
-        row = self._connection.execute(_BY_UID, {"uid": uid}).first()
-        return None if row is None else _accepted(row)
+        return self.find_all((uid,)).get(uid)
 
-    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
-        """The owner's order with this client-made id."""
-        query = select(market_order, _FILLED.label("filled_wh")).where(
-            market_order.c.owner == owner, market_order.c.client_id == client_id
-        )
-        row = self._connection.execute(query).first()
-        return None if row is None else _accepted(row)
+    def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
+        """Known orders by uid; unknown ones are left out."""
+        return {row.uid: _accepted(row) for row in self._connection.execute(_BY_UIDS, {"uids": list(uids)})}
+
+    def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Uids of known orders by owner and client-made id; unknown ones are left out."""
+        if not names:
+            return {}
+        rows = self._connection.execute(_BY_CLIENT_IDS, {"names": list(names)})
+        return {(row.owner, row.client_id): row.uid for row in rows}
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
         """The acceptance with this uid."""
@@ -151,26 +151,17 @@ class Orders:
             self._last_number = max(number or 0 for number in self._connection.execute(_LAST_NUMBERS).scalars())
         return self._last_number + 1
 
+    def commitments(self, owners: Collection[str]) -> Commitments:
+        """All that these owners have promised and the contract has not locked."""
+        rows = self._connection.execute(_COMMITTED_OF_OWNERS, {"owners": list(owners)})
+        return Commitments(
+            Commitment(owner, meter, zone, Side(side), OrderState(state), *rest)
+            for owner, meter, zone, side, state, *rest in rows
+        )
+
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
-        return sum(row.worst_case_microcents for row in self._committed_of(owner))
-
-    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
-        """The most energy of the meter's open orders on that side in any MTU of the range."""
-        values = {"meter": meter, "first": first_mtu_start, "last": last_mtu_start, "side": int(side)}
-        rows = self._connection.execute(_OPEN_OF_METER, values).all()
-        # The sum can only rise where an order begins.
-        begins = {max(first_mtu_start, begin) for begin, _, _ in rows}
-        return max((sum(wh for begin, end, wh in rows if begin <= at <= end) for at in begins), default=0)
-
-    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
-        """Whether the owner has an open order on that side of the zone in any MTU of the range."""
-        return any(
-            (row.zone, row.side, row.state) == (zone, int(side), OrderState.OPEN)
-            and row.next_mtu_start <= last_mtu_start
-            and row.final_mtu_start >= first_mtu_start
-            for row in self._committed_of(owner)
-        )
+        return self.commitments((owner,)).microcents(owner)
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU."""
@@ -186,44 +177,15 @@ class Orders:
         )
         return self._connection.execute(query).scalar()
 
-    def add(self, order: AcceptedOrder) -> None:
-        """Keep a newly accepted order."""
-        signed, receipt = order.signed, order.receipt
-        self._committed.pop(signed.order.owner, None)
-        self._last_number = receipt.running_number
-        self._connection.execute(
-            _INSERT,
-            {
-                "uid": signed.uid,
-                "running_number": receipt.running_number,
-                "owner": signed.order.owner,
-                "client_id": order.client_id,
-                "meter": signed.order.meter,
-                "zone": order.zone,
-                "side": int(signed.order.side),
-                "product": int(signed.order.product),
-                "pricing": int(signed.order.pricing),
-                "first_mtu_start": signed.order.first_mtu_start,
-                "last_mtu_start": signed.order.last_mtu_start,
-                "quantity_wh": signed.order.quantity_wh,
-                "limit_cents_per_mwh": signed.order.limit_cents_per_mwh,
-                "expiry": signed.order.expiry,
-                "salt": signed.order.salt,
-                "signature": "0x" + signed.signature.hex(),
-                "worst_case_microcents": order.worst_case_microcents,
-                "received_at": receipt.received_at,
-                "receipt_block_hash": receipt.block_hash,
-                "receipt_signature": receipt.signature,
-                "state": order.state,
-                "next_mtu_start": order.next_mtu_start,
-                "final_mtu_start": signed.order.last_mtu_start,
-            },
-        )
+    def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
+        """Keep newly accepted orders, in receipt order."""
+        if orders:
+            self._connection.execute(_INSERT, [_values(order) for order in orders])
+            self._last_number = orders[-1].receipt.running_number
 
     def add_deal(self, deal: AcceptedDeal) -> None:
         """Keep a newly accepted acceptance."""
         acceptance, receipt = deal.signed.acceptance, deal.receipt
-        self._committed.pop(acceptance.owner, None)
         self._last_number = receipt.running_number
         self._connection.execute(
             insert(market_acceptance).values(
@@ -334,32 +296,27 @@ class Orders:
 
     def pass_listed(self, uids: Sequence[str], mtu_length_s: int) -> None:
         """Orders that were just listed wait for their next MTU, or, after their last, for the result."""
-        self._committed.clear()
         if uids:
             self._connection.execute(_PASS_LISTED, [{"of_uid": uid, "mtu_length_s": mtu_length_s} for uid in uids])
 
     def close(self, uid: str, mtu_start: int, state: OrderState, reason: str | None) -> None:
         """Keep what became of an order in the book of its last MTU, or of an acceptance."""
-        self._committed.clear()
         values = {"of_uid": uid, "to_state": state, "reason": reason}
         if self._connection.execute(_CLOSE, {**values, "at_mtu_start": mtu_start}).rowcount == 0:
             self._connection.execute(_CLOSE_DEAL, values)
 
     def end(self, uid: str, state: OrderState, reason: str | None = None) -> None:
         """Take an open order out of all MTUs still to come: cancelled or expired."""
-        self._committed.clear()
         self._connection.execute(_END, {"of_uid": uid, "to_state": state, "reason": reason})
 
     def end_after_next(self, uid: str) -> None:
         """An order cancelled just after a gate closed is still listed for that MTU, and for none later."""
-        self._committed.clear()
         self._connection.execute(
             update(market_order).where(market_order.c.uid == uid).values(final_mtu_start=market_order.c.next_mtu_start)
         )
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
-        self._committed.clear()
         listed = select(book_entry.c.order_uid).where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
         for table in (market_order, market_acceptance):
             of_table = (table.c.uid.in_(listed), table.c.state == from_state)
@@ -368,7 +325,6 @@ class Orders:
 
     def move_meter(self, meter: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move a meter's orders for an MTU from one state to another."""
-        self._committed.clear()
         values = {"of_meter": meter, "at_mtu_start": mtu_start, "from_state": from_state, "to_state": to_state}
         self._connection.execute(_MOVE_METER, values)
         self._connection.execute(_MOVE_METER_DEALS, values)
@@ -396,10 +352,34 @@ class Orders:
         rows = self._connection.execute(select(order_cancellation))
         return {row.uid: (row.signature, row.received_at) for row in rows}
 
-    def _committed_of(self, owner: str) -> Sequence[Any]:
-        if owner not in self._committed:
-            self._committed[owner] = self._connection.execute(_COMMITTED_OF_OWNER, {"owner": owner}).all()
-        return self._committed[owner]
+
+def _values(accepted: AcceptedOrder) -> dict[str, Any]:
+    order, receipt = accepted.signed.order, accepted.receipt
+    return {
+        "uid": accepted.signed.uid,
+        "running_number": receipt.running_number,
+        "owner": order.owner,
+        "client_id": accepted.client_id,
+        "meter": order.meter,
+        "zone": accepted.zone,
+        "side": int(order.side),
+        "product": int(order.product),
+        "pricing": int(order.pricing),
+        "first_mtu_start": order.first_mtu_start,
+        "last_mtu_start": order.last_mtu_start,
+        "quantity_wh": order.quantity_wh,
+        "limit_cents_per_mwh": order.limit_cents_per_mwh,
+        "expiry": order.expiry,
+        "salt": order.salt,
+        "signature": "0x" + accepted.signed.signature.hex(),
+        "worst_case_microcents": accepted.worst_case_microcents,
+        "received_at": receipt.received_at,
+        "receipt_block_hash": receipt.block_hash,
+        "receipt_signature": receipt.signature,
+        "state": accepted.state,
+        "next_mtu_start": accepted.next_mtu_start,
+        "final_mtu_start": accepted.final_mtu_start,
+    }
 
 
 def _accepted(row: Row[Any]) -> AcceptedOrder:
