@@ -232,7 +232,9 @@ class FakeOrders:
 
     def commitments(self, owners: Collection[str]) -> Commitments:
         states = (OrderState.OPEN, OrderState.MATCHED)
-        return Commitments(one for one in self._commitments() if one.owner in owners and one.state in states)
+        accepted: list[AcceptedOrder | AcceptedDeal] = [*self.kept.values(), *self.deals.values()]
+        kept = [one for one in accepted if one.state in states]
+        return Commitments(one for one in map(_commitment, kept) if one.owner in owners)
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         acceptances = [one.signed.acceptance for one in self.deals.values()]
@@ -306,36 +308,20 @@ class FakeOrders:
     def _of(self, owner: str) -> list[AcceptedOrder]:
         return [one for one in self.kept.values() if one.signed.order.owner == owner]
 
-    def _commitments(self) -> list[Commitment]:
-        orders = [
-            Commitment(
-                owner=one.signed.order.owner,
-                meter=one.signed.order.meter,
-                zone=one.zone,
-                side=one.signed.order.side,
-                state=one.state,
-                first_mtu_start=one.next_mtu_start,
-                last_mtu_start=one.final_mtu_start,
-                quantity_wh=one.signed.order.quantity_wh,
-                worst_case_microcents=one.worst_case_microcents,
-            )
-            for one in self.kept.values()
-        ]
-        deals = [
-            Commitment(
-                owner=one.signed.acceptance.owner,
-                meter=one.signed.acceptance.meter,
-                zone=one.zone,
-                side=Side.BUY,
-                state=one.state,
-                first_mtu_start=one.signed.acceptance.mtu_start,
-                last_mtu_start=one.signed.acceptance.mtu_start,
-                quantity_wh=one.signed.acceptance.quantity_wh,
-                worst_case_microcents=one.worst_case_microcents,
-            )
-            for one in self.deals.values()
-        ]
-        return orders + deals
+
+def _commitment(kept: AcceptedOrder | AcceptedDeal) -> Commitment:
+    order = kept.signed.order if isinstance(kept, AcceptedOrder) else kept.signed.acceptance
+    return Commitment(
+        owner=order.owner,
+        meter=order.meter,
+        zone=kept.zone,
+        sells=isinstance(order, Order) and order.side is Side.SELL,
+        is_open=kept.state is OrderState.OPEN,
+        first_mtu_start=kept.next_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
+        last_mtu_start=kept.final_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
+        quantity_wh=order.quantity_wh,
+        worst_case_microcents=kept.worst_case_microcents,
+    )
 
 
 class FakeMtus:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gridledger.market.model import OrderState, Side
+from gridledger.market.model import Side
 
 __all__ = ["Commitment", "Commitments"]
 
@@ -18,52 +18,48 @@ class Commitment(NamedTuple):
     owner: str
     meter: int
     zone: int
-    side: Side
-    state: OrderState
+    sells: bool
+    is_open: bool
     first_mtu_start: int
     last_mtu_start: int
     quantity_wh: int
     worst_case_microcents: int
-
-    def is_open_in(self, first_mtu_start: int, last_mtu_start: int) -> bool:
-        """Whether it is open in any MTU of the range."""
-        return (
-            self.state is OrderState.OPEN
-            and self.first_mtu_start <= last_mtu_start
-            and self.last_mtu_start >= first_mtu_start
-        )
 
 
 class Commitments:
     """All commitments of some owners, and so of their meters; new ones count as soon as they are added."""
 
     def __init__(self, commitments: Iterable[Commitment]) -> None:
-        self._of_owner: defaultdict[str, list[Commitment]] = defaultdict(list)
-        self._of_meter: defaultdict[int, list[Commitment]] = defaultdict(list)
+        self._microcents: defaultdict[str, int] = defaultdict(int)
+        self._of_meter: defaultdict[tuple[int, bool], list[Commitment]] = defaultdict(list)  # open ones by side
+        self._in_zone: defaultdict[tuple[str, int, bool], list[Commitment]] = defaultdict(list)  # open ones by side
         for one in commitments:
             self.add(one)
 
     def add(self, one: Commitment) -> None:
         """Count one more."""
-        self._of_owner[one.owner].append(one)
-        self._of_meter[one.meter].append(one)
+        self._microcents[one.owner] += one.worst_case_microcents
+        if one.is_open:
+            self._of_meter[one.meter, one.sells].append(one)
+            self._in_zone[one.owner, one.zone, one.sells].append(one)
 
     def microcents(self, owner: str) -> int:
         """Worst case of all the owner's commitments."""
-        return sum(one.worst_case_microcents for one in self._of_owner[owner])
+        return self._microcents[owner]
 
     def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
         """The most energy of the meter's open commitments on that side in any MTU of the range."""
-        spans = [
-            one for one in self._of_meter[meter] if one.side is side and one.is_open_in(first_mtu_start, last_mtu_start)
-        ]
+        spans = _within(self._of_meter[meter, side is Side.SELL], first_mtu_start, last_mtu_start)
         # The sum can only rise where an order begins.
         begins = {max(first_mtu_start, one.first_mtu_start) for one in spans}
-        return max((sum(one.quantity_wh for one in spans if one.is_open_in(at, at)) for at in begins), default=0)
+        return max((sum(one.quantity_wh for one in _within(spans, begin, begin)) for begin in begins), default=0)
 
     def has_open(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
         """Whether the owner has an open commitment on that side of the zone in any MTU of the range."""
-        return any(
-            one.zone == zone and one.side is side and one.is_open_in(first_mtu_start, last_mtu_start)
-            for one in self._of_owner[owner]
-        )
+        return bool(_within(self._in_zone[owner, zone, side is Side.SELL], first_mtu_start, last_mtu_start))
+
+
+def _within(commitments: Iterable[Commitment], first_mtu_start: int, last_mtu_start: int) -> list[Commitment]:
+    return [
+        one for one in commitments if one.first_mtu_start <= last_mtu_start and one.last_mtu_start >= first_mtu_start
+    ]

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 
 from gridledger.market.model import CashAccount, MemberFacts, MeterFacts, MtuPrices, Policy
 from gridledger.market.tariffs import policy_of, prices_of
+from gridledger.store.lists import in_list, list_parameter
 from gridledger.store.schema import (
     cash_account,
     cash_debt,
@@ -32,7 +33,7 @@ _METERS = (
     select(meter, participant.c.supplier, supplier.c.number.label("supplier_number"))
     .join(participant, participant.c.account == meter.c.owner)
     .join(supplier, supplier.c.account == participant.c.supplier)
-    .where(meter.c.meter.in_(bindparam("numbers", expanding=True)))
+    .where(meter.c.meter.in_(in_list("numbers")))
 )
 _MEMBERS = (
     select(
@@ -43,7 +44,7 @@ _MEMBERS = (
     )
     .outerjoin(suspension, suspension.c.account == participant.c.account)
     .outerjoin(cash_account, cash_account.c.account == participant.c.account)
-    .where(participant.c.account.in_(bindparam("accounts", expanding=True)))
+    .where(participant.c.account.in_(in_list("accounts")))
 )
 _SUPPLIER_OF = select(participant.c.supplier).where(participant.c.account == bindparam("account"))
 _SUSPENSION = select(suspension).where(suspension.c.account == bindparam("account"))
@@ -69,6 +70,7 @@ class Directory:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._policy_values: dict[int, Mapping[str, Any]] = {}
+        self._policies: dict[int, Policy] = {}
         self._prices: dict[int, MtuPrices] = {}
         self._zones: dict[int, str] | None = None
         self._zone_of: dict[int, int] = {}  # never changes
@@ -76,7 +78,9 @@ class Directory:
 
     def meters(self, meters: Collection[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
-        return {row.meter: _facts(row) for row in self._connection.execute(_METERS, {"numbers": list(meters)})}
+        return {
+            row.meter: _facts(row) for row in self._connection.execute(_METERS, {"numbers": list_parameter(meters)})
+        }
 
     def zone_of(self, number: int) -> int:
         """Zone of a registered meter."""
@@ -114,7 +118,7 @@ class Directory:
 
     def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
         """Facts of many accounts; those that may not trade are left out."""
-        rows = self._connection.execute(_MEMBERS, {"accounts": list(accounts)})
+        rows = self._connection.execute(_MEMBERS, {"accounts": list_parameter(accounts)})
         return {
             account: MemberFacts(
                 suspended=suspended, account=CashAccount(free_microcents=free or 0, credit_microcents=credit or 0)
@@ -199,7 +203,9 @@ class Directory:
 
     def policy_at(self, mtu_start: int) -> Policy:
         """Rules of the MTU."""
-        return policy_of(self.policy_values_at(mtu_start))
+        if mtu_start not in self._policies:
+            self._policies[mtu_start] = policy_of(self.policy_values_at(mtu_start))
+        return self._policies[mtu_start]
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """Prices of the MTU, as GridPolicy.pricesAt computes them."""
@@ -220,6 +226,7 @@ class Directory:
     def forget_rules(self) -> None:
         """A block was indexed: rules and prices read before may have changed."""
         self._policy_values.clear()
+        self._policies.clear()
         self._prices.clear()
         self._zones = None
         self._latest_block_hash = None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, literal, select, tuple_, union_all, update
+from sqlalchemy import Connection, Row, bindparam, exists, false, func, insert, select, union_all, update
 
 from gridledger.market.commitments import Commitment, Commitments
 from gridledger.market.model import (
@@ -18,6 +18,7 @@ from gridledger.market.model import (
     SignedOrder,
 )
 from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.store.lists import in_list, list_parameter, listed
 from gridledger.store.schema import (
     book_entry,
     bulk_cancellation,
@@ -38,37 +39,40 @@ _FILLED = (
     .where(book_entry.c.order_uid == market_order.c.uid)
     .scalar_subquery()
 )
-_BY_UIDS = select(market_order, _FILLED.label("filled_wh")).where(
-    market_order.c.uid.in_(bindparam("uids", expanding=True))
-)
-_BY_CLIENT_IDS = select(market_order.c.owner, market_order.c.client_id, market_order.c.uid).where(
-    tuple_(market_order.c.owner, market_order.c.client_id).in_(bindparam("names", expanding=True))
+_BY_UIDS = select(market_order, _FILLED.label("filled_wh")).where(market_order.c.uid.in_(in_list("uids")))
+_NAMES = listed("names")
+_BY_NAMES = (
+    select(market_order.c.owner, market_order.c.client_id, market_order.c.uid)
+    .select_from(_NAMES)
+    .join(
+        market_order,
+        (market_order.c.owner == func.json_extract(_NAMES.c.value, "$[0]"))
+        & (market_order.c.client_id == func.json_extract(_NAMES.c.value, "$[1]")),
+    )
 )
 _COMMITTED_OF_OWNERS = union_all(
     select(
         market_order.c.owner,
         market_order.c.meter,
         market_order.c.zone,
-        market_order.c.side,
-        market_order.c.state,
+        (market_order.c.side == int(Side.SELL)),
+        (market_order.c.state == OrderState.OPEN),
         market_order.c.next_mtu_start,
         market_order.c.final_mtu_start,
         market_order.c.quantity_wh,
         market_order.c.worst_case_microcents,
-    ).where(market_order.c.owner.in_(bindparam("owners", expanding=True)), market_order.c.state.in_(_COMMITTED)),
+    ).where(market_order.c.owner.in_(in_list("owners")), market_order.c.state.in_(_COMMITTED)),
     select(
         market_acceptance.c.owner,
         market_acceptance.c.meter,
         market_acceptance.c.zone,
-        literal(int(Side.BUY)),
-        market_acceptance.c.state,
+        false(),
+        (market_acceptance.c.state == OrderState.OPEN),
         market_acceptance.c.mtu_start,
         market_acceptance.c.mtu_start,
         market_acceptance.c.quantity_wh,
         market_acceptance.c.worst_case_microcents,
-    ).where(
-        market_acceptance.c.owner.in_(bindparam("owners", expanding=True)), market_acceptance.c.state.in_(_COMMITTED)
-    ),
+    ).where(market_acceptance.c.owner.in_(in_list("owners")), market_acceptance.c.state.in_(_COMMITTED)),
 )
 _LAST_NUMBERS = union_all(
     select(func.max(market_order.c.running_number)), select(func.max(market_acceptance.c.running_number))
@@ -131,13 +135,13 @@ class Orders:
 
     def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
         """Known orders by uid; unknown ones are left out."""
-        return {row.uid: _accepted(row) for row in self._connection.execute(_BY_UIDS, {"uids": list(uids)})}
+        return {row.uid: _accepted(row) for row in self._connection.execute(_BY_UIDS, {"uids": list_parameter(uids)})}
 
     def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Uids of known orders by owner and client-made id; unknown ones are left out."""
         if not names:
             return {}
-        rows = self._connection.execute(_BY_CLIENT_IDS, {"names": list(names)})
+        rows = self._connection.execute(_BY_NAMES, {"names": list_parameter(names)})
         return {(row.owner, row.client_id): row.uid for row in rows}
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
@@ -153,11 +157,8 @@ class Orders:
 
     def commitments(self, owners: Collection[str]) -> Commitments:
         """All that these owners have promised and the contract has not locked."""
-        rows = self._connection.execute(_COMMITTED_OF_OWNERS, {"owners": list(owners)})
-        return Commitments(
-            Commitment(owner, meter, zone, Side(side), OrderState(state), *rest)
-            for owner, meter, zone, side, state, *rest in rows
-        )
+        rows = self._connection.execute(_COMMITTED_OF_OWNERS, {"owners": list_parameter(owners)}).all()
+        return Commitments(map(Commitment._make, rows))
 
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
