@@ -1,16 +1,15 @@
 """Orders: post, read, cancel."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
 
 from gridledger.api.context import NodeContext
+from gridledger.api.order_intake import OrderIntake
 from gridledger.api.problems import problem_document
 from gridledger.api.schemas import CancelUpToIn, OrderBatchIn, OrderIn, Signature, Uid, checksum, fill_out, order_out
 from gridledger.errors import GridLedgerError
 from gridledger.market.ports import AcceptedOrder
-from gridledger.market.submission import Submission
 
 __all__ = ["order_routes"]
 
@@ -18,11 +17,12 @@ __all__ = ["order_routes"]
 def order_routes(node: NodeContext) -> APIRouter:
     """Routes under /v1/orders."""
     router = APIRouter(prefix="/v1/orders", tags=["orders"])
+    intake = OrderIntake(node)
 
     @router.post("", status_code=201)
     def post_order(body: OrderIn) -> dict[str, Any]:
         """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
-        (outcome,) = _accept(node, (body,))
+        (outcome,) = intake.accept((body,))
         if isinstance(outcome, GridLedgerError):
             raise outcome
         return order_out(outcome)
@@ -30,7 +30,7 @@ def order_routes(node: NodeContext) -> APIRouter:
     @router.post("/batch", status_code=200)
     def post_orders(body: OrderBatchIn) -> dict[str, Any]:
         """Accept or refuse each order on its own, in order; one result per order."""
-        return {"results": [_result(outcome) for outcome in _accept(node, body.orders)]}
+        return {"results": [_result(outcome) for outcome in intake.accept(body.orders)]}
 
     @router.post("/cancellations", status_code=200)
     def cancel_orders(body: CancelUpToIn) -> dict[str, Any]:
@@ -61,23 +61,6 @@ def order_routes(node: NodeContext) -> APIRouter:
         return order_out(cancelled)
 
     return router
-
-
-def _accept(node: NodeContext, bodies: Sequence[OrderIn]) -> list[AcceptedOrder | GridLedgerError]:
-    """Accept orders in one transaction; what needs no database is checked before, so that nobody waits for it."""
-    submissions = [_submission(node, body) for body in bodies]
-    with node.database.write() as tx:
-        desk = node.services(tx).desk
-        outcomes = iter(desk.accept_all([one for one in submissions if isinstance(one, Submission)]))
-    node.bell.ring()
-    return [next(outcomes) if isinstance(one, Submission) else one for one in submissions]
-
-
-def _submission(node: NodeContext, body: OrderIn) -> Submission | GridLedgerError:
-    try:
-        return Submission.checked(node.order_domain, body.to_order(), body.signature_bytes(), body.client_id)
-    except GridLedgerError as refusal:
-        return refusal
 
 
 def _result(outcome: AcceptedOrder | GridLedgerError) -> dict[str, Any]:
