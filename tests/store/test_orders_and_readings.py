@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.market.fakes import (
     BUY_METER,
     BUYER,
+    DOMAIN,
     GATE,
     GATE_CLOSURE_S,
     MTU_START,
@@ -22,6 +23,7 @@ from tests.market.fakes import (
 )
 from tests.store.builders import Chain, Room, Undone, book_committed, cleared_events, founding_events, settled_event
 
+from gridledger.errors import GridLedgerError
 from gridledger.market.errors import (
     ClientIdReused,
     FundsExceeded,
@@ -30,8 +32,9 @@ from gridledger.market.errors import (
     OtherSideTaken,
     WrongTransition,
 )
-from gridledger.market.model import MtuPhase, OrderState, Side, Trade
+from gridledger.market.model import MtuPhase, Order, OrderState, Side, Trade
 from gridledger.market.packing import LARGEST_TIME_S
+from gridledger.market.submission import Submission
 from gridledger.metering.model import Reading, StoredReading
 from gridledger.store.database import Database
 from gridledger.store.schema import bulk_cancellation
@@ -92,6 +95,46 @@ def test_the_node_s_own_memory_refuses_what_the_fakes_refuse(tx: Transaction) ->
     with pytest.raises(FundsExceeded):
         room.accept(an_order(quantity_wh=1, salt=3))
     assert tx.orders.count() == 1
+
+
+def test_client_ids_of_any_characters_are_found_again(tx: Transaction) -> None:
+    room = Room(tx)
+    client_ids = ["mine", "Mine", " ", "'\"\\", "%_", "[0]", "\n\u2028", "\N{SNOWMAN}\N{MUSICAL SYMBOL G CLEF}"]
+    uids = [
+        room.accept(an_order(quantity_wh=1, salt=salt), client_id=client_id)
+        for salt, client_id in enumerate(client_ids)
+    ]
+    names = [(BUYER.address, client_id) for client_id in client_ids]
+    assert tx.orders.find_client_ids(names) == dict(zip(names, uids, strict=True))
+    assert [tx.orders.find_client_ids((name,)) for name in names] == [
+        {name: uid} for name, uid in zip(names, uids, strict=True)
+    ]
+
+
+def test_a_batch_counts_on_what_is_kept_and_on_itself(database: Database) -> None:
+    def submission(order: Order, client_id: str | None = None) -> Submission:
+        owner = SELLER if order.side is Side.SELL else BUYER
+        return Submission.checked(DOMAIN, order, owner.sign(order), client_id)
+
+    def accept(*submissions: Submission) -> list[int | str]:
+        with database.write() as tx:
+            outcomes = Room(tx).desk.accept_all(submissions)
+        return [one.code() if isinstance(one, GridLedgerError) else one.receipt.running_number for one in outcomes]
+
+    with database.write() as tx:
+        Chain().index(tx, *founding_events())
+    bids = [submission(an_order(quantity_wh=300, salt=salt), f"bid {salt}") for salt in range(4)]
+    offer, large = submission(an_order(Side.SELL)), submission(an_order(quantity_wh=101, salt=9))
+    assert accept(bids[0], large, bids[0], offer) == [1, 2, 1, 3]
+    assert accept(bids[1], bids[0], bids[2], bids[3], large) == [4, 1, "capacity-exceeded", "capacity-exceeded", 2]
+    renamed = submission(an_order(quantity_wh=1, salt=8), "bid 1")
+    assert accept(renamed, submission(an_order(quantity_wh=1, salt=7), "bid 2")) == ["client-id-reused", 5]
+    with database.read() as tx:
+        kept = tx.orders.all_rows()
+        assert [one.receipt.running_number for one in kept] == [1, 2, 3, 4, 5]
+        assert [told.details.running_number for told in tx.notices.after(BUYER.address, 0, 10)] == [1, 2, 4, 5]
+        assert tx.orders.find_all([one.signed.uid for one in kept] + ["0x"]) == {one.signed.uid: one for one in kept}
+        assert tx.orders.committed_microcents(BUYER.address) == 702 * 22_000
 
 
 def test_committed_money_and_open_energy_follow_every_change_within_one_transaction(tx: Transaction) -> None:

@@ -21,5 +21,5 @@ def in_list(name: str) -> Select[Any]:
 
 
 def list_parameter(items: Iterable[Any]) -> str:
-    """The value of such a parameter; items are texts, integers or tuples of them."""
+    """The value of such a parameter: integers, texts without NUL (SQLite's texts end there), or tuples of them."""
     return json.dumps(list(items))
