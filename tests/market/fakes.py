@@ -8,7 +8,7 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from gridledger.clock import ManualClock
-from gridledger.market.commitments import Commitment, Commitments
+from gridledger.market.commitments import Commitments, OpenSpan
 from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.locking import Proposal
 from gridledger.market.model import (
@@ -230,11 +230,18 @@ class FakeOrders:
     def next_running_number(self) -> int:
         return len(self.kept) + len(self.deals) + 1
 
-    def commitments(self, owners: Collection[str]) -> Commitments:
-        states = (OrderState.OPEN, OrderState.MATCHED)
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
         accepted: list[AcceptedOrder | AcceptedDeal] = [*self.kept.values(), *self.deals.values()]
-        kept = [one for one in accepted if one.state in states]
-        return Commitments(one for one in map(_commitment, kept) if one.owner in owners)
+        microcents = dict.fromkeys(owners, 0)
+        spans = [_span(one) for one in accepted if one.state is OrderState.OPEN]
+        for one in accepted:
+            if one.state in (OrderState.OPEN, OrderState.MATCHED) and _span(one).owner in owners:
+                microcents[_span(one).owner] += one.worst_case_microcents
+        asked = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
+        return Commitments(
+            microcents,
+            [span for span in spans if any(span.first_mtu_start <= at <= span.last_mtu_start for at in asked)],
+        )
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         acceptances = [one.signed.acceptance for one in self.deals.values()]
@@ -309,18 +316,16 @@ class FakeOrders:
         return [one for one in self.kept.values() if one.signed.order.owner == owner]
 
 
-def _commitment(kept: AcceptedOrder | AcceptedDeal) -> Commitment:
+def _span(kept: AcceptedOrder | AcceptedDeal) -> OpenSpan:
     order = kept.signed.order if isinstance(kept, AcceptedOrder) else kept.signed.acceptance
-    return Commitment(
+    return OpenSpan(
         owner=order.owner,
         meter=order.meter,
         zone=kept.zone,
         sells=isinstance(order, Order) and order.side is Side.SELL,
-        is_open=kept.state is OrderState.OPEN,
         first_mtu_start=kept.next_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
         last_mtu_start=kept.final_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
         quantity_wh=order.quantity_wh,
-        worst_case_microcents=kept.worst_case_microcents,
     )
 
 

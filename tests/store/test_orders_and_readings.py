@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 from tests.market.fakes import (
     BUY_METER,
@@ -137,6 +138,24 @@ def test_a_batch_counts_on_what_is_kept_and_on_itself(database: Database) -> Non
         assert tx.orders.committed_microcents(BUYER.address) == 702 * 22_000
 
 
+def test_what_an_order_is_checked_against_is_found_by_indexes_of_its_own_keys(tx: Transaction) -> None:
+    uid = Room(tx).accept(an_order())
+    statements: list[tuple[str, Any]] = []
+    event.listen(tx.connection, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
+    tx.orders.commitments((BUYER.address,), MTU_START, MTU_START)
+    tx.orders.find_all((uid,))
+    tx.orders.find_client_ids(((BUYER.address, "mine"),))
+    tx.directory.members((BUYER.address,))
+    tx.directory.meters((BUY_METER,))
+    asked = list(statements)
+    plans = [
+        row[3] for text, values in asked for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+    ]
+    tables = [step for step in plans if step.startswith(("SCAN", "SEARCH")) and " VIRTUAL TABLE " not in step]
+    assert len(asked) == 6
+    assert [step for step in tables if not step.startswith("SEARCH") or "by_state" in step] == []
+
+
 def test_committed_money_and_open_energy_follow_every_change_within_one_transaction(tx: Transaction) -> None:
     room = Room(tx)
     worst = 22_000
@@ -144,7 +163,7 @@ def test_committed_money_and_open_energy_follow_every_change_within_one_transact
     room.accept(an_order(Side.SELL, quantity_wh=50))
     orders, here, next_mtu = tx.orders, (MTU_START, MTU_START), (MTU_START + 900, MTU_START + 900)
     assert orders.committed_microcents(BUYER.address) == 300 * worst
-    promised = orders.commitments((BUYER.address,))
+    promised = orders.commitments((BUYER.address,), MTU_START, MTU_START + 900)
     assert (promised.open_wh(BUY_METER, *here, Side.BUY), promised.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
     assert promised.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
     assert promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
@@ -155,7 +174,7 @@ def test_committed_money_and_open_energy_follow_every_change_within_one_transact
     assert orders.committed_microcents(BUYER.address) == 100 * worst
     orders.close(uids[0], MTU_START, OrderState.MATCHED, None)
     assert orders.committed_microcents(BUYER.address) == 100 * worst
-    promised = orders.commitments((BUYER.address,))
+    promised = orders.commitments((BUYER.address,), MTU_START, MTU_START + 900)
     assert promised.open_wh(BUY_METER, *here, Side.BUY) == 0
     assert not promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
     orders.move_meter(BUY_METER, MTU_START, OrderState.MATCHED, OrderState.LOCKED)
@@ -199,7 +218,7 @@ def test_open_energy_over_a_range_is_that_of_its_fullest_mtu(
             used[begin] += quantity_wh
         fullest = max(used[first : first + length + 1])
         asked = (place(first), place(first + length))
-        promised = tx.orders.commitments((BUYER.address, SELLER.address))
+        promised = tx.orders.commitments((BUYER.address, SELLER.address), *asked)
         assert promised.open_wh(BUY_METER, *asked, Side.BUY) == fullest
         assert promised.has_open(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
         assert promised.open_wh(BUY_METER, *asked, Side.SELL) == 0

@@ -408,7 +408,8 @@ def test_a_standing_order_cancelled_on_chain_after_a_gate_keeps_that_mtu_and_los
     uid = room.accept(an_order(last_mtu_start=MTU_START + 2_700, expiry=MTU_START + 2_700))
     room.accept(an_order(Side.SELL))
     chain.index(tx, cancelled(uid), time_s=GATE)
-    assert tx.orders.commitments((BUYER.address,)).open_wh(BUY_METER, MTU_START + 900, MTU_START + 2_700, Side.BUY) == 0
+    later = (MTU_START + 900, MTU_START + 2_700)
+    assert tx.orders.commitments((BUYER.address,), *later).open_wh(BUY_METER, *later, Side.BUY) == 0
     room.match(chain)
     chain.index(tx, *cleared_events(tx))
     assert order_states(tx) == [OrderState.LOCKED, OrderState.LOCKED]

@@ -9,7 +9,7 @@ from typing import Any
 
 from gridledger.clock import Clock
 from gridledger.errors import GridLedgerError
-from gridledger.market.commitments import Commitment
+from gridledger.market.commitments import OpenSpan
 from gridledger.market.errors import (
     ClientIdReused,
     GateClosed,
@@ -96,7 +96,7 @@ class OrderDesk:
             return known
         offer = self.order(acceptance.offer_uid)
         mtu_start = acceptance.mtu_start
-        facts = self._facts((acceptance.owner,), (acceptance.meter,))
+        facts = self._facts((acceptance.owner,), (acceptance.meter,), mtu_start, mtu_start)
         context = facts.context(acceptance.owner, acceptance.meter, Side.BUY, mtu_start, mtu_start)
         if offer.state is not OrderState.OPEN:
             raise OfferNotAcceptable(offer_uid=offer.signed.uid, reason=f"it is {offer.state}")
@@ -206,7 +206,7 @@ class OrderDesk:
         if dealt is not None:
             raise OrderHasDeals(order_uid=accepted.signed.uid, mtu_start=dealt)
 
-    def _facts(self, owners: Collection[str], meters: Collection[int]) -> IntakeFacts:
+    def _facts(self, owners: Collection[str], meters: Collection[int], first: int, last: int) -> IntakeFacts:
         return IntakeFacts(
             now=self._clock.now(),
             mtu_length_s=self._settings.mtu_length_s,
@@ -214,13 +214,20 @@ class OrderDesk:
             orders=self._orders,
             owners=owners,
             meters=meters,
+            first_mtu_start=first,
+            last_mtu_start=last,
         )
 
     def _batch(self, submissions: Sequence[Submission]) -> "_Batch":
         orders = [one.signed.order for one in submissions]
         names = {(one.signed.order.owner, one.client_id) for one in submissions if one.client_id is not None}
         return _Batch(
-            facts=self._facts({one.owner for one in orders}, {one.meter for one in orders}),
+            facts=self._facts(
+                {one.owner for one in orders},
+                {one.meter for one in orders},
+                min((one.first_mtu_start for one in orders), default=0),
+                max((one.last_mtu_start for one in orders), default=0),
+            ),
             known=self._orders.find_all([one.signed.uid for one in submissions]),
             named=self._orders.find_client_ids(names),
             next_number=self._orders.next_running_number(),
@@ -295,15 +302,14 @@ class _Batch:
         if accepted.client_id is not None:
             self.named[order.owner, accepted.client_id] = accepted.signed.uid
         self.facts.commitments.add(
-            Commitment(
+            OpenSpan(
                 owner=order.owner,
                 meter=order.meter,
                 zone=accepted.zone,
                 sells=order.side is Side.SELL,
-                is_open=True,
                 first_mtu_start=accepted.next_mtu_start,
                 last_mtu_start=accepted.final_mtu_start,
                 quantity_wh=order.quantity_wh,
-                worst_case_microcents=accepted.worst_case_microcents,
-            )
+            ),
+            accepted.worst_case_microcents,
         )

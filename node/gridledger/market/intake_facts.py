@@ -13,7 +13,7 @@ _NO_MONEY = CashAccount(free_microcents=0, credit_microcents=0)
 
 
 class IntakeFacts:
-    """What is known of some owners and meters at one moment (Unix seconds) of a transaction."""
+    """What is known of some owners, meters and MTUs at one moment (Unix seconds) of a transaction."""
 
     def __init__(
         self,
@@ -24,9 +24,11 @@ class IntakeFacts:
         orders: OrderStore,
         owners: Collection[str],
         meters: Collection[int],
+        first_mtu_start: int,
+        last_mtu_start: int,
     ) -> None:
         self.now = now
-        self.commitments = orders.commitments(owners)
+        self.commitments = orders.commitments(owners, first_mtu_start, last_mtu_start)
         self._mtu_length_s = mtu_length_s
         self._directory = directory
         self._members = directory.members(owners)

@@ -214,8 +214,8 @@ class OrderStore(Protocol):
     def next_running_number(self) -> int:
         """The number the next receipt carries."""
 
-    def commitments(self, owners: Collection[str]) -> Commitments:
-        """All that these owners have promised and the contract has not locked."""
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
+        """All that these owners have promised, with what is open in any MTU of the range."""
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU, Wh."""

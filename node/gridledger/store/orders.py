@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, false, func, insert, select, union_all, update
 
-from gridledger.market.commitments import Commitment, Commitments
+from gridledger.market.commitments import Commitments, OpenSpan
 from gridledger.market.model import (
     Acceptance,
     Order,
@@ -30,7 +30,6 @@ from gridledger.store.schema import (
 
 __all__ = ["Orders"]
 
-_COMMITTED = (OrderState.OPEN, OrderState.MATCHED)
 _FINAL = (OrderState.CANCELLED, OrderState.EXPIRED)
 
 # Statements of the intake's hot path, built once.
@@ -50,29 +49,42 @@ _BY_NAMES = (
         & (market_order.c.client_id == func.json_extract(_NAMES.c.value, "$[1]")),
     )
 )
-_COMMITTED_OF_OWNERS = union_all(
+_COMMITTED = union_all(
+    *(
+        select(table.c.owner, table.c.worst_case_microcents).where(
+            table.c.owner.in_(in_list("owners")), table.c.state.in_((OrderState.OPEN, OrderState.MATCHED))
+        )
+        for table in (market_order, market_acceptance)
+    )
+)
+_OPEN_SPANS = union_all(
     select(
         market_order.c.owner,
         market_order.c.meter,
         market_order.c.zone,
-        (market_order.c.side == int(Side.SELL)),
-        (market_order.c.state == OrderState.OPEN),
+        market_order.c.side == int(Side.SELL),
         market_order.c.next_mtu_start,
         market_order.c.final_mtu_start,
         market_order.c.quantity_wh,
-        market_order.c.worst_case_microcents,
-    ).where(market_order.c.owner.in_(in_list("owners")), market_order.c.state.in_(_COMMITTED)),
+    ).where(
+        market_order.c.owner.in_(in_list("owners")),
+        market_order.c.state == OrderState.OPEN,
+        market_order.c.next_mtu_start + 0 <= bindparam("last"),  # the sum hides the index of everybody's open orders
+        market_order.c.final_mtu_start >= bindparam("first"),
+    ),
     select(
         market_acceptance.c.owner,
         market_acceptance.c.meter,
         market_acceptance.c.zone,
         false(),
-        (market_acceptance.c.state == OrderState.OPEN),
         market_acceptance.c.mtu_start,
         market_acceptance.c.mtu_start,
         market_acceptance.c.quantity_wh,
-        market_acceptance.c.worst_case_microcents,
-    ).where(market_acceptance.c.owner.in_(in_list("owners")), market_acceptance.c.state.in_(_COMMITTED)),
+    ).where(
+        market_acceptance.c.owner.in_(in_list("owners")),
+        market_acceptance.c.state == OrderState.OPEN,
+        market_acceptance.c.mtu_start.between(bindparam("first"), bindparam("last")),
+    ),
 )
 _LAST_NUMBERS = union_all(
     select(func.max(market_order.c.running_number)), select(func.max(market_acceptance.c.running_number))
@@ -155,14 +167,15 @@ class Orders:
             self._last_number = max(number or 0 for number in self._connection.execute(_LAST_NUMBERS).scalars())
         return self._last_number + 1
 
-    def commitments(self, owners: Collection[str]) -> Commitments:
-        """All that these owners have promised and the contract has not locked."""
-        rows = self._connection.execute(_COMMITTED_OF_OWNERS, {"owners": list_parameter(owners)}).all()
-        return Commitments(map(Commitment._make, rows))
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
+        """All that these owners have promised, with what is open in any MTU of the range."""
+        values = {"owners": list_parameter(owners), "first": first_mtu_start, "last": last_mtu_start}
+        spans = self._connection.execute(_OPEN_SPANS, values).all()
+        return Commitments(self._committed(owners), map(OpenSpan._make, spans))
 
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
-        return self.commitments((owner,)).microcents(owner)
+        return self._committed((owner,))[owner]
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU."""
@@ -352,6 +365,12 @@ class Orders:
         """Signature and time of each cancellation by order uid."""
         rows = self._connection.execute(select(order_cancellation))
         return {row.uid: (row.signature, row.received_at) for row in rows}
+
+    def _committed(self, owners: Collection[str]) -> dict[str, int]:
+        committed = dict.fromkeys(owners, 0)
+        for owner, microcents in self._connection.execute(_COMMITTED, {"owners": list_parameter(owners)}).all():
+            committed[owner] += microcents
+        return committed
 
 
 def _values(accepted: AcceptedOrder) -> dict[str, Any]:
