@@ -8,6 +8,7 @@ contracts' `IntegerMath` library does; the EVM's own signed division truncates t
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 from gridledger.errors import InvalidInput
 
@@ -125,6 +126,7 @@ def require_aligned(mtu_start: int, mtu_length_s: int) -> int:
     return mtu_start
 
 
+@lru_cache(maxsize=4096)  # the orders of a batch name the same few moments
 def parse_utc(field: str, text: str) -> int:
     """Unix seconds of an ISO-8601 text that ends in Z or +00:00, whole seconds. Raises NotUtc."""
     try:

@@ -229,6 +229,7 @@ ORDERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict[
     "a meter in quotes": (text("meter", "2"), 422, "request-malformed", {}),
     "a short signature": (text("signature", "0x" + "00" * 64), 422, "request-malformed", {}),
     "an empty client id": (text("client_id", ""), 422, "request-malformed", {}),
+    "a client id with a NUL": (text("client_id", "a\0b"), 422, "request-malformed", {}),
 }
 
 
@@ -293,6 +294,33 @@ def test_bad_orders_in_a_batch_stop_none_of_the_good_ones(market: RunningNode) -
     assert results[2]["problem"]["type"] == PROBLEM_TYPE + "signer-not-owner"
     numbers = [results[index]["order"]["receipt"]["running_number"] for index in (1, 3)]
     assert numbers[1] == numbers[0] + 1
+
+
+def test_each_order_of_a_mixed_batch_is_answered_in_its_place_and_only_good_ones_are_kept(
+    market: RunningNode,
+) -> None:
+    good = [order(quantity_wh=1)(market) for _ in range(3)]
+    bad = [
+        order(meter=99)(market),
+        text("quantity_kwh", "0.0001")(market),
+        order(signer=SELLER)(market),
+        order(quantity_wh=1_000)(market),
+        order(client_id="taken", quantity_wh=1)(market),
+    ]
+    kept = len(market.memory()["market_order"])
+    bodies = [bad[0], good[0], bad[1], good[1], good[0], bad[2], bad[3], good[2], bad[4], good[1]]
+    results = market.post("/v1/orders/batch", {"orders": bodies}).json()["results"]
+    assert [result["status"] for result in results] == [404, 201, 422, 201, 201, 403, 409, 201, 409, 201]
+    kinds = [result["problem"]["type"].removeprefix(PROBLEM_TYPE) for result in results if "problem" in result]
+    assert kinds == ["meter-unknown", "not-exact", "signer-not-owner", "capacity-exceeded", "client-id-reused"]
+    assert (results[4], results[9]) == (results[1], results[3])
+    numbers = [results[index]["order"]["receipt"]["running_number"] for index in (1, 3, 7)]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    assert len(market.memory()["market_order"]) == kept + 3
+    for index in (1, 3, 7):
+        uid = results[index]["order"]["uid"]
+        assert market.get(f"/v1/orders/{uid}")["receipt"] == results[index]["order"]["receipt"]
+        assert market.cancel(uid, BUYER).status_code == 200
 
 
 @pytest.mark.parametrize("count", [0, 501])

@@ -9,6 +9,7 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from gridledger.clock import ManualClock
+from gridledger.market.commitments import Commitments, OpenSpan
 from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.locking import Proposal
 from gridledger.market.model import (
@@ -16,6 +17,7 @@ from gridledger.market.model import (
     BookEntry,
     CashAccount,
     Ineligibility,
+    MemberFacts,
     MeterFacts,
     MtuPhase,
     MtuPrices,
@@ -174,11 +176,15 @@ class FakeDirectory:
         self.money = dict.fromkeys(self.admitted, rich)
         self.policy, self.prices = POLICY, PRICES
 
-    def meter(self, meter: int) -> MeterFacts | None:
-        return self.meter_facts.get(meter)
-
-    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+    def meters(self, meters: Collection[int]) -> dict[int, MeterFacts]:
         return {meter: self.meter_facts[meter] for meter in meters if meter in self.meter_facts}
+
+    def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
+        return {
+            account: MemberFacts(suspended=self.is_suspended(account), account=self.account(account))
+            for account in accounts
+            if self.is_admitted(account)
+        }
 
     def is_admitted(self, account: str) -> bool:
         return account in self.admitted
@@ -202,24 +208,8 @@ class FakeDirectory:
         return BLOCK_HASH
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """What one open order or acceptance takes: a side of a meter and zone from one MTU to another."""
-
-    owner: str
-    meter: int
-    zone: int
-    side: Side
-    first: int
-    last: int
-    quantity_wh: int
-
-    def covers(self, mtu_start: int) -> bool:
-        return self.first <= mtu_start <= self.last
-
-
 class FakeOrders:
-    """Accepted orders and acceptances by uid. Looks at every MTU of a range, one by one."""
+    """Accepted orders and acceptances by uid."""
 
     def __init__(self) -> None:
         self.kept: dict[str, AcceptedOrder] = {}
@@ -233,8 +223,12 @@ class FakeOrders:
     def find(self, uid: str) -> AcceptedOrder | None:
         return self.kept.get(uid)
 
-    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
-        return next((one for one in self._of(owner) if one.client_id == client_id), None)
+    def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
+        return {uid: self.kept[uid] for uid in uids if uid in self.kept}
+
+    def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        kept = {(one.signed.order.owner, one.client_id or ""): uid for uid, one in self.kept.items()}
+        return {name: kept[name] for name in names if name in kept}
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
         return self.deals.get(uid)
@@ -242,22 +236,18 @@ class FakeOrders:
     def next_running_number(self) -> int:
         return len(self.kept) + len(self.deals) + len(self.cancellations) + len(self.bulk_cancellations) + 1
 
-    def committed_microcents(self, owner: str) -> int:
-        states = (OrderState.OPEN, OrderState.MATCHED)
-        deals = [one for one in self.deals.values() if one.signed.acceptance.owner == owner]
-        return sum(one.worst_case_microcents for one in self._of(owner) if one.state in states) + sum(
-            one.worst_case_microcents for one in deals if one.state in states
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
+        accepted: list[AcceptedOrder | AcceptedDeal] = [*self.kept.values(), *self.deals.values()]
+        microcents = dict.fromkeys(owners, 0)
+        spans = [_span(one) for one in accepted if one.state is OrderState.OPEN]
+        for one in accepted:
+            if one.state in (OrderState.OPEN, OrderState.MATCHED) and _span(one).owner in owners:
+                microcents[_span(one).owner] += one.worst_case_microcents
+        asked = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
+        return Commitments(
+            microcents,
+            [span for span in spans if any(span.first_mtu_start <= at <= span.last_mtu_start for at in asked)],
         )
-
-    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
-        spans = [span for span in self._open_spans() if (span.meter, span.side) == (meter, side)]
-        mtus = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
-        return max(sum(span.quantity_wh for span in spans if span.covers(mtu_start)) for mtu_start in mtus)
-
-    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
-        spans = [one for one in self._open_spans() if (one.owner, one.zone, one.side) == (owner, zone, side)]
-        mtus = range(first_mtu_start, last_mtu_start + 1, MTU_LENGTH_S)
-        return any(span.covers(mtu_start) for span in spans for mtu_start in mtus)
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         acceptances = [one.signed.acceptance for one in self.deals.values()]
@@ -267,9 +257,10 @@ class FakeOrders:
         acceptances = [one.signed.acceptance for one in self.deals.values() if one.state is OrderState.OPEN]
         return max((one.mtu_start for one in acceptances if one.offer_uid == offer_uid), default=None)
 
-    def add(self, order: AcceptedOrder) -> None:
-        assert order.signed.uid not in self.kept
-        self.kept[order.signed.uid] = order
+    def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
+        for order in orders:
+            assert order.signed.uid not in self.kept
+            self.kept[order.signed.uid] = order
 
     def add_deal(self, deal: AcceptedDeal) -> None:
         assert deal.signed.uid not in self.deals
@@ -291,8 +282,8 @@ class FakeOrders:
         known = self.bulk_cancellations.get((owner, salt))
         return None if known is None else known[1]
 
-    def cancelled_salt(self, owner: str) -> int | None:
-        return max((salt for of_owner, salt in self.bulk_cancellations if of_owner == owner), default=None)
+    def cancelled_salts(self, owners: Collection[str]) -> dict[str, int]:
+        return {owner: salt for owner, salt in sorted(self.bulk_cancellations) if owner in owners}
 
     def posted(self) -> tuple[PostedOrder, ...]:
         return tuple(one for one in self.posted_orders if one.uid not in self.taken)
@@ -350,34 +341,18 @@ class FakeOrders:
     def _of(self, owner: str) -> list[AcceptedOrder]:
         return [one for one in self.kept.values() if one.signed.order.owner == owner]
 
-    def _open_spans(self) -> list[Span]:
-        orders = [
-            Span(
-                owner=one.signed.order.owner,
-                meter=one.signed.order.meter,
-                zone=one.zone,
-                side=one.signed.order.side,
-                first=one.next_mtu_start,
-                last=one.final_mtu_start,
-                quantity_wh=one.signed.order.quantity_wh,
-            )
-            for one in self.kept.values()
-            if one.state is OrderState.OPEN
-        ]
-        deals = [
-            Span(
-                owner=one.signed.acceptance.owner,
-                meter=one.signed.acceptance.meter,
-                zone=one.zone,
-                side=Side.BUY,
-                first=one.signed.acceptance.mtu_start,
-                last=one.signed.acceptance.mtu_start,
-                quantity_wh=one.signed.acceptance.quantity_wh,
-            )
-            for one in self.deals.values()
-            if one.state is OrderState.OPEN
-        ]
-        return orders + deals
+
+def _span(kept: AcceptedOrder | AcceptedDeal) -> OpenSpan:
+    order = kept.signed.order if isinstance(kept, AcceptedOrder) else kept.signed.acceptance
+    return OpenSpan(
+        owner=order.owner,
+        meter=order.meter,
+        zone=kept.zone,
+        sells=isinstance(order, Order) and order.side is Side.SELL,
+        first_mtu_start=kept.next_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
+        last_mtu_start=kept.final_mtu_start if isinstance(kept, AcceptedOrder) else kept.signed.acceptance.mtu_start,
+        quantity_wh=order.quantity_wh,
+    )
 
 
 class FakeMtus:

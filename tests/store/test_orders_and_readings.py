@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 from tests.market.fakes import (
     BUY_METER,
@@ -33,6 +34,7 @@ from tests.store.builders import (
     settled_event,
 )
 
+from gridledger.errors import GridLedgerError
 from gridledger.market.errors import (
     ClientIdReused,
     FundsExceeded,
@@ -42,9 +44,10 @@ from gridledger.market.errors import (
     SaltCancelled,
     WrongTransition,
 )
-from gridledger.market.model import Ineligibility, MtuPhase, OrderState, Side, Trade
+from gridledger.market.model import Ineligibility, MtuPhase, Order, OrderState, Side, Trade
 from gridledger.market.order_hash import cancel_digest
 from gridledger.market.packing import LARGEST_TIME_S
+from gridledger.market.submission import Submission
 from gridledger.metering.model import Reading, StoredReading
 from gridledger.store.database import Database
 from gridledger.store.schema import bulk_cancellation
@@ -87,8 +90,9 @@ def test_an_order_comes_back_as_it_was_accepted_extreme_numbers_included(tx: Tra
     assert (accepted.signed.order, accepted.client_id, accepted.state) == (order, "mine", OrderState.OPEN)
     assert accepted.signed.signature == BUYER.sign(order)
     assert accepted.receipt.block_hash == tx.directory.latest_block_hash()
-    assert tx.orders.find_by_client_id(BUYER.address, "mine") == accepted
-    assert tx.orders.find_by_client_id(SELLER.address, "mine") is None
+    names = {(BUYER.address, "mine"), (BUYER.address, "other"), (SELLER.address, "mine")}
+    assert tx.orders.find_client_ids(names) == {(BUYER.address, "mine"): uid}
+    assert tx.orders.find_client_ids(()) == {}
     assert tx.orders.find("0x" + "00" * 32) is None
     assert tx.orders.all_rows() == (accepted,)
 
@@ -106,6 +110,64 @@ def test_the_node_s_own_memory_refuses_what_the_fakes_refuse(tx: Transaction) ->
     assert tx.orders.count() == 1
 
 
+def test_client_ids_of_any_characters_are_found_again(tx: Transaction) -> None:
+    room = Room(tx)
+    client_ids = ["mine", "Mine", " ", "'\"\\", "%_", "[0]", "\n\u2028", "\N{SNOWMAN}\N{MUSICAL SYMBOL G CLEF}"]
+    uids = [
+        room.accept(an_order(quantity_wh=1, salt=salt), client_id=client_id)
+        for salt, client_id in enumerate(client_ids)
+    ]
+    names = [(BUYER.address, client_id) for client_id in client_ids]
+    assert tx.orders.find_client_ids(names) == dict(zip(names, uids, strict=True))
+    assert [tx.orders.find_client_ids((name,)) for name in names] == [
+        {name: uid} for name, uid in zip(names, uids, strict=True)
+    ]
+
+
+def test_a_batch_counts_on_what_is_kept_and_on_itself(database: Database) -> None:
+    def submission(order: Order, client_id: str | None = None) -> Submission:
+        owner = SELLER if order.side is Side.SELL else BUYER
+        return Submission.checked(DOMAIN, order, owner.sign(order), client_id)
+
+    def accept(*submissions: Submission) -> list[int | str]:
+        with database.write() as tx:
+            outcomes = Room(tx).desk.accept_all(submissions)
+        return [one.code() if isinstance(one, GridLedgerError) else one.receipt.running_number for one in outcomes]
+
+    with database.write() as tx:
+        Chain().index(tx, *founding_events())
+    bids = [submission(an_order(quantity_wh=300, salt=salt), f"bid {salt}") for salt in range(4)]
+    offer, large = submission(an_order(Side.SELL)), submission(an_order(quantity_wh=101, salt=9))
+    assert accept(bids[0], large, bids[0], offer) == [1, 2, 1, 3]
+    assert accept(bids[1], bids[0], bids[2], bids[3], large) == [4, 1, "capacity-exceeded", "capacity-exceeded", 2]
+    renamed = submission(an_order(quantity_wh=1, salt=8), "bid 1")
+    assert accept(renamed, submission(an_order(quantity_wh=1, salt=7), "bid 2")) == ["client-id-reused", 5]
+    with database.read() as tx:
+        kept = tx.orders.all_rows()
+        assert [one.receipt.running_number for one in kept] == [1, 2, 3, 4, 5]
+        assert [told.details.running_number for told in tx.notices.after(BUYER.address, 0, 10)] == [1, 2, 4, 5]
+        assert tx.orders.find_all([one.signed.uid for one in kept] + ["0x"]) == {one.signed.uid: one for one in kept}
+        assert tx.orders.committed_microcents(BUYER.address) == 702 * 22_000
+
+
+def test_what_an_order_is_checked_against_is_found_by_indexes_of_its_own_keys(tx: Transaction) -> None:
+    uid = Room(tx).accept(an_order())
+    statements: list[tuple[str, Any]] = []
+    event.listen(tx.connection, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
+    tx.orders.commitments((BUYER.address,), MTU_START, MTU_START)
+    tx.orders.find_all((uid,))
+    tx.orders.find_client_ids(((BUYER.address, "mine"),))
+    tx.directory.members((BUYER.address,))
+    tx.directory.meters((BUY_METER,))
+    asked = list(statements)
+    plans = [
+        row[3] for text, values in asked for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)
+    ]
+    tables = [step for step in plans if step.startswith(("SCAN", "SEARCH")) and " VIRTUAL TABLE " not in step]
+    assert len(asked) == 6
+    assert [step for step in tables if not step.startswith("SEARCH") or "by_state" in step] == []
+
+
 def test_committed_money_and_open_energy_follow_every_change_within_one_transaction(tx: Transaction) -> None:
     room = Room(tx)
     worst = 22_000
@@ -113,18 +175,20 @@ def test_committed_money_and_open_energy_follow_every_change_within_one_transact
     room.accept(an_order(Side.SELL, quantity_wh=50))
     orders, here, next_mtu = tx.orders, (MTU_START, MTU_START), (MTU_START + 900, MTU_START + 900)
     assert orders.committed_microcents(BUYER.address) == 300 * worst
-    assert (orders.open_wh(BUY_METER, *here, Side.BUY), orders.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
-    assert orders.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
-    assert orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
-    assert not orders.has_open_order(BUYER.address, ZONE, *next_mtu, Side.BUY)
-    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.SELL)
-    assert not orders.has_open_order(BUYER.address, 2, *here, Side.BUY)
+    promised = orders.commitments((BUYER.address,), MTU_START, MTU_START + 900)
+    assert (promised.open_wh(BUY_METER, *here, Side.BUY), promised.open_wh(BUY_METER, *here, Side.SELL)) == (300, 0)
+    assert promised.open_wh(BUY_METER, *next_mtu, Side.BUY) == 0
+    assert promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
+    assert not promised.has_open(BUYER.address, ZONE, *next_mtu, Side.BUY)
+    assert not promised.has_open(BUYER.address, ZONE, *here, Side.SELL)
+    assert not promised.has_open(BUYER.address, 2, *here, Side.BUY)
     room.desk.cancel(uids[1], BUYER.sign_cancel(uids[1]))
     assert orders.committed_microcents(BUYER.address) == 100 * worst
     orders.close(uids[0], MTU_START, OrderState.MATCHED, None)
     assert orders.committed_microcents(BUYER.address) == 100 * worst
-    assert orders.open_wh(BUY_METER, *here, Side.BUY) == 0
-    assert not orders.has_open_order(BUYER.address, ZONE, *here, Side.BUY)
+    promised = orders.commitments((BUYER.address,), MTU_START, MTU_START + 900)
+    assert promised.open_wh(BUY_METER, *here, Side.BUY) == 0
+    assert not promised.has_open(BUYER.address, ZONE, *here, Side.BUY)
     orders.move_meter(BUY_METER, MTU_START, OrderState.MATCHED, OrderState.LOCKED)
     assert orders.committed_microcents(BUYER.address) == 0
     assert orders.committed_microcents(SELLER.address) == 50 * 22_500
@@ -166,10 +230,11 @@ def test_open_energy_over_a_range_is_that_of_its_fullest_mtu(
             used[begin] += quantity_wh
         fullest = max(used[first : first + length + 1])
         asked = (place(first), place(first + length))
-        assert tx.orders.open_wh(BUY_METER, *asked, Side.BUY) == fullest
-        assert tx.orders.has_open_order(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
-        assert tx.orders.open_wh(BUY_METER, *asked, Side.SELL) == 0
-        assert tx.orders.open_wh(SELL_METER, *asked, Side.SELL) == 2_000
+        promised = tx.orders.commitments((BUYER.address, SELLER.address), *asked)
+        assert promised.open_wh(BUY_METER, *asked, Side.BUY) == fullest
+        assert promised.has_open(BUYER.address, ZONE, *asked, Side.BUY) == (fullest > 0)
+        assert promised.open_wh(BUY_METER, *asked, Side.SELL) == 0
+        assert promised.open_wh(SELL_METER, *asked, Side.SELL) == 2_000
         raise Undone
 
     def played() -> None:
@@ -198,7 +263,7 @@ def test_a_bulk_cancellation_is_kept_once_and_takes_salts_by_value_and_not_as_te
     signature = BUYER.sign_cancel_up_to(99)
     assert room.desk.cancel_up_to(BUYER.address, 99, signature)[0] == (uids[9], uids[10])
     assert room.desk.cancel_up_to(BUYER.address, 99, signature)[0] == ()
-    assert tx.orders.cancelled_salt(BUYER.address) == 99
+    assert tx.orders.cancelled_salts([BUYER.address]) == {BUYER.address: 99}
     with pytest.raises(SaltCancelled):
         room.accept(an_order(quantity_wh=1, salt=98))
     rows = tx.connection.execute(select(bulk_cancellation)).all()

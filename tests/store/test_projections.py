@@ -43,7 +43,7 @@ from tests.store.builders import (
 )
 
 from gridledger.dispatch.model import ScheduleState
-from gridledger.market.model import CashAccount, MtuPhase, OrderState, Position, Product, Side
+from gridledger.market.model import CashAccount, MemberFacts, MtuPhase, OrderState, Position, Product, Side
 from gridledger.market.notices import NoticeKind
 from gridledger.market.settlement import position_cash
 from gridledger.store.database import Database
@@ -104,11 +104,12 @@ def test_members_meters_zones_and_suppliers_are_known_as_the_chain_states_them(t
     assert (directory.is_supplier(SUPPLIER), directory.is_supplier(SELLER.address)) == (True, False)
     assert (directory.supplier_of(BUYER.address), directory.supplier_of(OUTSIDER.address)) == (SUPPLIER, None)
     assert (directory.is_admitted(BUYER.address), directory.is_admitted(SUPPLIER)) == (True, False)
-    facts = directory.meter(SELL_METER)
-    assert facts is not None
+    assert directory.members((BUYER.address, SUPPLIER, OUTSIDER.address)) == {
+        BUYER.address: MemberFacts(suspended=False, account=directory.account(BUYER.address))
+    }
+    facts = directory.meters((SELL_METER,))[SELL_METER]
     assert (facts.owner, facts.supplier, facts.zone, facts.source) == (SELLER.address, SUPPLIER, ZONE, 1)
     assert (facts.import_capacity_w, facts.export_capacity_w) == (4_000, 8_000)
-    assert directory.meter(99) is None
     assert set(directory.meters([SELL_METER, BUY_METER, 99])) == {SELL_METER, BUY_METER}
     assert directory.meters_of(SELLER.address) == (SELL_METER,)
     assert (directory.meter_count(), directory.meter_count(ZONE), directory.meter_count(2)) == (2, 2, 0)
@@ -409,7 +410,8 @@ def test_a_standing_order_cancelled_on_chain_after_a_gate_keeps_that_mtu_and_los
     uid = room.accept(an_order(last_mtu_start=MTU_START + 2_700, expiry=MTU_START + 2_700))
     room.accept(an_order(Side.SELL))
     chain.index(tx, cancelled(uid), time_s=GATE)
-    assert tx.orders.open_wh(BUY_METER, MTU_START + 900, MTU_START + 2_700, Side.BUY) == 0
+    later = (MTU_START + 900, MTU_START + 2_700)
+    assert tx.orders.commitments((BUYER.address,), *later).open_wh(BUY_METER, *later, Side.BUY) == 0
     room.match(chain)
     chain.index(tx, *cleared_events(tx))
     assert order_states(tx) == [OrderState.LOCKED, OrderState.LOCKED]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Response
 
 from gridledger.api.context import NodeContext
+from gridledger.api.order_intake import OrderIntake
 from gridledger.api.problems import problem_document
 from gridledger.api.schemas import (
     CancelUpToIn,
@@ -18,6 +19,7 @@ from gridledger.api.schemas import (
     receipt_out,
 )
 from gridledger.errors import GridLedgerError
+from gridledger.market.ports import AcceptedOrder
 
 __all__ = ["order_routes"]
 
@@ -25,30 +27,20 @@ __all__ = ["order_routes"]
 def order_routes(node: NodeContext) -> APIRouter:
     """Routes under /v1/orders."""
     router = APIRouter(prefix="/v1/orders", tags=["orders"])
+    intake = OrderIntake(node)
 
     @router.post("", status_code=201)
     def post_order(body: OrderIn) -> dict[str, Any]:
         """Accept a signed order and answer with the market operator's receipt; the same order gets the same receipt."""
-        with node.database.write() as tx:
-            accepted = node.services(tx).desk.accept(body.to_order(), body.signature_bytes(), body.client_id)
-        node.bell.ring()
-        return order_out(accepted)
+        (outcome,) = intake.accept((body,))
+        if isinstance(outcome, GridLedgerError):
+            raise outcome
+        return order_out(outcome)
 
     @router.post("/batch", status_code=200)
     def post_orders(body: OrderBatchIn) -> dict[str, Any]:
         """Accept or refuse each order on its own, in order; one result per order."""
-        results: list[dict[str, Any]] = []
-        with node.database.write() as tx:
-            desk = node.services(tx).desk
-            for item in body.orders:
-                try:
-                    accepted = desk.accept(item.to_order(), item.signature_bytes(), item.client_id)
-                    results.append({"status": 201, "order": order_out(accepted)})
-                except GridLedgerError as error:
-                    problem = problem_document(error)
-                    results.append({"status": problem["status"], "problem": problem})
-        node.bell.ring()
-        return {"results": results}
+        return {"results": [_result(outcome) for outcome in intake.accept(body.orders)]}
 
     @router.post("/cancellations", status_code=200)
     def cancel_orders(body: CancelUpToIn) -> dict[str, Any]:
@@ -79,3 +71,10 @@ def order_routes(node: NodeContext) -> APIRouter:
         return {**order_out(cancelled.order), "cancel_receipt": receipt_out(cancelled.receipt)}
 
     return router
+
+
+def _result(outcome: AcceptedOrder | GridLedgerError) -> dict[str, Any]:
+    if isinstance(outcome, GridLedgerError):
+        problem = problem_document(outcome)
+        return {"status": problem["status"], "problem": problem}
+    return {"status": 201, "order": order_out(outcome)}

@@ -40,6 +40,7 @@ Signature = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{130}$")]
 Uid = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,9})?$")]
 SaltText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+ClientId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 UtcText = Annotated[str, StringConstraints(min_length=20, max_length=25)]
 PRICE_DECIMALS, ENERGY_DECIMALS = 3, 3  # cents/kWh -> cents/MWh, kWh -> Wh
 
@@ -69,7 +70,7 @@ class OrderIn(_Strict):
     expiry: UtcText
     salt: SaltText
     signature: Signature
-    client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    client_id: ClientId | None = None
 
     def to_order(self) -> Order:
         """The order in integers. Raises NotExact, NotUtc, OutOfRange."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import json
 import logging
 import os
@@ -64,6 +65,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
         node = Node(folder, simulated=options.simulated_clock, chain_port=options.chain_port, settings=settings)
         node.start()
         closing.callback(node.close)
+        gc.freeze()  # what the start has loaded stays; walking it again and again would halt the node each time
         if options.simulated_clock:
             closing.enter_context(serve_clock(folder.clock_socket, node.advance))
         announce(json.dumps({"api": f"http://{host}:{port}", "chain": node.chain_url, "now": node.now}))

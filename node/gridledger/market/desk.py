@@ -3,28 +3,29 @@
 A task never commits; its caller does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gridledger.clock import Clock
+from gridledger.errors import GridLedgerError
+from gridledger.market.commitments import OpenSpan
 from gridledger.market.errors import (
     ClientIdReused,
     GateClosed,
-    MeterUnknown,
     NotAdmitted,
     OfferNotAcceptable,
     OrderHasDeals,
     OrderNotCancellable,
     OrderUnknown,
-    SignerNotOwner,
 )
 from gridledger.market.intake import (
-    IntakeContext,
     acceptance_worst_case_microcents,
     check_acceptance,
     check_order,
     order_worst_case_microcents,
 )
+from gridledger.market.intake_facts import IntakeFacts
 from gridledger.market.model import Acceptance, Order, OrderState, Receipt, Side, SignedAcceptance, SignedOrder
 from gridledger.market.notices import NoticeDetails, NoticeKind, Notices
 from gridledger.market.order_hash import (
@@ -32,8 +33,6 @@ from gridledger.market.order_hash import (
     acceptance_uid,
     cancel_digest,
     cancel_up_to_digest,
-    order_uid,
-    recover_address,
 )
 from gridledger.market.ports import (
     AcceptedDeal,
@@ -44,6 +43,7 @@ from gridledger.market.ports import (
     PostedOrder,
     ReceiptSigner,
 )
+from gridledger.market.submission import Submission, require_signer
 
 __all__ = ["DeskSettings", "OrderDesk"]
 
@@ -81,36 +81,20 @@ class OrderDesk:
 
         Raises the typed errors of `market.errors`.
         """
-        uid = order_uid(self._settings.domain, order)
-        self._require_signer(bytes.fromhex(uid[2:]), signature, order.owner)
-        if (known := self._orders.find(uid)) is not None:
-            return known
-        if client_id is not None:
-            earlier = self._orders.find_by_client_id(order.owner, client_id)
-            if earlier is not None:
-                raise ClientIdReused(owner=order.owner, client_id=client_id, order_uid=earlier.signed.uid)
-        context = self._context(order.owner, order.meter, order.side, order.first_mtu_start, order.last_mtu_start)
-        check_order(order, context)
-        accepted = AcceptedOrder(
-            signed=SignedOrder(order=order, uid=uid, signature=signature),
-            zone=context.meter.zone,
-            client_id=client_id,
-            receipt=self._receipt(uid),
-            worst_case_microcents=order_worst_case_microcents(order, context.policy, context.prices),
-            state=OrderState.OPEN,
-            state_reason=None,
-            filled_wh=0,
-            next_mtu_start=order.first_mtu_start,
-            final_mtu_start=order.last_mtu_start,
-        )
-        self._orders.add(accepted)
-        self._tell(
-            NoticeKind.ACCEPTED,
-            accepted,
-            running_number=accepted.receipt.running_number,
-            price_cents_per_mwh=order.limit_cents_per_mwh,
-        )
-        return accepted
+        (outcome,) = self.accept_all((Submission.checked(self._settings.domain, order, signature, client_id),))
+        if isinstance(outcome, GridLedgerError):
+            raise outcome
+        return outcome
+
+    def accept_all(self, submissions: Sequence[Submission]) -> tuple[AcceptedOrder | GridLedgerError, ...]:
+        """Check, keep and receipt orders one after the other; each is accepted or refused on its own.
+
+        An order counts for those after it. A refused one leaves nothing behind, not even a gap in the numbers.
+        """
+        batch = self._batch(submissions)
+        outcomes = tuple(self._outcome(submission, batch) for submission in submissions)
+        self._orders.add_all(batch.accepted)
+        return outcomes
 
     def accept_deal(self, acceptance: Acceptance, signature: bytes) -> AcceptedDeal:
         """Check, keep and receipt a buyer's acceptance of a posted offer; the same again gets the same receipt."""
@@ -120,7 +104,8 @@ class OrderDesk:
             return known
         offer = self.order(acceptance.offer_uid)
         mtu_start = acceptance.mtu_start
-        context = self._context(acceptance.owner, acceptance.meter, Side.BUY, mtu_start, mtu_start)
+        facts = self._facts((acceptance.owner,), (acceptance.meter,), mtu_start, mtu_start)
+        context = facts.context(acceptance.owner, acceptance.meter, Side.BUY, mtu_start, mtu_start)
         if offer.state is not OrderState.OPEN:
             raise OfferNotAcceptable(offer_uid=offer.signed.uid, reason=f"it is {offer.state}")
         if offer.zone != context.meter.zone:
@@ -130,7 +115,7 @@ class OrderDesk:
         accepted = AcceptedDeal(
             signed=SignedAcceptance(acceptance=acceptance, uid=uid, signature=signature),
             zone=offer.zone,
-            receipt=self._receipt(uid),
+            receipt=self._next_receipt(uid),
             worst_case_microcents=acceptance_worst_case_microcents(acceptance, offer.signed.order, context.policy),
             state=OrderState.OPEN,
             state_reason=None,
@@ -148,7 +133,7 @@ class OrderDesk:
         """
         order = posted.order
         self._orders.mark_taken(posted.uid)
-        meter = self._directory.meter(order.meter)
+        meter = self._directory.meters((order.meter,)).get(order.meter)
         if self._orders.find(posted.uid) is not None or meter is None:
             return
         mtu_start = self._first_open_mtu(posted, meter.zone)
@@ -159,7 +144,7 @@ class OrderDesk:
             signed=SignedOrder(order=order, uid=posted.uid, signature=posted.signature),
             zone=meter.zone,
             client_id=None,
-            receipt=self._receipt(posted.uid),
+            receipt=self._next_receipt(posted.uid),
             worst_case_microcents=order_worst_case_microcents(order, policy, prices),
             state=OrderState.OPEN,
             state_reason=None,
@@ -167,7 +152,7 @@ class OrderDesk:
             next_mtu_start=mtu_start,
             final_mtu_start=order.last_mtu_start,
         )
-        self._orders.add(accepted)
+        self._orders.add_all([accepted])
         self._tell(NoticeKind.ACCEPTED, accepted, running_number=accepted.receipt.running_number, reason="on chain")
 
     def cancel(self, uid: str, signature: bytes) -> Cancelled:
@@ -185,7 +170,7 @@ class OrderDesk:
         self._require_cancellable(accepted)
         if accepted.state is OrderState.OPEN:
             self._tell(NoticeKind.CANCELLED, accepted)
-        receipt = self._receipt("0x" + digest.hex())
+        receipt = self._next_receipt("0x" + digest.hex())
         self._orders.cancel(uid, "0x" + signature.hex(), receipt)
         return Cancelled(order=self.order(uid), receipt=receipt)
 
@@ -201,7 +186,7 @@ class OrderDesk:
             raise NotAdmitted(owner=owner)
         receipt = self._orders.cancel_up_to_receipt(owner, salt)
         if receipt is None:
-            receipt = self._receipt("0x" + digest.hex())
+            receipt = self._next_receipt("0x" + digest.hex())
             self._orders.cancel_up_to(owner, salt, "0x" + signature.hex(), receipt)
         cancelled: list[str] = []
         for accepted in self._orders.open_with_salt_up_to(owner, salt):
@@ -278,29 +263,73 @@ class OrderDesk:
                 return mtu_start
         return None
 
-    def _context(self, owner: str, meter_number: int, side: Side, first: int, last: int) -> IntakeContext:
-        meter = self._directory.meter(meter_number)
-        if meter is None:
-            raise MeterUnknown(meter=meter_number)
-        other_side = Side.SELL if side is Side.BUY else Side.BUY
-        return IntakeContext(
+    def _facts(self, owners: Collection[str], meters: Collection[int], first: int, last: int) -> IntakeFacts:
+        return IntakeFacts(
             now=self._clock.now(),
             mtu_length_s=self._settings.mtu_length_s,
-            policy=self._directory.policy_at(first),
-            prices=self._directory.prices_at(first),
-            meter=meter,
-            admitted=self._directory.is_admitted(owner),
-            suspended=self._directory.is_suspended(owner),
-            halted=self._directory.is_halted(meter.zone),
-            account=self._directory.account(owner),
-            committed_microcents=self._orders.committed_microcents(owner),
-            open_wh=self._orders.open_wh(meter_number, first, last, side),
-            other_side_open=self._orders.has_open_order(owner, meter.zone, first, last, other_side),
-            cancelled_salt=self._orders.cancelled_salt(owner),
+            directory=self._directory,
+            orders=self._orders,
+            owners=owners,
+            meters=meters,
+            first_mtu_start=first,
+            last_mtu_start=last,
         )
 
-    def _receipt(self, uid: str) -> Receipt:
-        number, now = self._orders.next_running_number(), self._clock.now()
+    def _batch(self, submissions: Sequence[Submission]) -> "_Batch":
+        orders = [one.signed.order for one in submissions]
+        names = {(one.signed.order.owner, one.client_id) for one in submissions if one.client_id is not None}
+        return _Batch(
+            facts=self._facts(
+                {one.owner for one in orders},
+                {one.meter for one in orders},
+                min((one.first_mtu_start for one in orders), default=0),
+                max((one.last_mtu_start for one in orders), default=0),
+            ),
+            known=self._orders.find_all([one.signed.uid for one in submissions]),
+            named=self._orders.find_client_ids(names),
+            next_number=self._orders.next_running_number(),
+        )
+
+    def _outcome(self, submission: Submission, batch: "_Batch") -> AcceptedOrder | GridLedgerError:
+        if (known := batch.known.get(submission.signed.uid)) is not None:
+            return known
+        try:
+            accepted = self._accepted(submission, batch)
+        except GridLedgerError as refusal:
+            return refusal
+        batch.add(accepted)
+        self._tell(
+            NoticeKind.ACCEPTED,
+            accepted,
+            running_number=accepted.receipt.running_number,
+            price_cents_per_mwh=accepted.signed.order.limit_cents_per_mwh,
+        )
+        return accepted
+
+    def _accepted(self, submission: Submission, batch: "_Batch") -> AcceptedOrder:
+        signed, client_id, facts = submission.signed, submission.client_id, batch.facts
+        order = signed.order
+        if client_id is not None and (earlier := batch.named.get((order.owner, client_id))) is not None:
+            raise ClientIdReused(owner=order.owner, client_id=client_id, order_uid=earlier)
+        context = facts.context(order.owner, order.meter, order.side, order.first_mtu_start, order.last_mtu_start)
+        check_order(order, context)
+        return AcceptedOrder(
+            signed=signed,
+            zone=context.meter.zone,
+            client_id=client_id,
+            receipt=self._receipt(signed.uid, batch.next_number, facts.now),
+            worst_case_microcents=order_worst_case_microcents(order, context.policy, context.prices),
+            state=OrderState.OPEN,
+            state_reason=None,
+            filled_wh=0,
+            next_mtu_start=order.first_mtu_start,
+            final_mtu_start=order.last_mtu_start,
+        )
+
+    def _next_receipt(self, uid: str) -> Receipt:
+        return self._receipt(uid, self._orders.next_running_number(), self._clock.now())
+
+    def _receipt(self, uid: str, number: int, now: int) -> Receipt:
         block_hash = self._directory.latest_block_hash()
         return Receipt(
             order_uid=uid,
@@ -311,7 +340,36 @@ class OrderDesk:
         )
 
     def _require_signer(self, digest: bytes, signature: bytes, owner: str) -> None:
-        signer = recover_address(digest, signature)
-        if signer != owner.lower():
-            domain = self._settings.domain
-            raise SignerNotOwner(owner=owner, signer=signer, chain_id=domain.chain_id, contract=domain.trading_contract)
+        require_signer(self._settings.domain, digest, signature, owner)
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    """Orders on their way in: what they are checked against, and those of them that passed."""
+
+    facts: IntakeFacts
+    known: dict[str, AcceptedOrder]  # by uid
+    named: dict[tuple[str, str], str]  # uid by owner and client id
+    next_number: int
+    accepted: list[AcceptedOrder] = field(default_factory=list)
+
+    def add(self, accepted: AcceptedOrder) -> None:
+        """Let an accepted order count for those after it."""
+        order = accepted.signed.order
+        self.accepted.append(accepted)
+        self.next_number += 1
+        self.known[accepted.signed.uid] = accepted
+        if accepted.client_id is not None:
+            self.named[order.owner, accepted.client_id] = accepted.signed.uid
+        self.facts.commitments.add(
+            OpenSpan(
+                owner=order.owner,
+                meter=order.meter,
+                zone=accepted.zone,
+                sells=order.side is Side.SELL,
+                first_mtu_start=accepted.next_mtu_start,
+                last_mtu_start=accepted.final_mtu_start,
+                quantity_wh=order.quantity_wh,
+            ),
+            accepted.worst_case_microcents,
+        )

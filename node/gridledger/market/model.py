@@ -11,6 +11,7 @@ __all__ = [
     "BookEntry",
     "CashAccount",
     "Ineligibility",
+    "MemberFacts",
     "MeterFacts",
     "MtuPhase",
     "MtuPrices",
@@ -219,6 +220,14 @@ class CashAccount:
     def available_microcents(self) -> int:
         """What an order may still lock."""
         return self.free_microcents + self.credit_microcents
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberFacts:
+    """What the market knows of somebody who may trade."""
+
+    suspended: bool
+    account: CashAccount
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What an owner is told: one notice for each change of an order's life, numbered in the order they happened."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -54,7 +54,7 @@ class NoticeDetails:
 
     def given(self) -> dict[str, int | str]:
         """What is not None, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

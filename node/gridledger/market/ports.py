@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gridledger.market.commitments import Commitments
 from gridledger.market.locking import Proposal
 from gridledger.market.model import (
     BookEntry,
     CashAccount,
     Ineligibility,
+    MemberFacts,
     MeterFacts,
     MtuPhase,
     MtuPrices,
@@ -19,7 +21,6 @@ from gridledger.market.model import (
     Position,
     Receipt,
     Recording,
-    Side,
     SignedAcceptance,
     SignedOrder,
     Trade,
@@ -223,11 +224,11 @@ class ReceiptSigner(Protocol):
 class MarketDirectory(Protocol):
     """What the chain says about members and rules."""
 
-    def meter(self, meter: int) -> MeterFacts | None:
-        """Facts of a registered meter."""
-
-    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+    def meters(self, meters: Collection[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
+
+    def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
+        """Facts of many accounts; those that may not trade are left out."""
 
     def is_admitted(self, account: str) -> bool:
         """Whether the account may trade."""
@@ -257,8 +258,11 @@ class OrderStore(Protocol):
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
 
-    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
-        """The owner's order with this client-made id."""
+    def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
+        """Known orders by uid; unknown ones are left out."""
+
+    def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Uids of known orders by owner and client-made id; unknown ones are left out."""
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
         """The acceptance with this uid."""
@@ -266,14 +270,8 @@ class OrderStore(Protocol):
     def next_running_number(self) -> int:
         """The number the next receipt carries."""
 
-    def committed_microcents(self, owner: str) -> int:
-        """Worst case of the owner's orders and acceptances that are not locked yet."""
-
-    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
-        """The most energy of the meter's open orders (and acceptances) on that side in any MTU of the range, Wh."""
-
-    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
-        """Whether the owner has an open order (or acceptance) on that side of the zone in any MTU of the range."""
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
+        """All that these owners have promised, with what is open in any MTU of the range."""
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU, Wh."""
@@ -281,8 +279,8 @@ class OrderStore(Protocol):
     def last_dealt_mtu(self, offer_uid: str) -> int | None:
         """Last MTU for which an open offer was accepted and not listed yet."""
 
-    def add(self, order: AcceptedOrder) -> None:
-        """Keep a newly accepted order."""
+    def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
+        """Keep newly accepted orders, in receipt order."""
 
     def add_deal(self, deal: AcceptedDeal) -> None:
         """Keep a newly accepted acceptance."""
@@ -299,8 +297,8 @@ class OrderStore(Protocol):
     def cancel_up_to_receipt(self, owner: str, salt: int) -> Receipt | None:
         """The receipt of an owner's bulk cancellation up to just this salt."""
 
-    def cancelled_salt(self, owner: str) -> int | None:
-        """The highest salt up to which the owner has cancelled all its orders, here or on chain."""
+    def cancelled_salts(self, owners: Collection[str]) -> dict[str, int]:
+        """The highest salt up to which an owner has cancelled all its orders, here or on chain, by owner."""
 
     def posted(self) -> tuple[PostedOrder, ...]:
         """Orders posted on chain that have no receipt yet, in the order they were posted."""

@@ -1,14 +1,15 @@
 """Members and rules as the chain states them; implements `market.ports.MarketDirectory`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
-from gridledger.market.model import CashAccount, MeterFacts, MtuPrices, Policy
+from gridledger.market.model import CashAccount, MemberFacts, MeterFacts, MtuPrices, Policy
 from gridledger.market.tariffs import policy_of, prices_of
+from gridledger.store.lists import in_list, list_parameter
 from gridledger.store.schema import (
     cash_account,
     cash_debt,
@@ -28,11 +29,22 @@ __all__ = ["Directory"]
 _WHOLE_MARKET = 0
 
 # Statements of the intake's hot path, built once.
-_METER = (
+_METERS = (
     select(meter, participant.c.supplier, supplier.c.number.label("supplier_number"))
     .join(participant, participant.c.account == meter.c.owner)
     .join(supplier, supplier.c.account == participant.c.supplier)
-    .where(meter.c.meter == bindparam("number"))
+    .where(meter.c.meter.in_(in_list("numbers")))
+)
+_MEMBERS = (
+    select(
+        participant.c.account,
+        suspension.c.account.is_not(None).label("suspended"),
+        cash_account.c.free_microcents,
+        cash_account.c.credit_microcents,
+    )
+    .outerjoin(suspension, suspension.c.account == participant.c.account)
+    .outerjoin(cash_account, cash_account.c.account == participant.c.account)
+    .where(participant.c.account.in_(in_list("accounts")))
 )
 _SUPPLIER_OF = select(participant.c.supplier).where(participant.c.account == bindparam("account"))
 _SUSPENSION = select(suspension).where(suspension.c.account == bindparam("account"))
@@ -58,25 +70,17 @@ class Directory:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._policy_values: dict[int, Mapping[str, Any]] = {}
+        self._policies: dict[int, Policy] = {}
         self._prices: dict[int, MtuPrices] = {}
         self._zones: dict[int, str] | None = None
         self._zone_of: dict[int, int] = {}  # never changes
         self._latest_block_hash: str | None = None
 
-    def meter(self, number: int) -> MeterFacts | None:
-        """Facts of a registered meter."""
-        row = self._connection.execute(_METER, {"number": number}).first()
-        return None if row is None else _facts(row)
-
-    def meters(self, meters: Sequence[int]) -> dict[int, MeterFacts]:
+    def meters(self, meters: Collection[int]) -> dict[int, MeterFacts]:
         """Facts of many meters; unknown ones are left out."""
-        query = (
-            select(meter, participant.c.supplier, supplier.c.number.label("supplier_number"))
-            .join(participant, participant.c.account == meter.c.owner)
-            .join(supplier, supplier.c.account == participant.c.supplier)
-            .where(meter.c.meter.in_(list(meters)))
-        )
-        return {row.meter: _facts(row) for row in self._connection.execute(query)}
+        return {
+            row.meter: _facts(row) for row in self._connection.execute(_METERS, {"numbers": list_parameter(meters)})
+        }
 
     def zone_of(self, number: int) -> int:
         """Zone of a registered meter."""
@@ -111,6 +115,16 @@ class Directory:
             rows = self._connection.execute(select(zone.c.zone, zone.c.grid_operator).order_by(zone.c.zone))
             self._zones = {row.zone: row.grid_operator for row in rows if row.grid_operator}
         return self._zones
+
+    def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
+        """Facts of many accounts; those that may not trade are left out."""
+        rows = self._connection.execute(_MEMBERS, {"accounts": list_parameter(accounts)})
+        return {
+            account: MemberFacts(
+                suspended=suspended, account=CashAccount(free_microcents=free or 0, credit_microcents=credit or 0)
+            )
+            for account, suspended, free, credit in rows
+        }
 
     def is_admitted(self, account: str) -> bool:
         """Whether the account may trade."""
@@ -189,7 +203,9 @@ class Directory:
 
     def policy_at(self, mtu_start: int) -> Policy:
         """Rules of the MTU."""
-        return policy_of(self.policy_values_at(mtu_start))
+        if mtu_start not in self._policies:
+            self._policies[mtu_start] = policy_of(self.policy_values_at(mtu_start))
+        return self._policies[mtu_start]
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """Prices of the MTU, as GridPolicy.pricesAt computes them."""
@@ -210,6 +226,7 @@ class Directory:
     def forget_rules(self) -> None:
         """A block was indexed: rules and prices read before may have changed."""
         self._policy_values.clear()
+        self._policies.clear()
         self._prices.clear()
         self._zones = None
         self._latest_block_hash = None

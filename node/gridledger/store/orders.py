@@ -1,23 +1,21 @@
 """Orders and cancellations in the database; implements `market.ports.OrderStore`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
-    Connection,
     Row,
-    Table,
     bindparam,
     exists,
+    false,
     func,
     insert,
-    literal,
     select,
     union_all,
     update,
 )
 
+from gridledger.market.commitments import Commitments, OpenSpan
 from gridledger.market.model import (
     Acceptance,
     Order,
@@ -29,22 +27,20 @@ from gridledger.market.model import (
     SignedAcceptance,
     SignedOrder,
 )
-from gridledger.market.packing import order_from_words, order_words
-from gridledger.market.ports import AcceptedDeal, AcceptedOrder, PostedOrder
+from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.store.lists import in_list, list_parameter, listed
 from gridledger.store.schema import (
     book_entry,
     bulk_cancellation,
-    cancelled_salt,
     market_acceptance,
     market_mtu,
     market_order,
     order_cancellation,
-    posted_order,
 )
+from gridledger.store.withdrawals import Withdrawals
 
 __all__ = ["Orders"]
 
-_COMMITTED = (OrderState.OPEN, OrderState.MATCHED)
 _FINAL = (OrderState.CANCELLED, OrderState.EXPIRED)
 
 # Statements of the intake's hot path, built once.
@@ -53,38 +49,52 @@ _FILLED = (
     .where(book_entry.c.order_uid == market_order.c.uid)
     .scalar_subquery()
 )
-_BY_UID = select(market_order, _FILLED.label("filled_wh")).where(market_order.c.uid == bindparam("uid"))
-_COMMITTED_OF_OWNER = union_all(
+_BY_UIDS = select(market_order, _FILLED.label("filled_wh")).where(market_order.c.uid.in_(in_list("uids")))
+_NAMES = listed("names")
+_BY_NAMES = (
+    select(market_order.c.owner, market_order.c.client_id, market_order.c.uid)
+    .select_from(_NAMES)
+    .join(
+        market_order,
+        (market_order.c.owner == func.json_extract(_NAMES.c.value, "$[0]"))
+        & (market_order.c.client_id == func.json_extract(_NAMES.c.value, "$[1]")),
+    )
+)
+_COMMITTED = union_all(
+    *(
+        select(table.c.owner, table.c.worst_case_microcents).where(
+            table.c.owner.in_(in_list("owners")), table.c.state.in_((OrderState.OPEN, OrderState.MATCHED))
+        )
+        for table in (market_order, market_acceptance)
+    )
+)
+_OPEN_SPANS = union_all(
     select(
+        market_order.c.owner,
+        market_order.c.meter,
         market_order.c.zone,
+        market_order.c.side == int(Side.SELL),
         market_order.c.next_mtu_start,
         market_order.c.final_mtu_start,
-        market_order.c.side,
-        market_order.c.state,
-        market_order.c.worst_case_microcents,
-    ).where(market_order.c.owner == bindparam("owner"), market_order.c.state.in_(_COMMITTED)),
-    select(
-        market_acceptance.c.zone,
-        market_acceptance.c.mtu_start,
-        market_acceptance.c.mtu_start,
-        literal(int(Side.BUY)),
-        market_acceptance.c.state,
-        market_acceptance.c.worst_case_microcents,
-    ).where(market_acceptance.c.owner == bindparam("owner"), market_acceptance.c.state.in_(_COMMITTED)),
-)
-_OPEN_OF_METER = union_all(
-    select(market_order.c.next_mtu_start, market_order.c.final_mtu_start, market_order.c.quantity_wh).where(
-        market_order.c.meter == bindparam("meter"),
+        market_order.c.quantity_wh,
+    ).where(
+        market_order.c.owner.in_(in_list("owners")),
         market_order.c.state == OrderState.OPEN,
+        market_order.c.next_mtu_start + 0 <= bindparam("last"),  # the sum hides the index of everybody's open orders
         market_order.c.final_mtu_start >= bindparam("first"),
-        market_order.c.next_mtu_start <= bindparam("last"),
-        market_order.c.side == bindparam("side"),
     ),
-    select(market_acceptance.c.mtu_start, market_acceptance.c.mtu_start, market_acceptance.c.quantity_wh).where(
-        market_acceptance.c.meter == bindparam("meter"),
-        market_acceptance.c.mtu_start.between(bindparam("first"), bindparam("last")),
+    select(
+        market_acceptance.c.owner,
+        market_acceptance.c.meter,
+        market_acceptance.c.zone,
+        false(),
+        market_acceptance.c.mtu_start,
+        market_acceptance.c.mtu_start,
+        market_acceptance.c.quantity_wh,
+    ).where(
+        market_acceptance.c.owner.in_(in_list("owners")),
         market_acceptance.c.state == OrderState.OPEN,
-        literal(int(Side.BUY)) == bindparam("side"),
+        market_acceptance.c.mtu_start.between(bindparam("first"), bindparam("last")),
     ),
 )
 _LAST_NUMBERS = union_all(
@@ -138,26 +148,23 @@ _MOVE_METER_DEALS = (
 )
 
 
-class Orders:
+class Orders(Withdrawals):
     """Accepted orders of one transaction."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._last_number: int | None = None
-        self._committed: dict[str, Sequence[Any]] = {}  # by owner, as long as nothing changes
 
     def find(self, uid: str) -> AcceptedOrder | None:
         """The order with this uid."""
-        row = self._connection.execute(_BY_UID, {"uid": uid}).first()
-        return None if row is None else _accepted(row)
+        return self.find_all((uid,)).get(uid)
 
-    def find_by_client_id(self, owner: str, client_id: str) -> AcceptedOrder | None:
-        """The owner's order with this client-made id."""
-        query = select(market_order, _FILLED.label("filled_wh")).where(
-            market_order.c.owner == owner, market_order.c.client_id == client_id
-        )
-        row = self._connection.execute(query).first()
-        return None if row is None else _accepted(row)
+    def find_all(self, uids: Collection[str]) -> dict[str, AcceptedOrder]:
+        """Known orders by uid; unknown ones are left out."""
+        return {row.uid: _accepted(row) for row in self._connection.execute(_BY_UIDS, {"uids": list_parameter(uids)})}
+
+    def find_client_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Uids of known orders by owner and client-made id; unknown ones are left out."""
+        if not names:
+            return {}
+        rows = self._connection.execute(_BY_NAMES, {"names": list_parameter(names)})
+        return {(row.owner, row.client_id): row.uid for row in rows}
 
     def find_deal(self, uid: str) -> AcceptedDeal | None:
         """The acceptance with this uid."""
@@ -170,26 +177,20 @@ class Orders:
             self._last_number = max(number or 0 for number in self._connection.execute(_LAST_NUMBERS).scalars())
         return self._last_number + 1
 
+    def cancel(self, uid: str, signature: str, receipt: Receipt) -> None:
+        """Keep a receipted cancellation and close the order."""
+        self._keep_cancellation(order_cancellation, receipt, uid=uid, signature=signature)
+        self.end(uid, OrderState.CANCELLED)
+
+    def commitments(self, owners: Collection[str], first_mtu_start: int, last_mtu_start: int) -> Commitments:
+        """All that these owners have promised, with what is open in any MTU of the range."""
+        values = {"owners": list_parameter(owners), "first": first_mtu_start, "last": last_mtu_start}
+        spans = self._connection.execute(_OPEN_SPANS, values).all()
+        return Commitments(self._committed(owners), map(OpenSpan._make, spans))
+
     def committed_microcents(self, owner: str) -> int:
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
-        return sum(row.worst_case_microcents for row in self._committed_of(owner))
-
-    def open_wh(self, meter: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> int:
-        """The most energy of the meter's open orders on that side in any MTU of the range."""
-        values = {"meter": meter, "first": first_mtu_start, "last": last_mtu_start, "side": int(side)}
-        rows = self._connection.execute(_OPEN_OF_METER, values).all()
-        # The sum can only rise where an order begins.
-        begins = {max(first_mtu_start, begin) for begin, _, _ in rows}
-        return max((sum(wh for begin, end, wh in rows if begin <= at <= end) for at in begins), default=0)
-
-    def has_open_order(self, owner: str, zone: int, first_mtu_start: int, last_mtu_start: int, side: Side) -> bool:
-        """Whether the owner has an open order on that side of the zone in any MTU of the range."""
-        return any(
-            (row.zone, row.side, row.state) == (zone, int(side), OrderState.OPEN)
-            and row.next_mtu_start <= last_mtu_start
-            and row.final_mtu_start >= first_mtu_start
-            for row in self._committed_of(owner)
-        )
+        return self._committed((owner,))[owner]
 
     def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
         """Energy of an offer that was accepted for an MTU."""
@@ -205,44 +206,15 @@ class Orders:
         )
         return self._connection.execute(query).scalar()
 
-    def add(self, order: AcceptedOrder) -> None:
-        """Keep a newly accepted order."""
-        signed, receipt = order.signed, order.receipt
-        self._committed.pop(signed.order.owner, None)
-        self._last_number = receipt.running_number
-        self._connection.execute(
-            _INSERT,
-            {
-                "uid": signed.uid,
-                "running_number": receipt.running_number,
-                "owner": signed.order.owner,
-                "client_id": order.client_id,
-                "meter": signed.order.meter,
-                "zone": order.zone,
-                "side": int(signed.order.side),
-                "product": int(signed.order.product),
-                "pricing": int(signed.order.pricing),
-                "first_mtu_start": signed.order.first_mtu_start,
-                "last_mtu_start": signed.order.last_mtu_start,
-                "quantity_wh": signed.order.quantity_wh,
-                "limit_cents_per_mwh": signed.order.limit_cents_per_mwh,
-                "expiry": signed.order.expiry,
-                "salt": signed.order.salt,
-                "signature": "0x" + signed.signature.hex(),
-                "worst_case_microcents": order.worst_case_microcents,
-                "received_at": receipt.received_at,
-                "receipt_block_hash": receipt.block_hash,
-                "receipt_signature": receipt.signature,
-                "state": order.state,
-                "next_mtu_start": order.next_mtu_start,
-                "final_mtu_start": signed.order.last_mtu_start,
-            },
-        )
+    def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
+        """Keep newly accepted orders, in receipt order."""
+        if orders:
+            self._connection.execute(_INSERT, [_values(order) for order in orders])
+            self._last_number = orders[-1].receipt.running_number
 
     def add_deal(self, deal: AcceptedDeal) -> None:
         """Keep a newly accepted acceptance."""
         acceptance, receipt = deal.signed.acceptance, deal.receipt
-        self._committed.pop(acceptance.owner, None)
         self._last_number = receipt.running_number
         self._connection.execute(
             insert(market_acceptance).values(
@@ -263,78 +235,6 @@ class Orders:
                 state=deal.state,
             )
         )
-
-    def cancel(self, uid: str, signature: str, receipt: Receipt) -> None:
-        """Keep a receipted cancellation and close the order."""
-        self._keep_cancellation(order_cancellation, receipt, uid=uid, signature=signature)
-        self.end(uid, OrderState.CANCELLED)
-
-    def cancel_receipt(self, uid: str) -> Receipt | None:
-        """The receipt of an order's cancellation."""
-        return self._cancellation_receipt(order_cancellation, order_cancellation.c.uid == uid)
-
-    def cancel_up_to(self, owner: str, salt: int, signature: str, receipt: Receipt) -> None:
-        """Keep a receipted bulk cancellation."""
-        self._keep_cancellation(bulk_cancellation, receipt, owner=owner, salt=salt, signature=signature)
-        self.cancel_salt(owner, salt)
-
-    def cancel_up_to_receipt(self, owner: str, salt: int) -> Receipt | None:
-        """The receipt of an owner's bulk cancellation up to just this salt."""
-        of_owner = (bulk_cancellation.c.owner == owner, bulk_cancellation.c.salt == salt)
-        return self._cancellation_receipt(bulk_cancellation, *of_owner)
-
-    def cancel_salt(self, owner: str, salt: int) -> None:
-        """Remember that no order of the owner with a salt up to this one is good any more."""
-        known = self.cancelled_salt(owner)
-        if known is None:
-            self._connection.execute(insert(cancelled_salt).values(owner=owner, salt=salt))
-        elif salt > known:
-            self._connection.execute(update(cancelled_salt).where(cancelled_salt.c.owner == owner).values(salt=salt))
-
-    def cancelled_salt(self, owner: str) -> int | None:
-        """The highest salt up to which the owner has cancelled all its orders, here or on chain."""
-        return self._connection.execute(select(cancelled_salt.c.salt).where(cancelled_salt.c.owner == owner)).scalar()
-
-    def add_posted(self, posted: PostedOrder) -> None:
-        """Keep an order that was posted on chain."""
-        terms, guard = order_words(posted.order, book_index=0, fill_wh=0)
-        self._connection.execute(
-            insert(posted_order).values(
-                uid=posted.uid,
-                owner=posted.order.owner,
-                terms=terms,
-                guard=guard,
-                signature="0x" + posted.signature.hex(),
-                posted_at=posted.posted_at,
-                taken=False,
-            )
-        )
-
-    def posted(self) -> tuple[PostedOrder, ...]:
-        """Orders posted on chain that have no receipt yet, in the order they were posted."""
-        query = (
-            select(posted_order)
-            .where(posted_order.c.taken.is_(False))
-            .order_by(posted_order.c.posted_at, posted_order.c.uid)
-        )
-        return tuple(
-            PostedOrder(
-                uid=row.uid,
-                order=order_from_words(row.terms, row.guard, row.owner),
-                signature=bytes.fromhex(row.signature[2:]),
-                posted_at=row.posted_at,
-            )
-            for row in self._connection.execute(query)
-        )
-
-    def mark_taken(self, uid: str) -> None:
-        """A posted order has its receipt, or needs none."""
-        self._connection.execute(update(posted_order).where(posted_order.c.uid == uid).values(taken=True))
-
-    def has_book(self, zone: int, mtu_start: int) -> bool:
-        """Whether the book of a zone and MTU is closed."""
-        query = select(market_mtu.c.zone).where(market_mtu.c.zone == zone, market_mtu.c.mtu_start == mtu_start)
-        return self._connection.execute(query).first() is not None
 
     def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
         """The owner's open orders with a salt up to this one, in receipt order."""
@@ -410,32 +310,27 @@ class Orders:
 
     def pass_listed(self, uids: Sequence[str], mtu_length_s: int) -> None:
         """Orders that were just listed wait for their next MTU, or, after their last, for the result."""
-        self._committed.clear()
         if uids:
             self._connection.execute(_PASS_LISTED, [{"of_uid": uid, "mtu_length_s": mtu_length_s} for uid in uids])
 
     def close(self, uid: str, mtu_start: int, state: OrderState, reason: str | None) -> None:
         """Keep what became of an order in the book of its last MTU, or of an acceptance."""
-        self._committed.clear()
         values = {"of_uid": uid, "to_state": state, "reason": reason}
         if self._connection.execute(_CLOSE, {**values, "at_mtu_start": mtu_start}).rowcount == 0:
             self._connection.execute(_CLOSE_DEAL, values)
 
     def end(self, uid: str, state: OrderState, reason: str | None = None) -> None:
         """Take an open order out of all MTUs still to come: cancelled or expired."""
-        self._committed.clear()
         self._connection.execute(_END, {"of_uid": uid, "to_state": state, "reason": reason})
 
     def end_after_next(self, uid: str) -> None:
         """An order cancelled just after a gate closed is still listed for that MTU, and for none later."""
-        self._committed.clear()
         self._connection.execute(
             update(market_order).where(market_order.c.uid == uid).values(final_mtu_start=market_order.c.next_mtu_start)
         )
 
     def move_listed(self, zone: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move all orders of a book that are in one state to another."""
-        self._committed.clear()
         listed = select(book_entry.c.order_uid).where(book_entry.c.zone == zone, book_entry.c.mtu_start == mtu_start)
         for table in (market_order, market_acceptance):
             of_table = (table.c.uid.in_(listed), table.c.state == from_state)
@@ -444,7 +339,6 @@ class Orders:
 
     def move_meter(self, meter: int, mtu_start: int, from_state: OrderState, to_state: OrderState) -> None:
         """Move a meter's orders for an MTU from one state to another."""
-        self._committed.clear()
         values = {"of_meter": meter, "at_mtu_start": mtu_start, "from_state": from_state, "to_state": to_state}
         self._connection.execute(_MOVE_METER, values)
         self._connection.execute(_MOVE_METER_DEALS, values)
@@ -467,40 +361,40 @@ class Orders:
         )
         return tuple((row.mtu_start, row.filled_wh, row.ineligible) for row in self._connection.execute(query))
 
-    def cancellations(self) -> dict[str, tuple[str, int]]:
-        """Signature and time of each cancellation by order uid."""
-        rows = self._connection.execute(select(order_cancellation))
-        return {row.uid: (row.signature, row.received_at) for row in rows}
+    def _committed(self, owners: Collection[str]) -> dict[str, int]:
+        committed = dict.fromkeys(owners, 0)
+        for owner, microcents in self._connection.execute(_COMMITTED, {"owners": list_parameter(owners)}).all():
+            committed[owner] += microcents
+        return committed
 
-    def _keep_cancellation(self, table: Table, receipt: Receipt, **values: Any) -> None:
-        self._last_number = receipt.running_number
-        self._connection.execute(
-            insert(table).values(
-                **values,
-                running_number=receipt.running_number,
-                received_at=receipt.received_at,
-                receipt_block_hash=receipt.block_hash,
-                receipt_signature=receipt.signature,
-                receipt_digest=receipt.order_uid,
-            )
-        )
 
-    def _cancellation_receipt(self, table: Table, *of_cancellation: ColumnElement[bool]) -> Receipt | None:
-        row = self._connection.execute(select(table).where(*of_cancellation)).first()
-        if row is None:
-            return None
-        return Receipt(
-            order_uid=row.receipt_digest,
-            running_number=row.running_number,
-            received_at=row.received_at,
-            block_hash=row.receipt_block_hash,
-            signature=row.receipt_signature,
-        )
-
-    def _committed_of(self, owner: str) -> Sequence[Any]:
-        if owner not in self._committed:
-            self._committed[owner] = self._connection.execute(_COMMITTED_OF_OWNER, {"owner": owner}).all()
-        return self._committed[owner]
+def _values(accepted: AcceptedOrder) -> dict[str, Any]:
+    order, receipt = accepted.signed.order, accepted.receipt
+    return {
+        "uid": accepted.signed.uid,
+        "running_number": receipt.running_number,
+        "owner": order.owner,
+        "client_id": accepted.client_id,
+        "meter": order.meter,
+        "zone": accepted.zone,
+        "side": int(order.side),
+        "product": int(order.product),
+        "pricing": int(order.pricing),
+        "first_mtu_start": order.first_mtu_start,
+        "last_mtu_start": order.last_mtu_start,
+        "quantity_wh": order.quantity_wh,
+        "limit_cents_per_mwh": order.limit_cents_per_mwh,
+        "expiry": order.expiry,
+        "salt": order.salt,
+        "signature": "0x" + accepted.signed.signature.hex(),
+        "worst_case_microcents": accepted.worst_case_microcents,
+        "received_at": receipt.received_at,
+        "receipt_block_hash": receipt.block_hash,
+        "receipt_signature": receipt.signature,
+        "state": accepted.state,
+        "next_mtu_start": accepted.next_mtu_start,
+        "final_mtu_start": accepted.final_mtu_start,
+    }
 
 
 def _accepted(row: Row[Any]) -> AcceptedOrder:
