@@ -392,7 +392,7 @@ contract EnergyTrading is OrderDesk {
             positions.addLock(i, locked);
             locked = positions.lockedMicrocents(i);
             lockedMicrocents += locked;
-            _lock(positions.owner(i), locked);
+            _lock(positions.owner(i), locked, rules.policy.gateClosure);
         }
         _changeEscrow(int256(lockedMicrocents));
         _requireConserved(movedBefore);

@@ -77,9 +77,10 @@ class ClearedMarket(OrderMarket):
         obstacles = {number: self.obstacle(mtu, signed) for number, signed in mtu.receipted}
         live = [one for one in mtu.receipted if obstacles[one[0]] is None or obstacles[one[0]] in overlook]
         standing = Standing(
+            gate_closure=mtu.gate,
             accounts={
-                one: CashAccount(free_microcents=10**18 if rich else free, credit_microcents=self.ledger.credit[one])
-                for one, free in self.ledger.free.items()
+                one: CashAccount(free_microcents=10**18, credit_microcents=0) if rich else self.money(one)
+                for one in self.ledger.free
             },
             suspended=frozenset(),
             policy=mtu.rules.policy,
@@ -126,14 +127,14 @@ class ClearedMarket(OrderMarket):
         presented = [item.entry for item in (*part.proposal.orders, *part.proposal.ends)]
         if any(entry.owner in self.suspended for entry in presented):
             reasons.add("AccountSuspended")
-        return reasons | ({"InsufficientFunds"} if self.short(part.kept.positions) else set())
+        return reasons | ({"InsufficientFunds"} if self.short(part.kept.positions, mtu.gate) else set())
 
-    def short(self, positions: Iterable[Position]) -> bool:
-        """Whether somebody cannot lock what its positions need."""
+    def short(self, positions: Iterable[Position], gate: int) -> bool:
+        """Whether somebody cannot lock what its positions need, for that gate."""
         needed: Counter[str] = Counter()
         for one in positions:
             needed[one.owner] += one.locked_microcents
-        return any(self.available(owner) < amount for owner, amount in needed.items())
+        return any(self.available(owner, gate) < amount for owner, amount in needed.items())
 
     def _present(self, mtu: Mtu, part: Part) -> bool:
         operator = self.market.market_operator

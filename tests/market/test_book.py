@@ -12,6 +12,7 @@ from tests.market.fakes import (
     BUYER,
     DOMAIN,
     EUR,
+    MTU_START,
     OUTSIDER,
     POLICY,
     PRICES,
@@ -40,6 +41,7 @@ from gridledger.market.model import Acceptance, BookEntry, CashAccount, Order, P
 from gridledger.market.order_hash import acceptance_uid, order_uid
 from gridledger.market.settlement import worst_case_microcents
 
+GATE_CLOSURE = MTU_START - POLICY.gate_closure_s
 EMPTY_HASH = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
 NOBODY: frozenset[str] = frozenset()
 REFERENCE = 14_000
@@ -64,7 +66,13 @@ def listed(
         (number, signed(item) if isinstance(item, Order) else signed_acceptance(item))
         for number, item in enumerate(items, start=7)
     ]
-    standing = Standing(accounts=rich | (accounts or {}), suspended=suspended, policy=POLICY, prices=PRICES)
+    standing = Standing(
+        gate_closure=GATE_CLOSURE,
+        accounts=rich | (accounts or {}),
+        suspended=suspended,
+        policy=POLICY,
+        prices=PRICES,
+    )
     return list_orders(numbered, standing)
 
 

@@ -39,8 +39,9 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What decides whether a receipted order may trade in one MTU."""
+    """What decides whether a receipted order may trade in one MTU; `gate_closure` in Unix seconds."""
 
+    gate_closure: int
     accounts: Mapping[str, CashAccount]
     suspended: frozenset[str]
     policy: Policy
@@ -50,7 +51,7 @@ class Standing:
     def afford(self, owner: str, microcents: int) -> bool:
         """Whether the owner can fund this worst case besides those before; if so it counts from now on."""
         spent = self.spent_microcents.get(owner, 0) + microcents
-        if spent > self.accounts[owner].available_microcents:
+        if spent > self.accounts[owner].available_microcents(self.gate_closure):
             return False
         self.spent_microcents[owner] = spent
         return True
