@@ -27,6 +27,7 @@ from gridledger.market.model import (
     SignedAcceptance,
 )
 from gridledger.market.pricing import reference_price
+from gridledger.market.settlement import worst_case_microcents
 
 __all__ = ["ClearedMarket"]
 
@@ -127,7 +128,8 @@ class ClearedMarket(OrderMarket):
         presented = [item.entry for item in (*part.proposal.orders, *part.proposal.ends)]
         if any(entry.owner in self.suspended for entry in presented):
             reasons.add("AccountSuspended")
-        return reasons | ({"InsufficientFunds"} if self.short(part.kept.positions, mtu.gate) else set())
+        short = self.short(part.kept.positions, mtu.gate) or self.short_of_an_end(part, mtu)
+        return reasons | ({"InsufficientFunds"} if short else set())
 
     def short(self, positions: Iterable[Position], gate: int) -> bool:
         """Whether somebody cannot lock what its positions need, for that gate."""
@@ -135,6 +137,19 @@ class ClearedMarket(OrderMarket):
         for one in positions:
             needed[one.owner] += one.locked_microcents
         return any(self.available(owner, gate) < amount for owner, amount in needed.items())
+
+    def short_of_an_end(self, part: Part, mtu: Mtu) -> bool:
+        """Whether somebody cannot pay for all of an order that is an end by what it has left."""
+        fee, shortage = mtu.rules.policy.grid_fee_cents_per_mwh, mtu.prices.shortage
+        presented = (*part.proposal.orders, *part.proposal.ends)
+        for side, places in zip(
+            (Side.BUY, Side.SELL), zip(part.proposal.any_ends, part.proposal.low_carbon_ends, strict=True), strict=True
+        ):
+            for order in (presented[place].entry.order for place in places if place is not None):
+                worst = worst_case_microcents(side, order.quantity_wh, order.limit_cents_per_mwh, fee, shortage)
+                if order.side is side and worst > self.available(order.owner, mtu.gate):
+                    return True
+        return False
 
     def _present(self, mtu: Mtu, part: Part) -> bool:
         operator = self.market.market_operator
