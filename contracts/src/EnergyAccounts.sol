@@ -9,22 +9,26 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {IEnergyAccounts} from "./interfaces/IEnergyAccounts.sol";
 import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {IntegerMath} from "./libraries/IntegerMath.sol";
 
 /// @title EnergyAccounts
 /// @dev No role can move a member's money: free balances change by their owner's call, or by a clearing or settlement
-/// of an order the owner signed. Nothing here depends on halts, so deposits can always be withdrawn.
+/// of an order the owner signed. Nothing here depends on halts, so deposits can always be withdrawn. What could take
+/// the money of a receipted order away - withdrawals and lower credit - is requested first and carried out when every
+/// gate that had closed by then is past its clearing; gates that close after the request know of it.
 abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     using SafeCast for int256;
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
 
-    /// @dev One slot, as a clearing reads and writes it once per member: 96 + 80 + 40 + 40 = 256 bits. free is below
-    /// zero while credit is used, never below -credit. Times are zero where nothing of the kind has happened.
+    /// @dev One slot, as a clearing reads and writes it once per member: 96 + 80 + 40 + 8 + 8 = 232 bits. free is below
+    /// zero while credit is used, never below -credit. The time is zero while the account is not suspended.
     struct Account {
         int96 freeMicrocents;
         uint80 creditMicrocents;
-        uint40 lastCancelledAt;
         uint40 suspendedSince;
+        bool hasCancelled;
+        bool hasRequest;
     }
 
     /// @dev Largest single movement (some 3e13 EUR); sums of 2^20 of them stay inside int96, one stays inside uint80.
@@ -32,16 +36,22 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
 
     IERC20 private immutable _settlementToken;
     IParticipantRegistry internal immutable _registry;
+    uint64 private immutable _withdrawalDelayS;
 
     uint256 private _escrowMicrocents;
     /// @dev Sum of all movements of this transaction; a clearing or settlement must leave it as it found it.
     int256 internal transient _movedMicrocents;
     mapping(address account => Account) internal _accounts;
+    /// @dev Read only where the account says that there is one.
+    mapping(address account => Requested) private _requests;
     mapping(address debtor => mapping(address creditor => uint256)) private _debts;
 
-    constructor(IERC20 settlementToken, IParticipantRegistry registry) {
+    /// @param longestClearingS longest time from a gate closure to its clearing deadline, seconds
+    constructor(IERC20 settlementToken, IParticipantRegistry registry, uint64 longestClearingS) {
         _settlementToken = settlementToken;
         _registry = registry;
+        // A request made in the second of a gate closure counts for later gates only, so it waits one second longer.
+        _withdrawalDelayS = longestClearingS + 1;
     }
 
     /// @inheritdoc IEnergyAccounts
@@ -61,12 +71,25 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     }
 
     /// @inheritdoc IEnergyAccounts
-    function withdraw(uint256 amountMicrocents) external {
-        _requireAmount(amountMicrocents);
-        Account storage account = _accounts[msg.sender];
-        if (account.freeMicrocents < int256(amountMicrocents)) {
-            revert InsufficientFunds(msg.sender, amountMicrocents, account.freeMicrocents);
+    function requestWithdrawal(uint256 amountMicrocents) external {
+        if (amountMicrocents > LARGEST_AMOUNT_MICROCENTS) revert AmountTooLarge(amountMicrocents);
+        int256 free = _accounts[msg.sender].freeMicrocents;
+        if (amountMicrocents > IntegerMath.positivePart(free)) {
+            revert InsufficientFunds(msg.sender, amountMicrocents, free);
         }
+        _noteWithdrawal(msg.sender, uint80(amountMicrocents));
+        emit WithdrawalRequested(msg.sender, amountMicrocents, uint64(block.timestamp) + _withdrawalDelayS);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function withdraw() external {
+        Requested storage requested = _requests[msg.sender];
+        _requireDue(msg.sender, requested.withdrawalAt);
+        int256 free = _accounts[msg.sender].freeMicrocents;
+        uint256 amountMicrocents =
+            IntegerMath.min(requested.withdrawalMicrocents, IntegerMath.positivePart(free));
+        if (amountMicrocents == 0) revert InsufficientFunds(msg.sender, requested.withdrawalMicrocents, free);
+        _noteWithdrawal(msg.sender, 0);
         _change(msg.sender, -int256(amountMicrocents));
         emit Withdrawn(msg.sender, amountMicrocents);
         _settlementToken.safeTransfer(msg.sender, amountMicrocents);
@@ -83,14 +106,30 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     }
 
     /// @inheritdoc IEnergyAccounts
+    function applyCreditCut(address owner) external {
+        Requested storage requested = _requests[owner];
+        _requireDue(owner, requested.cutAt);
+        Account storage account = _accounts[owner];
+        (uint80 previous, uint80 lower) = (account.creditMicrocents, requested.cutMicrocents);
+        if (account.freeMicrocents < -int256(uint256(lower))) {
+            revert CreditInUse(owner, account.freeMicrocents, lower);
+        }
+        _dropCut(owner);
+        account.creditMicrocents = lower;
+        address supplier = _registry.supplierOf(owner);
+        _change(supplier, int256(uint256(previous - lower)));
+        emit CreditSet(owner, supplier, lower);
+    }
+
+    /// @inheritdoc IEnergyAccounts
     function payDebt(address creditor, uint256 amountMicrocents) external {
         _requireAmount(amountMicrocents);
         uint256 debt = _debts[msg.sender][creditor];
         if (amountMicrocents > debt) revert DebtExceeded(msg.sender, creditor, debt, amountMicrocents);
-        _lock(msg.sender, amountMicrocents);
         _debts[msg.sender][creditor] = debt - amountMicrocents;
         _change(creditor, int256(amountMicrocents));
         emit DebtPaid(msg.sender, creditor, amountMicrocents);
+        _settlementToken.safeTransferFrom(msg.sender, address(this), amountMicrocents);
     }
 
     /// @inheritdoc IEnergyAccounts
@@ -113,6 +152,21 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     }
 
     /// @inheritdoc IEnergyAccounts
+    function availableFor(address account, uint64 gateClosure) external view returns (int256) {
+        return _availableFor(account, gateClosure);
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function requestedBy(address account) external view returns (Requested memory) {
+        return _requests[account];
+    }
+
+    /// @inheritdoc IEnergyAccounts
+    function withdrawalDelayS() external view returns (uint64) {
+        return _withdrawalDelayS;
+    }
+
+    /// @inheritdoc IEnergyAccounts
     function debtOf(address debtor, address creditor) external view returns (uint256) {
         return _debts[debtor][creditor];
     }
@@ -122,15 +176,15 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         return _escrowMicrocents;
     }
 
-    /// @dev Takes money out of an account down to its credit limit. Reverts with InsufficientFunds.
-    function _lock(address owner, uint256 amountMicrocents) internal {
-        Account storage account = _accounts[owner];
-        (int256 free, uint256 credit) = (account.freeMicrocents, account.creditMicrocents);
-        int256 available = free + int256(credit);
-        int256 amount = amountMicrocents.toInt256();
-        if (available < amount) revert InsufficientFunds(owner, amountMicrocents, available);
-        account.freeMicrocents = (free - amount).toInt96();
-        _movedMicrocents -= amount;
+    /// @dev Takes money out of an account, down to what it can lock for a gate. Reverts with InsufficientFunds.
+    function _lock(address owner, uint256 amountMicrocents, uint64 gateClosure) internal {
+        _requireAvailable(owner, amountMicrocents, gateClosure);
+        _change(owner, -amountMicrocents.toInt256());
+    }
+
+    function _requireAvailable(address owner, uint256 amountMicrocents, uint64 gateClosure) internal view {
+        int256 available = _availableFor(owner, gateClosure);
+        if (available < amountMicrocents.toInt256()) revert InsufficientFunds(owner, amountMicrocents, available);
     }
 
     function _changeEscrow(int256 amountMicrocents) internal {
@@ -170,7 +224,22 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
     /// @dev Whether the account is suspended, and whether it has ever cancelled an order.
     function _flagsOf(address owner) internal view returns (bool suspended, bool hasCancelled) {
         Account storage account = _accounts[owner];
-        return (account.suspendedSince != 0, account.lastCancelledAt != 0);
+        return (account.suspendedSince != 0, account.hasCancelled);
+    }
+
+    /// @dev What was requested before the gate closed counts against it; what was requested since does not touch it.
+    function _availableFor(address owner, uint64 gateClosure) internal view returns (int256 available) {
+        Account storage account = _accounts[owner];
+        uint256 credit = account.creditMicrocents;
+        // Sums of three amounts of 96 bits at most.
+        unchecked {
+            available = int256(account.freeMicrocents) + int256(credit);
+            if (!account.hasRequest) return available;
+            Requested storage requested = _requests[owner];
+            if (requested.withdrawalAt < gateClosure) available -= int256(uint256(requested.withdrawalMicrocents));
+            uint256 cutAt = requested.cutAt;
+            if (cutAt != 0 && cutAt < gateClosure) available -= int256(credit - requested.cutMicrocents);
+        }
     }
 
     function _availableMicrocents(address owner) private view returns (int256) {
@@ -190,17 +259,46 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         address supplier = _registry.supplierOf(owner);
         if (supplier != msg.sender) revert NotTheSupplier(owner, supplier, msg.sender);
         if (creditMicrocents > LARGEST_AMOUNT_MICROCENTS) revert AmountTooLarge(creditMicrocents);
+        // Bounded by LARGEST_AMOUNT.
+        uint80 credit = uint80(creditMicrocents);
         Account storage account = _accounts[owner];
-        uint128 previous = account.creditMicrocents;
-        if (int256(account.freeMicrocents) < -int256(uint256(creditMicrocents))) {
-            revert CreditInUse(owner, account.freeMicrocents, creditMicrocents);
-        }
-        // Bounded by LARGEST_AMOUNT above.
-        account.creditMicrocents = uint80(creditMicrocents);
+        uint80 previous = account.creditMicrocents;
+        if (credit < previous) return _requestCut(owner, credit);
+        _dropCut(owner);
+        account.creditMicrocents = credit;
         // Solvency: the supplier's own money stands behind every credit, so no withdrawal can ever fail for want of it.
-        if (creditMicrocents > previous) _lock(msg.sender, creditMicrocents - previous);
-        else _change(msg.sender, int256(uint256(previous - creditMicrocents)));
-        emit CreditSet(owner, msg.sender, creditMicrocents);
+        // Money the supplier has asked for is spoken for.
+        _lock(msg.sender, credit - previous, type(uint64).max);
+        emit CreditSet(owner, msg.sender, credit);
+    }
+
+    function _requestCut(address owner, uint80 creditMicrocents) private {
+        Requested storage requested = _requests[owner];
+        (requested.cutMicrocents, requested.cutAt) = (creditMicrocents, uint40(block.timestamp));
+        _accounts[owner].hasRequest = true;
+        emit CreditCutRequested(owner, msg.sender, creditMicrocents, uint64(block.timestamp) + _withdrawalDelayS);
+    }
+
+    function _dropCut(address owner) private {
+        Account storage account = _accounts[owner];
+        if (!account.hasRequest) return;
+        Requested storage requested = _requests[owner];
+        (requested.cutMicrocents, requested.cutAt) = (0, 0);
+        account.hasRequest = requested.withdrawalAt != 0;
+    }
+
+    /// @param amountMicrocents zero: nothing is requested any longer
+    function _noteWithdrawal(address owner, uint80 amountMicrocents) private {
+        Requested storage requested = _requests[owner];
+        requested.withdrawalMicrocents = amountMicrocents;
+        requested.withdrawalAt = amountMicrocents == 0 ? 0 : uint40(block.timestamp);
+        _accounts[owner].hasRequest = amountMicrocents != 0 || requested.cutAt != 0;
+    }
+
+    function _requireDue(address owner, uint64 requestedAt) private view {
+        if (requestedAt == 0) revert NothingRequested(owner);
+        uint64 dueAt = requestedAt + _withdrawalDelayS;
+        if (block.timestamp < dueAt) revert RequestNotDue(owner, dueAt, uint64(block.timestamp));
     }
 
     function _requireAmount(uint256 amountMicrocents) private pure {

@@ -233,7 +233,7 @@ contract EnergyTrading is OrderDesk {
 
     /// @dev The lower end is a filled offer or a bid with energy left, the upper end a filled bid or an offer with
     /// energy left, of the book in question. What was dealt directly is not the auction's. A position that goes on in
-    /// the next chunk is no end, for what is left of it is not known yet.
+    /// the next chunk is no end, for what is left of it is not known yet. Ends are read before anything is locked.
     function _endLimit(
         Clearing calldata clearing,
         Checked memory checked,
@@ -258,7 +258,20 @@ contract EnergyTrading is OrderDesk {
         for (uint256 i = 0; i < clearing.continuedMeters.length; ++i) {
             if (clearing.continuedMeters[i] == terms.meter()) revert EndInvalid(index);
         }
-        return _limitOf(clearing, _orderAt(clearing, index), rules);
+        SignedOrder calldata order = _orderAt(clearing, index);
+        if (!filledSide) _requireAble(terms, order.guard.limit(), checked.meters[index], rules);
+        return _limitOf(clearing, order, rules);
+    }
+
+    /// @dev An order that sets a price by what it has left must be one that could trade: its meter can carry all of it
+    /// and its owner could lock the worst case, as for an order in the book (node: market/book).
+    function _requireAble(uint256 terms, int64 limit, uint256 meter, Rules memory rules) private view {
+        uint256 quantityWh = terms.quantityWh();
+        _requireCapacity(terms, quantityWh, meter);
+        uint256 worst = terms.sells()
+            ? SettlementRules.sellerLock(quantityWh, limit, rules.policy.shortage)
+            : SettlementRules.buyerLock(quantityWh, limit) + quantityWh * rules.policy.gridFeeCentsPerMwh;
+        _requireAvailable(MeterWord.owner(meter), worst, rules.policy.gateClosure);
     }
 
     /// @dev One position per meter: consecutive orders of a meter are added up.
@@ -392,7 +405,7 @@ contract EnergyTrading is OrderDesk {
             positions.addLock(i, locked);
             locked = positions.lockedMicrocents(i);
             lockedMicrocents += locked;
-            _lock(positions.owner(i), locked);
+            _lock(positions.owner(i), locked, rules.policy.gateClosure);
         }
         _changeEscrow(int256(lockedMicrocents));
         _requireConserved(movedBefore);

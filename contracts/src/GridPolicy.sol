@@ -77,6 +77,12 @@ contract GridPolicy is IGridPolicy, AccessManaged {
     }
 
     /// @inheritdoc IGridPolicy
+    function longestClearingS() external pure returns (uint64) {
+        // Clearing ends halfway between gate closure and answer deadline.
+        return LONGEST_GATE_CLOSURE_S / 2;
+    }
+
+    /// @inheritdoc IGridPolicy
     function policyAt(uint64 mtuStart) public view returns (Policy memory policy, uint32 version) {
         version = uint32(_versionByMtuStart.upperLookup(uint32(mtuStart)));
         policy = _versions[version];

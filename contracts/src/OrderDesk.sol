@@ -52,7 +52,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     mapping(address owner => SaltMarks.Mark[]) private _saltMarks;
 
     constructor(IERC20 settlementToken, IParticipantRegistry registry, IGridPolicy policy, IEnergyPricing pricing)
-        EnergyAccounts(settlementToken, registry)
+        EnergyAccounts(settlementToken, registry, policy.longestClearingS())
         EIP712("gridledger", "1")
     {
         _policy = policy;
@@ -63,7 +63,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     function cancel(bytes32 uid) external {
         // The first moment counts: repeating a cancellation cannot postpone it.
         if (_cancelledAt[msg.sender][uid] == 0) _cancelledAt[msg.sender][uid] = uint64(block.timestamp);
-        _accounts[msg.sender].lastCancelledAt = uint40(block.timestamp);
+        _accounts[msg.sender].hasCancelled = true;
         emit OrderCancelled(msg.sender, uid);
     }
 
@@ -74,7 +74,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         uint128 already = marks.latest();
         if (firstGood <= already) revert SaltNotAscending(salt, uint64(already - 1));
         marks.push(SaltMarks.Mark({time: uint64(block.timestamp), firstGood: firstGood}));
-        _accounts[msg.sender].lastCancelledAt = uint40(block.timestamp);
+        _accounts[msg.sender].hasCancelled = true;
         emit OrdersCancelled(msg.sender, salt);
     }
 

@@ -60,8 +60,7 @@ abstract contract OrderExclusion is OrderEvidence {
         tally.owner = _known(mtu, listed[0].order).meter.owner;
         tally.feePerMwh = feePerMwh;
         tally.suspended = IEnergyAccounts(address(_trading)).suspendedSince(tally.owner) != 0;
-        (int128 free, uint128 credit) = IEnergyAccounts(address(_trading)).accountOf(tally.owner);
-        tally.availableMicrocents = int256(free) + int256(uint256(credit));
+        tally.availableMicrocents = IEnergyAccounts(address(_trading)).availableFor(tally.owner, mtu.gateClosure);
         tally.meters = new uint32[](listed.length);
         tally.quantitiesWh = new uint256[](listed.length);
         for (uint256 i = 0; i < listed.length; ++i) {

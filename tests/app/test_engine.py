@@ -160,11 +160,11 @@ def test_a_suspended_member_is_listed_as_ineligible_and_stops_nobody(start: Star
     assert (told["state"], told["state_reason"]) == ("ineligible", "suspended")
 
 
-def test_money_withdrawn_before_the_gate_makes_an_order_ineligible_and_stops_nobody(start: Start) -> None:
+def test_money_asked_back_before_the_gate_makes_an_order_ineligible_and_stops_nobody(start: Start) -> None:
     market = start()
     gone = market.accept(market.order(Side.BUY))["uid"]
     market.accept(market.order(Side.SELL))
-    market.send(BUYER, "EnergyTrading", "withdraw", 10 * EUR)
+    market.send(BUYER, "EnergyTrading", "requestWithdrawal", 10 * EUR)
     market.work()
     market.advance(GATE)
     assert (market.mtu()["phase"], market.mtu()["traded_wh"]) == ("settled", 0)

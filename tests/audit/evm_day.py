@@ -24,6 +24,7 @@ MTUS = tuple(FIRST_MTU + index * LENGTH_S for index in (0, 1, 2, 3, 4, 5, 8, 10,
 FULL, UNMATCHED, CURTAILED_MTU, INDEBTED, UNANSWERED, LATE, SEPARATE, CHUNKED, SUBSTITUTED, BULK, SUSPENDED = MTUS
 ROOF, FLAT, OVEN, LATHE, TURBINE, BARN, OFFICE = range(1, 8)
 BUY, SELL = Side.BUY, Side.SELL
+BAKERY_TAKES_MICROCENTS = 10 * EUR - 50_000_000
 POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
 METERS = (
     MeterOf(owner="producer", source=1),
@@ -44,6 +45,8 @@ def play_in_evm() -> EvmNode:
         node.deposit(actor(owner), 10 * EUR)
     node.deposit(market.supplier, 100 * EUR)
     market.send(market.supplier, "EnergyTrading", "setCredit", [actor("bakery").address], [EUR])
+    market.send(actor("bakery"), "EnergyTrading", "requestWithdrawal", BAKERY_TAKES_MICROCENTS)
+    market.send(market.supplier, "EnergyTrading", "setCredit", [actor("bakery").address], [0])
     for part in (_first_hour, _second_hour, _products, _chunks, _substitutes, _withdrawn, _afterwards):
         part(node)
     return node
@@ -95,11 +98,10 @@ def _first_hour(node: EvmNode) -> None:
 
 
 def _second_hour(node: EvmNode) -> None:
-    """The bakery takes its money out and cannot pay; a halt; nobody answers; one reading comes late."""
+    """The bakery gets its money out and cannot pay; a halt; nobody answers; one reading comes late."""
     market, bakery = node.market, actor("bakery")
-    free, _ = market.view("EnergyTrading", "accountOf", bakery.address)
-    market.send(bakery, "EnergyTrading", "withdraw", free - 8_000_000)
-    market.send(market.supplier, "EnergyTrading", "setCredit", [bakery.address], [0])
+    market.send(bakery, "EnergyTrading", "withdraw")
+    market.send(bakery, "EnergyTrading", "applyCreditCut", bakery.address)
     market.send(market.oracle, "GridPolicy", "postFeedIn", INDEBTED, [6_000])
     node.order(OVEN, BUY, 150, 20_000, INDEBTED)
     node.order(ROOF, SELL, 170, 7_000, INDEBTED)
@@ -239,7 +241,8 @@ def _afterwards(node: EvmNode) -> None:
     node.substitute(1, SUBSTITUTED)
     node.read(1, SUBSTITUTED, {OFFICE: -90})
     node.settle(1, SUBSTITUTED, {OFFICE: -90})
-    node.deposit(bakery, EUR)
+    market.send(market.bank, "SettlementToken", "issue", [bakery.address], [EUR])
+    market.send(bakery, "SettlementToken", "approve", market.at["EnergyTrading"], EUR)
     market.send(bakery, "EnergyTrading", "payDebt", market.supplier.address, EUR // 2)
     market.send(producer, "LowCarbonToken", "retire", 1_000, "the producer", "2023 report")
     node.exchange(LATHE)

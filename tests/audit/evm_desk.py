@@ -30,11 +30,14 @@ class MeterOf:
     source: int = 0
 
 
+BEFORE_S = 25 * 3_600  # time enough for what was requested at the beginning
+
+
 class EvmDesk:
     """The members of a market over its chain, and the node's desk."""
 
     def __init__(self, first: int, policy: PolicyParameters, meters: Sequence[MeterOf]) -> None:
-        self.market = RecordedEvm(genesis_time_s=first - 3_600, policy=policy, zones=(1, 2))
+        self.market = RecordedEvm(genesis_time_s=first - BEFORE_S, policy=policy, zones=(1, 2))
         self.chain = EvmChain(self.market)
         self.rows: dict[str, list[Any]] = {
             name: [] for name in ("orders", "acceptances", "cancellations", "bulk_cancellations", "readings", "meters")

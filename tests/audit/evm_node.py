@@ -80,6 +80,7 @@ class EvmNode(EvmDesk):
         policy, prices = self.policy(), self.prices(mtu_start)
         owners = {row.owner for row in receipted}
         standing = Standing(
+            gate_closure=self.gate(mtu_start),
             accounts={owner: self._cash(owner) for owner in owners},
             suspended=frozenset(one for one in owners if self.market.view("EnergyTrading", "suspendedSince", one)),
             policy=policy,
@@ -265,7 +266,15 @@ class EvmNode(EvmDesk):
 
     def _cash(self, owner: str) -> CashAccount:
         free, credit = self.market.view("EnergyTrading", "accountOf", owner)
-        return CashAccount(free_microcents=free, credit_microcents=credit)
+        requested = self.market.view("EnergyTrading", "requestedBy", owner)
+        return CashAccount(
+            free_microcents=free,
+            credit_microcents=credit,
+            withdrawal_microcents=requested["withdrawalMicrocents"],
+            withdrawal_at=requested["withdrawalAt"],
+            cut_microcents=requested["cutMicrocents"],
+            cut_at=requested["cutAt"],
+        )
 
 
 def chunked(part: Proposal, meters: Mapping[int, MeterFacts], policy: Policy, prices: MtuPrices) -> Proposal:

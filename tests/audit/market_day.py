@@ -44,14 +44,14 @@ __all__ = ["FIRST", "LENGTH_S", "play"]
 SEED = 11
 LENGTH_S = 900
 FIRST = 1465776000  # 2016-06-13T00:00:00Z
-GENESIS = FIRST - 3600
+GENESIS = FIRST - 25 * 3600  # time enough for what is requested at the beginning
 GATE_S = 300
 FULL, UNMATCHED, CURTAILED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
 PRODUCTS, DEAD = FIRST + 8 * LENGTH_S, FIRST + 9 * LENGTH_S
 PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP, ENGINE, OFFICE = range(1, 7)
 POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
 GAS = 2_000_000
-FUNDS_LEFT_MICROCENTS = 8_000_000  # enough for the bakery's two next orders
+BAKERY_KEEPS_MICROCENTS = 50_000_000  # what it asks to have paid out is all the rest of its money
 SECRET_OF_NEW_DEVICE = b"the household's meter was exchanged"
 
 
@@ -191,7 +191,11 @@ def play(folder: Path) -> None:
 
 
 def _first_hour(day: Day) -> None:
-    """One MTU fully matched, with a cancelled order; one without a match."""
+    """One MTU fully matched, with a cancelled order; one without a match. The bakery's money is asked back."""
+    bakery = day.member(BAKERY).account
+    free = int(day.http.get(f"/v1/participants/{bakery.address}").raise_for_status().json()["free_microcents"])
+    day.transact(bakery, 1, "EnergyTrading", "requestWithdrawal", free - BAKERY_KEEPS_MICROCENTS)
+    day.transact(day.keys["supplier"], 3, "EnergyTrading", "setCredit", [bakery.address], [0])
     day.advance(FULL - 1800)
     day.transact(day.keys["oracle"], 0, "CarbonLedger", "publishGridFactors", FULL, [412_000], b"\x07" * 32)
     day.order(PRODUCER, Side.SELL, 500, 10_000, FULL)
@@ -223,9 +227,8 @@ def _curtailed(day: Day) -> None:
     day.advance(CURTAILED)
     day.read(UNMATCHED, {PRODUCER: 380, HOUSEHOLD: -90, BAKERY: -100, WORKSHOP: 0}, exchanged=True)
     bakery = day.member(BAKERY).account
-    free = int(day.http.get(f"/v1/participants/{bakery.address}").raise_for_status().json()["free_microcents"])
-    day.transact(bakery, 1, "EnergyTrading", "withdraw", free - FUNDS_LEFT_MICROCENTS)
-    day.transact(day.keys["supplier"], 3, "EnergyTrading", "setCredit", [bakery.address], [0])
+    day.transact(bakery, 2, "EnergyTrading", "withdraw")
+    day.transact(bakery, 3, "EnergyTrading", "applyCreditCut", bakery.address)
     day.transact(day.keys["oracle"], 1, "GridPolicy", "postFeedIn", INDEBTED, [6_000])
 
 
@@ -310,8 +313,7 @@ def _afterwards(day: Day) -> None:
     bakery, trading = day.member(BAKERY).account, day.calls.addresses["EnergyTrading"]
     day.transact(day.keys["bank"], 1, "SettlementToken", "issue", [bakery.address], [MICROCENTS_PER_EUR])
     day.transact(bakery, 2, "SettlementToken", "approve", trading, MICROCENTS_PER_EUR)
-    day.transact(bakery, 3, "EnergyTrading", "deposit", MICROCENTS_PER_EUR)
-    day.transact(bakery, 4, "EnergyTrading", "payDebt", day.keys["supplier"].address, MICROCENTS_PER_EUR // 2)
+    day.transact(bakery, 3, "EnergyTrading", "payDebt", day.keys["supplier"].address, MICROCENTS_PER_EUR // 2)
     producer = day.member(PRODUCER).account
     day.transact(producer, 1, "LowCarbonToken", "retire", 1_000, "the producer", "2016 report")
     day.advance(DEAD + 6 * LENGTH_S)

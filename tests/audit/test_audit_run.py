@@ -49,7 +49,7 @@ def test_an_honest_run_is_rebuilt_from_its_blocks_and_found_right(export: Path) 
         "substituted_positions": 1,
         "corrections": 0,
         "fees_microcents": 2_140_000,
-        "debts_microcents": 548_625_000,
+        "debts_microcents": 510_050_000,
         "deposited_microcents": report.totals["deposited_microcents"],
         "withdrawn_microcents": report.totals["withdrawn_microcents"],
         "cash_sum_microcents": 0,

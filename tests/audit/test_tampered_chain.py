@@ -30,6 +30,7 @@ IGNORED_EVENTS = {"Approval"}
 EVENT_NAMES = (
     "AuthorityUpdated",
     "BookCommitted",
+    "CreditCutRequested",
     "CreditSet",
     "DebtPaid",
     "DebtRecorded",
@@ -63,6 +64,7 @@ EVENT_NAMES = (
     "SupplierRegistered",
     "TargetFunctionRoleUpdated",
     "Transfer",
+    "WithdrawalRequested",
     "Withdrawn",
     "ZoneRegistered",
 )

@@ -193,7 +193,7 @@ def _unfunded(world: World, rng: Random, mtu: Mtu) -> Iterator[Attack]:
     """Orders traded whose owners cannot pay."""
     del rng
     part = in_one(world.auctioned(mtu, rich=True))
-    if world.short(part.kept.positions):
+    if world.short(part.kept.positions, mtu.gate):
         yield "unfunded", part.clearing
 
 

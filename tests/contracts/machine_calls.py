@@ -224,6 +224,8 @@ class CalledMarket:
             free=dict.fromkeys(self.everybody, 0), credit=dict.fromkeys(self.everybody, 0), escrow=0
         )
         self.held = 0
+        self.withdrawals: dict[str, tuple[int, int]] = {}
+        self.cuts: dict[str, tuple[int, int]] = {}
         self.tokens: Counter[str] = Counter()
         self.versions: list[tuple[int, Rules]] = [(0, Rules.of(POLICY))]
         self.mtus: list[Mtu] = []

@@ -29,6 +29,7 @@ from gridledger.market.model import (
     SignedAcceptance,
 )
 from gridledger.market.pricing import reference_price
+from gridledger.market.settlement import worst_case_microcents
 
 __all__ = ["ClearedMarket"]
 
@@ -79,9 +80,10 @@ class ClearedMarket(OrderMarket):
         obstacles = {number: self.obstacle(mtu, signed) for number, signed in mtu.receipted}
         live = [one for one in mtu.receipted if obstacles[one[0]] is None or obstacles[one[0]] in overlook]
         standing = Standing(
+            gate_closure=mtu.gate,
             accounts={
-                one: CashAccount(free_microcents=10**18 if rich else free, credit_microcents=self.ledger.credit[one])
-                for one, free in self.ledger.free.items()
+                one: CashAccount(free_microcents=10**18, credit_microcents=0) if rich else self.money(one)
+                for one in self.ledger.free
             },
             suspended=frozenset(),
             policy=mtu.rules.policy,
@@ -130,14 +132,28 @@ class ClearedMarket(OrderMarket):
         presented = [item.entry for item in (*part.proposal.orders, *part.proposal.ends)]
         if any(entry.owner in self.suspended for entry in presented):
             reasons.add("AccountSuspended")
-        return reasons | ({"InsufficientFunds"} if self.short(part.kept.positions) else set())
+        short = self.short(part.kept.positions, mtu.gate) or self.short_of_an_end(part, mtu)
+        return reasons | ({"InsufficientFunds"} if short else set())
 
-    def short(self, positions: Iterable[Position]) -> bool:
-        """Whether somebody cannot lock what its positions need."""
+    def short(self, positions: Iterable[Position], gate: int) -> bool:
+        """Whether somebody cannot lock what its positions need, for that gate."""
         needed: Counter[str] = Counter()
         for one in positions:
             needed[one.owner] += one.locked_microcents
-        return any(self.available(owner) < amount for owner, amount in needed.items())
+        return any(self.available(owner, gate) < amount for owner, amount in needed.items())
+
+    def short_of_an_end(self, part: Part, mtu: Mtu) -> bool:
+        """Whether somebody cannot pay for all of an order that is an end by what it has left."""
+        fee, shortage = mtu.rules.policy.grid_fee_cents_per_mwh, mtu.prices.shortage
+        presented = (*part.proposal.orders, *part.proposal.ends)
+        for side, places in zip(
+            (Side.BUY, Side.SELL), zip(part.proposal.any_ends, part.proposal.low_carbon_ends, strict=True), strict=True
+        ):
+            for order in (presented[place].entry.order for place in places if place is not None):
+                worst = worst_case_microcents(side, order.quantity_wh, order.limit_cents_per_mwh, fee, shortage)
+                if order.side is side and worst > self.available(order.owner, mtu.gate):
+                    return True
+        return False
 
     def _present(self, mtu: Mtu, part: Part) -> bool:
         operator = self.market.market_operator

@@ -5,6 +5,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.contracts.machine_calls import POLICY, CalledMarket, Rules
+from tests.contracts.members import WITHDRAWAL_DELAY_S
 from tests.contracts.words import (
     EUR,
     MTU_LENGTH_S,
@@ -12,9 +13,12 @@ from tests.contracts.words import (
     policy_tuple,
 )
 
+from gridledger.market.model import CashAccount
+
 __all__ = ["MemberMarket"]
 
 TWO_DAYS_S = 2 * 86_400
+FOR_EVER = 2**64 - 1
 
 
 class MemberMarket(CalledMarket):
@@ -32,48 +36,85 @@ class MemberMarket(CalledMarket):
         self.ledger.free[owner.address] += amount
         self.held += amount
 
-    def withdraw(self, owner: Actor, amount: int) -> None:
-        """Only free money goes out."""
-        short = self.ledger.free[owner.address] < amount
-        if self.expect(["InsufficientFunds"] if short else [], owner, "EnergyTrading", "withdraw", amount):
+    def request_withdrawal(self, owner: Actor, amount: int) -> None:
+        """Only free money can be asked for; zero takes the request back."""
+        short = 0 < amount > self.ledger.free[owner.address]
+        if self.expect(["InsufficientFunds"] if short else [], owner, "EnergyTrading", "requestWithdrawal", amount):
+            self.withdrawals.pop(owner.address, None)
+            if amount:
+                self.withdrawals[owner.address] = (amount, self.now)
+
+    def withdraw(self, owner: Actor) -> None:
+        """What was asked for long enough ago goes out, as far as it is still there."""
+        wanted, requested_at = self.withdrawals.get(owner.address, (0, 0))
+        amount = min(wanted, max(0, self.ledger.free[owner.address]))
+        reasons = self._not_due(requested_at) or ([] if amount else ["InsufficientFunds"])
+        if self.expect(reasons, owner, "EnergyTrading", "withdraw"):
+            del self.withdrawals[owner.address]
             self.ledger.free[owner.address] -= amount
             self.held -= amount
 
+    def _not_due(self, requested_at: int) -> list[str]:
+        if not requested_at:
+            return ["NothingRequested"]
+        return ["RequestNotDue"] if self.now < requested_at + WITHDRAWAL_DELAY_S else []
+
     def set_credit(self, owner: str, supplier: Actor, amount: int) -> None:
-        """A supplier sets a customer's credit, up or down, against its own money."""
+        """A supplier raises a customer's credit against its own money, or asks for less."""
         rise = amount - self.ledger.credit[owner]
         reasons = []
         if supplier.address != self.supplier_of(owner):
             reasons = ["NotTheSupplier"]
-        elif self.ledger.free[owner] < -amount:
-            reasons = ["CreditInUse"]
-        elif rise > self.available(supplier.address):
+        elif rise >= 0 and rise > self.available(supplier.address):
             reasons = ["InsufficientFunds"]
-        if self.expect(reasons, supplier, "EnergyTrading", "setCredit", [owner], [amount]):
-            self.ledger.credit[owner] = amount
-            self.ledger.free[supplier.address] -= rise
+        if not self.expect(reasons, supplier, "EnergyTrading", "setCredit", [owner], [amount]):
+            return
+        if rise < 0:
+            self.cuts[owner] = (amount, self.now)
+            return
+        self.cuts.pop(owner, None)
+        self.ledger.credit[owner] = amount
+        self.ledger.free[supplier.address] -= rise
+
+    def apply_credit_cut(self, owner: str) -> None:
+        """Somebody carries out what a supplier asked for long enough ago, unless more is in use."""
+        lower, requested_at = self.cuts.get(owner, (0, 0))
+        reasons = self._not_due(requested_at) or (["CreditInUse"] if self.ledger.free[owner] < -lower else [])
+        if self.expect(reasons, self.market.outsider, "EnergyTrading", "applyCreditCut", owner):
+            del self.cuts[owner]
+            self.ledger.free[self.supplier_of(owner)] += self.ledger.credit[owner] - lower
+            self.ledger.credit[owner] = lower
 
     def pay_debt(self, rng: Random) -> None:
-        """A recorded debt is paid in part or whole, where there is money; never more than it is."""
+        """A recorded debt is paid in part or whole from the wallet; never more than it is."""
         owed = sorted(key for key, debt in self.ledger.debts.items() if debt)
         if not owed:
             return
         debtor, creditor = rng.choice(owed)
         payer = next(one for one in self.people if one.address == debtor)
         amount = rng.randint(1, self.ledger.debts[debtor, creditor] + 1)
-        reasons = []
-        if amount > self.ledger.debts[debtor, creditor]:
-            reasons = ["DebtExceeded"]
-        elif amount > self.available(debtor):
-            reasons = ["InsufficientFunds"]
+        reasons = ["DebtExceeded"] if amount > self.ledger.debts[debtor, creditor] else []
         if self.expect(reasons, payer, "EnergyTrading", "payDebt", creditor, amount):
             self.ledger.debts[debtor, creditor] -= amount
-            self.ledger.free[debtor] -= amount
             self.ledger.free[creditor] += amount
+            self.held += amount
 
-    def available(self, account: str) -> int:
-        """Free money and unused credit."""
-        return self.ledger.free[account] + self.ledger.credit[account]
+    def money(self, account: str) -> CashAccount:
+        """An account as the node knows it."""
+        withdrawal, withdrawal_at = self.withdrawals.get(account, (0, 0))
+        cut, cut_at = self.cuts.get(account, (0, 0))
+        return CashAccount(
+            free_microcents=self.ledger.free[account],
+            credit_microcents=self.ledger.credit[account],
+            withdrawal_microcents=withdrawal,
+            withdrawal_at=withdrawal_at,
+            cut_microcents=cut,
+            cut_at=cut_at,
+        )
+
+    def available(self, account: str, gate: int = FOR_EVER) -> int:
+        """What can be locked for a gate; without one, whatever is requested counts."""
+        return self.money(account).available_microcents(gate)
 
     def supplier_of(self, owner: str) -> str:
         """The supplier that serves a member."""

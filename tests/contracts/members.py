@@ -30,8 +30,9 @@ from gridledger.chain.codec import keccak256
 from gridledger.market.model import MeterFacts, MtuPrices, Policy
 from gridledger.market.order_hash import OrderDomain
 
-__all__ = ["Members"]
+__all__ = ["WITHDRAWAL_DELAY_S", "Members"]
 
+WITHDRAWAL_DELAY_S = 86_401  # half of the longest gate closure, and the second of the gate closure itself
 ZERO_ADDRESS = "0x" + "00" * 20
 
 
@@ -96,13 +97,37 @@ class Members(DeployedMarket):
             self.watched.append(owner.address)
         return self.send(owner, "EnergyTrading", "deposit", amount_microcents)
 
+    def request_withdrawal(self, owner: Actor, amount_microcents: int) -> Receipt:
+        """Ask for free money now."""
+        return self.send(owner, "EnergyTrading", "requestWithdrawal", amount_microcents)
+
+    def withdraw(self, owner: Actor, amount_microcents: int) -> Receipt:
+        """Money leaves now that was asked for just long enough ago."""
+        now = self.now
+        self.move_to(now - WITHDRAWAL_DELAY_S)
+        self.request_withdrawal(owner, amount_microcents)
+        self.move_to(now)
+        return self.send(owner, "EnergyTrading", "withdraw")
+
+    def cut_credit(self, owner: Actor, amount_microcents: int, supplier: Actor | None = None) -> Receipt:
+        """Lower credit holds now that was asked for just long enough ago; somebody carries it out."""
+        now = self.now
+        self.move_to(now - WITHDRAWAL_DELAY_S)
+        self.set_credit(owner, amount_microcents, supplier)
+        self.move_to(now)
+        return self.send(self.outsider, "EnergyTrading", "applyCreditCut", owner.address)
+
     def set_credit(self, owner: Actor, amount_microcents: int, supplier: Actor | None = None) -> Receipt:
-        """A supplier's credit for its customer."""
+        """A supplier's credit for its customer; a lower one is only noted."""
         return self.send(supplier or self.supplier, "EnergyTrading", "setCredit", [owner.address], [amount_microcents])
 
     def suspend(self, owner: Actor, *, suspended: bool = True) -> Receipt:
         """The regulator suspends or readmits a member."""
         return self.send(self.regulator, "EnergyTrading", "setSuspended", owner.address, suspended)
+
+    def available(self, owner: Actor, gate_closure: int) -> int:
+        """What the owner can lock for a gate, microcents."""
+        return int(self.view("EnergyTrading", "availableFor", owner.address, gate_closure))
 
     def free(self, owner: Actor) -> int:
         """Free balance, microcents; below zero while credit is used."""

@@ -16,7 +16,7 @@ from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 
 ERC20_FUNCTIONS = {"transfer", "transferFrom", "approve"}
 # Functions that change state and are open to everybody, because they act on the caller's own things, carry a signature,
-# or check the caller themselves (setCredit: the supplier; setAuthority: the access manager).
+# check the caller themselves (setCredit: the supplier; setAuthority: the access manager), or carry out what is due.
 OPEN_FUNCTIONS: dict[str, set[str]] = {
     "MarketAccessManager": set(),
     "SettlementToken": ERC20_FUNCTIONS | {"permit", "redeem", "setAuthority"},
@@ -30,9 +30,11 @@ OPEN_FUNCTIONS: dict[str, set[str]] = {
     "EnergyTrading": {
         "deposit",
         "depositWithPermit",
+        "requestWithdrawal",
         "withdraw",
         "payDebt",
         "setCredit",
+        "applyCreditCut",
         "cancel",
         "cancelUpTo",
         "setAuthority",

@@ -429,7 +429,7 @@ def test_a_position_named_twice_in_one_settlement_is_paid_once(market: Market) -
 def test_withdrawing_between_clearing_and_settlement_leaves_the_seller_paid(market: Market) -> None:
     pair = Pair.of(market)
     kept = pair.cleared(market)
-    market.send(pair.buyer.owner, "EnergyTrading", "withdraw", market.free(pair.buyer.owner))
+    market.withdraw(pair.buyer.owner, market.free(pair.buyer.owner))
     market.deliver()
     market.settle(kept, {0: 600, 1: -600})
     assert market.free(pair.seller.owner) == 10 * EUR + 9_000_000
@@ -460,7 +460,7 @@ def test_two_suppliers_cannot_lend_each_other_money_that_does_not_exist(market: 
     market.set_credit(second, 2 * EUR, supplier=first)
     for supplier in (first, second):
         with market.refuses("InsufficientFunds"):
-            market.send(supplier, "EnergyTrading", "withdraw", 1)
+            market.request_withdrawal(supplier, 1)
     market.assert_solvent()
 
 

@@ -323,14 +323,14 @@ def a_suspended_accepter(scene: MergedScene, clearing: ClearingData, market: Mar
 
 @bad
 def a_buyer_whose_money_has_left(scene: MergedScene, clearing: ClearingData, market: Market) -> Expected:
-    market.send(scene.meters["green"].owner, "EnergyTrading", "withdraw", market.free(scene.meters["green"].owner) - 1)
+    market.withdraw(scene.meters["green"].owner, market.free(scene.meters["green"].owner) - 1)
     # 300 Wh at 13,000 and the fee of 1,000.
     return "InsufficientFunds", scene.owner("green"), 300 * 14_000, 1
 
 
 @bad
 def a_seller_whose_money_has_left(scene: MergedScene, clearing: ClearingData, market: Market) -> Expected:
-    market.send(scene.meters["gas"].owner, "EnergyTrading", "withdraw", market.free(scene.meters["gas"].owner))
+    market.withdraw(scene.meters["gas"].owner, market.free(scene.meters["gas"].owner))
     return "InsufficientFunds", scene.owner("gas"), 400 * (32_500 - 13_000), 0
 
 
@@ -338,5 +338,5 @@ def a_seller_whose_money_has_left(scene: MergedScene, clearing: ClearingData, ma
 def an_accepter_one_microcent_short(scene: MergedScene, clearing: ClearingData, market: Market) -> Expected:
     needed = 150 * (14_000 + 1_000)
     guest = scene.meters["guest"].owner
-    market.send(guest, "EnergyTrading", "withdraw", market.free(guest) - needed + 1)
+    market.withdraw(guest, market.free(guest) - needed + 1)
     return "InsufficientFunds", guest.address, needed, needed - 1

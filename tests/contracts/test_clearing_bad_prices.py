@@ -6,7 +6,7 @@ The scene is scenes.MergedScene; prices in cents per MWh, energy in Wh.
 from typing import Any
 
 import pytest
-from tests.contracts.harness import NO_ORDER, ClearingData, Market
+from tests.contracts.harness import BUY, FIRST_MTU, NO_ORDER, SELL, ClearingData, Market, Meter, Pair
 from tests.contracts.scenes import MergedScene, Spoils
 
 Expected = tuple[object, ...]
@@ -235,3 +235,67 @@ def test_nobody_but_the_market_operator_clears(market: Market, caller: str) -> N
     one: Any = getattr(market, caller)
     with market.refuses("AccessManagedUnauthorized", one.address):
         market.send(one, "EnergyTrading", "clear", scene.clearing(market))
+
+
+# --- ends that could not trade ------------------------------------------------------------------------------------
+
+
+def with_an_open_end(market: Market, meter: Meter, side: int, quantity_wh: int) -> ClearingData:
+    """A pair trades 600 Wh; an unfilled bid at 12,000 is the lower end, or an unfilled offer at 18,000 the upper."""
+    pair = Pair.of(market)
+    limit, price, ends = (12_000, 16_000, (2, 1)) if side == BUY else (18_000, 14_000, (0, 2))
+    book = [*pair.book, market.order(meter, side, quantity_wh, limit)]
+    market.close_gate()
+    market.commit_book(book)
+    return market.present(book, {0: 600, 1: 600}, price=price, ends=ends)
+
+
+@pytest.mark.parametrize("short_by", [0, 1])
+@pytest.mark.parametrize(("side", "needed"), [(BUY, 100 * (12_000 + 2_000)), (SELL, 100 * (32_500 - 18_000))])
+def test_an_open_end_must_be_funded_to_the_microcent(market: Market, side: int, needed: int, short_by: int) -> None:
+    meter = market.producer("third", import_w=40_000, eur=0)
+    market.deposit(meter.owner, needed - short_by)
+    clearing = with_an_open_end(market, meter, side, 100)
+    if short_by:
+        with market.refuses("InsufficientFunds", meter.owner.address, needed, needed - 1):
+            market.clear(clearing)
+    else:
+        market.clear(clearing)
+
+
+@pytest.mark.parametrize("after_the_gate", [-1, 0])
+def test_what_was_asked_back_before_the_gate_funds_no_open_end(market: Market, after_the_gate: int) -> None:
+    meter = market.consumer("third", eur=0)
+    needed = 100 * (12_000 + 2_000)
+    market.deposit(meter.owner, needed)
+    market.move_to(FIRST_MTU - market.policy.gate_closure_s + after_the_gate)
+    market.request_withdrawal(meter.owner, 1)
+    clearing = with_an_open_end(market, meter, BUY, 100)
+    if after_the_gate < 0:
+        with market.refuses("InsufficientFunds", meter.owner.address, needed, needed - 1):
+            market.clear(clearing)
+    else:
+        market.clear(clearing)
+
+
+@pytest.mark.parametrize("over_wh", [0, 1])
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_an_open_end_must_fit_its_meter(market: Market, side: int, over_wh: int) -> None:
+    meter = market.producer("third", import_w=4_000, export_w=4_000)  # 1,000 Wh
+    clearing = with_an_open_end(market, meter, side, 1_000 + over_wh)
+    if over_wh:
+        with market.refuses("CapacityExceeded", meter.number, 1_001, 1_000):
+            market.clear(clearing)
+    else:
+        market.clear(clearing)
+
+
+def test_a_partly_filled_order_is_an_end_only_if_all_of_it_could_trade(market: Market) -> None:
+    seller, buyer = market.producer("seller"), market.consumer("buyer", eur=0)
+    needed = 600 * (20_000 + 2_000)
+    market.deposit(buyer.owner, needed - 1)
+    book = [market.order(seller, SELL, 100, 10_000), market.order(buyer, BUY, 600, 20_000)]
+    market.close_gate()
+    market.commit_book(book)
+    with market.refuses("InsufficientFunds", buyer.owner.address, needed, needed - 1):
+        market.clear(market.present(book, {0: 100, 1: 100}, price=26_000, ends=(1, None)))

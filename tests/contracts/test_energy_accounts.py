@@ -1,7 +1,21 @@
 """Deposits, withdrawals, credit, debts, suspension and cancellation: what concerns one account."""
 
+from dataclasses import replace
+
 import pytest
-from tests.contracts.harness import BUY, EUR, SELL, Market, Meter, Pair, actor, uid_bytes
+from tests.contracts.harness import (
+    BUY,
+    EUR,
+    FIRST_MTU,
+    SELL,
+    Market,
+    Meter,
+    Pair,
+    actor,
+    floor_midpoint,
+    uid_bytes,
+)
+from tests.contracts.members import WITHDRAWAL_DELAY_S
 
 from gridledger.market.model import SignedOrder
 
@@ -18,20 +32,159 @@ def member(market: Market) -> Meter:
 def test_deposits_and_withdrawals_move_tokens_one_to_one(market: Market, member: Meter) -> None:
     owner = member.owner
     assert (market.free(owner), market.held()) == (10 * EUR, 10 * EUR)
-    receipt = market.send(owner, "EnergyTrading", "withdraw", 3 * EUR)
+    receipt = market.withdraw(owner, 3 * EUR)
     assert receipt.one("Withdrawn") == {"account": owner.address, "amountMicrocents": 3 * EUR}
     assert (market.free(owner), market.held()) == (7 * EUR, 7 * EUR)
     assert market.view("SettlementToken", "balanceOf", owner.address) == 3 * EUR
     with market.refuses("InsufficientFunds", owner.address, 7 * EUR + 1, 7 * EUR):
-        market.send(owner, "EnergyTrading", "withdraw", 7 * EUR + 1)
-    market.send(owner, "EnergyTrading", "withdraw", 7 * EUR)
+        market.request_withdrawal(owner, 7 * EUR + 1)
+    market.withdraw(owner, 7 * EUR)
     market.assert_solvent()
 
 
+def test_a_withdrawal_waits_for_its_delay_to_the_second(market: Market, member: Meter) -> None:
+    owner, asked = member.owner, market.now
+    receipt = market.request_withdrawal(owner, 3 * EUR)
+    due = asked + WITHDRAWAL_DELAY_S
+    assert receipt.one("WithdrawalRequested") == {
+        "account": owner.address,
+        "amountMicrocents": 3 * EUR,
+        "availableAt": due,
+    }
+    market.move_to(due - 1)
+    with market.refuses("RequestNotDue", owner.address, due, due - 1):
+        market.send(owner, "EnergyTrading", "withdraw")
+    market.move_to(due)
+    market.send(owner, "EnergyTrading", "withdraw")
+    assert market.free(owner) == 7 * EUR
+    with market.refuses("NothingRequested", owner.address):
+        market.send(owner, "EnergyTrading", "withdraw")
+    market.assert_solvent()
+
+
+def test_the_delay_covers_the_longest_clearing_any_policy_allows(market: Market) -> None:
+    longest_s = market.view("GridPolicy", "LONGEST_GATE_CLOSURE_S")
+    longest = replace(market.policy, gate_closure_s=longest_s, answer_lead_s=0)
+    slow = Market(policy=longest)
+    gate, deadline = (slow.view("GridPolicy", name, FIRST_MTU) for name in ("gateClosureAt", "clearingDeadlineAt"))
+    assert slow.view("EnergyTrading", "withdrawalDelayS") == WITHDRAWAL_DELAY_S == deadline - gate + 1
+    with market.refuses("PolicyRefused"):
+        Market(policy=replace(longest, gate_closure_s=longest_s + 1))
+
+
+def test_a_new_request_replaces_the_former_and_zero_takes_it_back(market: Market, member: Meter) -> None:
+    owner, asked = member.owner, market.now
+    market.request_withdrawal(owner, 10 * EUR)
+    market.move_to(asked + WITHDRAWAL_DELAY_S - 1)
+    market.request_withdrawal(owner, EUR)
+    market.move_to(asked + WITHDRAWAL_DELAY_S)
+    with market.refuses("RequestNotDue"):
+        market.send(owner, "EnergyTrading", "withdraw")
+    market.request_withdrawal(owner, 0)
+    assert set(market.view("EnergyTrading", "requestedBy", owner.address).values()) == {0}
+    with market.refuses("NothingRequested", owner.address):
+        market.send(owner, "EnergyTrading", "withdraw")
+    assert market.available(owner, 2**64 - 1) == 10 * EUR
+
+
+def test_a_withdrawal_pays_what_free_money_is_left(market: Market) -> None:
+    pair = Pair.of(market)
+    owner, asked = pair.buyer.owner, market.now
+    market.close_gate()
+    market.request_withdrawal(owner, 10 * EUR)
+    market.move_to(asked)
+    pair.cleared(market)
+    market.move_to(FIRST_MTU + WITHDRAWAL_DELAY_S)
+    receipt = market.send(owner, "EnergyTrading", "withdraw")
+    assert receipt.one("Withdrawn")["amountMicrocents"] == 10 * EUR - 9_600_000
+    assert market.free(owner) == 0
+    market.assert_solvent()
+
+
+def test_a_withdrawal_of_nothing_left_is_refused_and_stays_requested(market: Market) -> None:
+    pair = Pair.of(market, eur=0)
+    owner = pair.buyer.owner
+    market.deposit(pair.seller.owner, EUR)
+    market.deposit(owner, 9_600_000)
+    market.close_gate()
+    market.request_withdrawal(owner, 9_600_000)
+    pair.cleared(market)
+    market.move_to(FIRST_MTU + WITHDRAWAL_DELAY_S)
+    with market.refuses("InsufficientFunds", owner.address, 9_600_000, 0):
+        market.send(owner, "EnergyTrading", "withdraw")
+    market.deposit(owner, 7)
+    market.send(owner, "EnergyTrading", "withdraw")
+    assert (market.free(owner), market.view("SettlementToken", "balanceOf", owner.address)) == (0, 7)
+
+
+@pytest.mark.parametrize(("after_the_gate", "counts"), [(-1, True), (0, False), (1, False)])
+@pytest.mark.parametrize("kind", ["withdrawal", "credit cut"])
+def test_a_request_counts_for_gates_after_it_and_touches_no_other(
+    market: Market, kind: str, after_the_gate: int, counts: bool
+) -> None:
+    """An order that was funded at the gate can be cleared whatever is asked for afterwards."""
+    pair = Pair.of(market, eur=0)
+    market.deposit(pair.seller.owner, EUR)
+    buyer = pair.buyer.owner
+    if kind == "withdrawal":
+        market.deposit(buyer, 9_600_000)
+    else:
+        market.deposit(market.supplier, EUR)
+        market.set_credit(buyer, 9_600_000)
+    gate = FIRST_MTU - market.policy.gate_closure_s
+    market.move_to(gate + after_the_gate)
+    if kind == "withdrawal":
+        market.request_withdrawal(buyer, 1)
+    else:
+        receipt = market.set_credit(buyer, 9_599_999)
+        assert not receipt.named("CreditSet")
+    assert market.available(buyer, gate) == 9_600_000 - counts
+    assert market.available(buyer, gate + 2) == 9_599_999
+    market.move_to(max(gate, market.now))
+    market.commit_book(pair.book)
+    if counts:
+        with market.refuses("InsufficientFunds", buyer.address, 9_600_000, 9_599_999):
+            market.clear(pair.clearing(market))
+    else:
+        market.clear(pair.clearing(market))
+
+
+def test_a_request_between_two_chunks_does_not_stop_the_second(market: Market) -> None:
+    seller, buyers = market.producer("seller"), [market.consumer(name, eur=0) for name in ("one", "two")]
+    for buyer in buyers:
+        market.deposit(buyer.owner, 300 * 16_000)
+    book = [market.order(seller, SELL, 600, 10_000), *(market.order(one, BUY, 300, 20_000) for one in buyers)]
+    market.close_gate()
+    market.commit_book(book)
+    price = floor_midpoint(market.prices().floor, 20_000)
+    first, _ = market.chunk(
+        book, {0: 300, 1: 300}, number=0, last=False, continued=[seller.number], price=price, ends=(None, 1)
+    )
+    market.clear(first)
+    market.request_withdrawal(buyers[1].owner, 300 * 16_000)
+    market.set_credit(buyers[1].owner, 0)
+    second, _ = market.chunk(
+        book, {0: 300, 2: 300}, number=1, last=True, prior_wh={seller.number: 300}, price=price, ends=(None, None)
+    )
+    market.clear(second)
+    market.assert_solvent()
+
+
+def test_requests_work_while_everything_is_halted_and_the_owner_suspended(market: Market, member: Meter) -> None:
+    market.send(market.regulator, "GridPolicy", "setHalted", 0, True)
+    market.suspend(member.owner)
+    market.deposit(market.supplier, EUR)
+    market.set_credit(member.owner, EUR)
+    market.withdraw(member.owner, 10 * EUR)
+    market.cut_credit(member.owner, 0)
+    market.withdraw(market.supplier, EUR)
+    assert market.held() == 0
+
+
 def test_amounts_of_zero_and_beyond_the_largest_are_refused(market: Market, member: Meter) -> None:
-    for function in ("deposit", "withdraw"):
-        with market.refuses("AmountIsZero"):
-            market.send(member.owner, "EnergyTrading", function, 0)
+    with market.refuses("AmountIsZero"):
+        market.send(member.owner, "EnergyTrading", "deposit", 0)
+    for function in ("deposit", "requestWithdrawal"):
         with market.refuses("AmountTooLarge", LARGEST + 1):
             market.send(member.owner, "EnergyTrading", function, LARGEST + 1)
     for amount, error in ((0, "AmountIsZero"), (LARGEST + 1, "AmountTooLarge")):
@@ -52,12 +205,22 @@ def test_the_largest_amounts_are_kept_to_the_unit(market: Market, member: Meter)
     market.set_credit(member.owner, LARGEST)
     assert (market.free(member.owner), market.credit(member.owner)) == (10 * EUR + 3 * LARGEST, LARGEST)
     assert market.free(market.supplier) == 0
-    # The four parts of the account's word keep apart.
+    # The parts of the account's two words keep apart.
     market.suspend(member.owner)
     market.send(member.owner, "EnergyTrading", "cancel", b"\1" * 32)
+    market.request_withdrawal(member.owner, LARGEST)
+    market.set_credit(member.owner, LARGEST - 1)
+    assert market.view("EnergyTrading", "requestedBy", member.owner.address) == {
+        "withdrawalMicrocents": LARGEST,
+        "withdrawalAt": market.now,
+        "cutMicrocents": LARGEST - 1,
+        "cutAt": market.now,
+    }
+    assert market.available(member.owner, market.now) == 10 * EUR + 4 * LARGEST
+    assert market.available(member.owner, market.now + 1) == 10 * EUR + 3 * LARGEST - 1
     assert (market.free(member.owner), market.credit(member.owner)) == (10 * EUR + 3 * LARGEST, LARGEST)
     assert market.view("EnergyTrading", "suspendedSince", member.owner.address) == market.now
-    market.send(member.owner, "EnergyTrading", "withdraw", LARGEST)
+    market.withdraw(member.owner, LARGEST)
     assert market.free(member.owner) == 10 * EUR + 2 * LARGEST
     market.assert_solvent()
 
@@ -122,12 +285,62 @@ def test_credit_is_backed_by_the_supplier_s_own_money(market: Market, member: Me
     assert receipt.one("CreditSet")["creditMicrocents"] == EUR
     assert (market.free(market.supplier), market.credit(member.owner)) == (EUR, EUR)
     with market.refuses("InsufficientFunds", market.supplier.address, 2 * EUR, EUR):
-        market.send(market.supplier, "EnergyTrading", "withdraw", 2 * EUR)
-    market.set_credit(member.owner, EUR // 4)
+        market.request_withdrawal(market.supplier, 2 * EUR)
+    receipt = market.cut_credit(member.owner, EUR // 4)
+    assert receipt.one("CreditSet") == {
+        "account": member.owner.address,
+        "supplier": market.supplier.address,
+        "creditMicrocents": EUR // 4,
+    }
     assert market.free(market.supplier) == 2 * EUR - EUR // 4
-    market.set_credit(member.owner, 0)
+    market.cut_credit(member.owner, 0)
     assert (market.free(market.supplier), market.credit(member.owner)) == (2 * EUR, 0)
     market.assert_solvent()
+
+
+def test_a_credit_cut_is_noted_and_carried_out_after_the_delay_by_anybody(market: Market, member: Meter) -> None:
+    market.deposit(market.supplier, EUR)
+    market.set_credit(member.owner, EUR)
+    owner, supplier, asked = member.owner, market.supplier, market.now
+    due = asked + WITHDRAWAL_DELAY_S
+    assert market.set_credit(owner, 7).one("CreditCutRequested") == {
+        "account": owner.address,
+        "supplier": supplier.address,
+        "creditMicrocents": 7,
+        "availableAt": due,
+    }
+    assert (market.credit(owner), market.free(supplier)) == (EUR, 0)
+    market.move_to(due - 1)
+    with market.refuses("RequestNotDue", owner.address, due, due - 1):
+        market.send(supplier, "EnergyTrading", "applyCreditCut", owner.address)
+    market.move_to(due)
+    market.send(market.outsider, "EnergyTrading", "applyCreditCut", owner.address)
+    assert (market.credit(owner), market.free(supplier)) == (7, EUR - 7)
+    with market.refuses("NothingRequested", owner.address):
+        market.send(market.outsider, "EnergyTrading", "applyCreditCut", owner.address)
+    market.assert_solvent()
+
+
+@pytest.mark.parametrize("credit", [EUR, EUR + 1])
+def test_credit_that_is_not_lower_takes_a_noted_cut_back(market: Market, member: Meter, credit: int) -> None:
+    market.deposit(market.supplier, 2 * EUR)
+    market.set_credit(member.owner, EUR)
+    market.request_withdrawal(member.owner, EUR)
+    market.set_credit(member.owner, 0)
+    market.set_credit(member.owner, credit)
+    assert market.available(member.owner, 2**64 - 1) == 9 * EUR + credit
+    market.move_to(market.now + WITHDRAWAL_DELAY_S)
+    with market.refuses("NothingRequested", member.owner.address):
+        market.send(market.supplier, "EnergyTrading", "applyCreditCut", member.owner.address)
+    market.send(member.owner, "EnergyTrading", "withdraw")
+    market.assert_solvent()
+
+
+def test_what_a_supplier_has_asked_for_backs_no_credit(market: Market, member: Meter) -> None:
+    market.deposit(market.supplier, EUR)
+    market.request_withdrawal(market.supplier, EUR)
+    with market.refuses("InsufficientFunds", market.supplier.address, 1, 0):
+        market.set_credit(member.owner, 1)
 
 
 def test_many_credits_are_set_in_one_call_or_none_at_all(market: Market, member: Meter) -> None:
@@ -137,9 +350,10 @@ def test_many_credits_are_set_in_one_call_or_none_at_all(market: Market, member:
     receipt = market.send(market.supplier, "EnergyTrading", "setCredit", both, [EUR // 4, EUR // 2])
     assert [event.arguments["account"] for event in receipt.named("CreditSet")] == both
     assert market.free(market.supplier) == EUR // 4
-    with market.refuses("InsufficientFunds", market.supplier.address, EUR, EUR // 2):
+    with market.refuses("InsufficientFunds", market.supplier.address, EUR, EUR // 4):
         market.send(market.supplier, "EnergyTrading", "setCredit", both, [0, 3 * EUR // 2])
     assert market.credit(member.owner) == EUR // 4
+    assert set(market.view("EnergyTrading", "requestedBy", member.owner.address).values()) == {0}
     market.assert_solvent()
 
 
@@ -159,7 +373,7 @@ def test_a_supplier_on_credit_of_its_own_cannot_give_more_than_it_may_lock(marke
     with market.refuses("InsufficientFunds", market.supplier.address, 1, 0):
         market.set_credit(member.owner, EUR + 1)
     with market.refuses("CreditInUse", market.supplier.address, -EUR, EUR - 1):
-        market.set_credit(market.supplier, EUR - 1, supplier=market.other_supplier)
+        market.cut_credit(market.supplier, EUR - 1, supplier=market.other_supplier)
     market.assert_solvent()
 
 
@@ -167,7 +381,7 @@ def test_credit_cannot_be_withdrawn(market: Market, member: Meter) -> None:
     market.deposit(market.supplier, EUR)
     market.set_credit(member.owner, EUR)
     with market.refuses("InsufficientFunds", member.owner.address, 10 * EUR + 1, 10 * EUR):
-        market.send(member.owner, "EnergyTrading", "withdraw", 10 * EUR + 1)
+        market.request_withdrawal(member.owner, 10 * EUR + 1)
 
 
 def test_only_the_member_s_own_supplier_sets_its_credit(market: Market, member: Meter) -> None:
@@ -192,15 +406,16 @@ def test_credit_in_use_is_not_withdrawn_by_the_supplier(market: Market) -> None:
     market.deposit(market.supplier, EUR)
     pair = Pair.of(market)
     buyer = pair.buyer.owner
-    market.send(buyer, "EnergyTrading", "withdraw", 10 * EUR)
+    market.withdraw(buyer, 10 * EUR)
     market.set_credit(buyer, 10_000_000)
     pair.cleared(market)
     assert market.free(buyer) == -9_600_000
     with market.refuses("CreditInUse", buyer.address, -9_600_000, 9_599_999):
-        market.set_credit(buyer, 9_599_999)
-    market.set_credit(buyer, 9_600_000)
+        market.cut_credit(buyer, 9_599_999)
+    market.cut_credit(buyer, 9_600_000)
     with market.refuses("InsufficientFunds", buyer.address, 1, -9_600_000):
-        market.send(buyer, "EnergyTrading", "withdraw", 1)
+        market.request_withdrawal(buyer, 1)
+    market.request_withdrawal(buyer, 0)
     market.assert_solvent()
 
 
@@ -216,7 +431,7 @@ def test_a_supplier_that_supplies_itself_gains_nothing(market: Market) -> None:
     market.set_credit(market.supplier, 5 * EUR)
     assert (market.free(market.supplier), market.credit(market.supplier)) == (-4 * EUR, 5 * EUR)
     with market.refuses("InsufficientFunds"):
-        market.send(market.supplier, "EnergyTrading", "withdraw", 1)
+        market.request_withdrawal(market.supplier, 1)
     market.assert_solvent()
 
 
@@ -224,7 +439,7 @@ def test_a_debt_is_paid_in_parts_and_never_twice(market: Market) -> None:
     pair = Pair.of(market)
     market.settle(pair.delivered(market), {0: 800, 1: -600})
     debt = 200 * 7_500
-    market.deposit(market.supplier, 2 * EUR)
+    market.fund(market.supplier, 2 * EUR)
     seller = pair.seller.owner
     with market.refuses("DebtExceeded", market.supplier.address, seller.address, debt, debt + 1):
         market.send(market.supplier, "EnergyTrading", "payDebt", seller.address, debt + 1)
@@ -232,23 +447,26 @@ def test_a_debt_is_paid_in_parts_and_never_twice(market: Market) -> None:
     receipt = market.send(market.supplier, "EnergyTrading", "payDebt", seller.address, debt - 1)
     assert receipt.one("DebtPaid")["amountMicrocents"] == debt - 1
     assert (market.debt(market.supplier, seller), market.free(seller)) == (1, before + debt - 1)
+    assert market.view("SettlementToken", "balanceOf", market.supplier.address) == 2 * EUR - debt + 1
     market.send(market.supplier, "EnergyTrading", "payDebt", seller.address, 1)
     with market.refuses("DebtExceeded", market.supplier.address, seller.address, 0, 1):
         market.send(market.supplier, "EnergyTrading", "payDebt", seller.address, 1)
     market.assert_solvent()
 
 
-def test_a_debt_is_not_paid_with_money_that_is_not_there(market: Market) -> None:
+def test_a_debt_is_paid_from_the_wallet_and_not_from_what_is_deposited(market: Market) -> None:
     pair = Pair.of(market)
     market.settle(pair.delivered(market), {0: 800, 1: -600})
-    with market.refuses("InsufficientFunds", market.supplier.address, 1, 0):
+    market.deposit(market.supplier, EUR)
+    with market.refuses("ERC20InsufficientAllowance"):
         market.send(market.supplier, "EnergyTrading", "payDebt", pair.seller.owner.address, 1)
+    assert market.free(market.supplier) == EUR
 
 
 def test_deposits_can_be_withdrawn_whatever_is_halted_or_suspended(market: Market, member: Meter) -> None:
     market.send(market.regulator, "GridPolicy", "setHalted", 0, True)
     market.suspend(member.owner)
-    market.send(member.owner, "EnergyTrading", "withdraw", 10 * EUR)
+    market.withdraw(member.owner, 10 * EUR)
     assert market.held() == 0
 
 

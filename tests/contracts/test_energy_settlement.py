@@ -73,7 +73,7 @@ def test_what_was_not_contracted_is_settled_with_the_supplier(
 def test_the_lock_covers_the_whole_shortage_of_an_idle_seller(market: Market) -> None:
     pair = Pair.of(market)
     kept = pair.cleared(market)
-    market.send(pair.seller.owner, "EnergyTrading", "withdraw", market.free(pair.seller.owner))
+    market.withdraw(pair.seller.owner, market.free(pair.seller.owner))
     market.deliver()
     market.settle(kept, {0: 0})
     assert market.free(pair.seller.owner) == 0
@@ -84,12 +84,12 @@ def test_what_cannot_be_collected_becomes_a_debt_that_can_be_paid(market: Market
     pair = Pair.of(market)
     kept = pair.cleared(market)
     buyer = pair.buyer.owner
-    market.send(buyer, "EnergyTrading", "withdraw", market.free(buyer) - 5)
+    market.withdraw(buyer, market.free(buyer) - 5)
     market.deliver()
     market.settle(kept, {1: -1_000})
     assert market.free(buyer) == 0
     assert market.debt(buyer, market.supplier) == 400 * SHORTAGE - 5
-    market.deposit(buyer, EUR)
+    market.fund(buyer, EUR)
     market.send(buyer, "EnergyTrading", "payDebt", market.supplier.address, 400 * SHORTAGE - 5)
     assert market.debt(buyer, market.supplier) == 0
     assert market.free(market.supplier) == 400 * SHORTAGE
@@ -343,7 +343,7 @@ def test_a_halt_traps_nobody_s_money(market: Market, zone: int) -> None:
     market.refund(void, [0, 1])
     assert market.escrow() == 0
     for meter in (pair.seller, pair.buyer):
-        market.send(meter.owner, "EnergyTrading", "withdraw", market.free(meter.owner))
+        market.withdraw(meter.owner, market.free(meter.owner))
         assert market.free(meter.owner) == 0
 
 

@@ -102,7 +102,8 @@ def plain_gas() -> dict[str, int]:
         "deposit": lambda: market.send(owner, "EnergyTrading", "deposit", EUR).gas_used,
         "cancel": lambda: market.send(owner, "EnergyTrading", "cancel", b"\1" * 32).gas_used,
         "cancel_up_to": lambda: market.send(owner, "EnergyTrading", "cancelUpTo", 7).gas_used,
-        "withdraw": lambda: market.send(owner, "EnergyTrading", "withdraw", EUR).gas_used,
+        "request_withdrawal": lambda: market.request_withdrawal(owner, EUR).gas_used,
+        "withdraw": lambda: market.withdraw(owner, EUR).gas_used,
     }
     gas = {}
     for name, measure in measured.items():

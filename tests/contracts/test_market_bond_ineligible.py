@@ -15,6 +15,7 @@ from tests.contracts.harness import (
     FIRST_MTU,
     SELL,
     ZONE,
+    Actor,
     AnySigned,
     Market,
     Meter,
@@ -74,6 +75,19 @@ def poor(market: Market, microcents: int, name: str = "poor", **options: Any) ->
     if microcents:
         market.deposit(meter.owner, microcents)
     return meter
+
+
+def cash_account(market: Market, owner: Actor) -> CashAccount:
+    """An account as the node knows it."""
+    requested = market.view("EnergyTrading", "requestedBy", owner.address)
+    return CashAccount(
+        free_microcents=market.free(owner),
+        credit_microcents=market.credit(owner),
+        withdrawal_microcents=requested["withdrawalMicrocents"],
+        withdrawal_at=requested["withdrawalAt"],
+        cut_microcents=requested["cutMicrocents"],
+        cut_at=requested["cutAt"],
+    )
 
 
 @pytest.mark.parametrize(("short_by", "recorded"), [(0, []), (1, [(1, UNFUNDED)])])
@@ -187,13 +201,30 @@ def test_whoever_was_recorded_must_be_presented_again(market: Market) -> None:
     assert desk.recorded() == [False, False, False]
 
 
-def test_a_withdrawal_after_the_gate_is_seen(market: Market) -> None:
+@pytest.mark.parametrize(("after_the_gate", "recorded"), [(-1, [(0, UNFUNDED)]), (0, []), (1, [])])
+def test_a_withdrawal_counts_if_it_was_requested_before_the_gate(
+    market: Market, after_the_gate: int, recorded: list[tuple[int, int]]
+) -> None:
     meter = poor(market, 100 * (20_000 + FEE_CENTS))
     bid = market.order(meter, BUY, 100, 20_000)
+    market.move_to(FIRST_MTU - market.policy.gate_closure_s + after_the_gate)
+    market.request_withdrawal(meter.owner, 1)
     desk = Desk(market, [bid])
-    assert desk.reasons(desk.record([bid])) == []
-    market.send(meter.owner, "EnergyTrading", "withdraw", 1)
-    assert desk.reasons(desk.record([bid])) == [(0, UNFUNDED)]
+    assert desk.reasons(desk.record([bid])) == recorded
+
+
+@pytest.mark.parametrize(("after_the_gate", "recorded"), [(-1, [(0, UNFUNDED)]), (0, []), (1, [])])
+def test_a_credit_cut_counts_if_it_was_requested_before_the_gate(
+    market: Market, after_the_gate: int, recorded: list[tuple[int, int]]
+) -> None:
+    meter = poor(market, 0)
+    market.deposit(market.supplier, EUR)
+    market.set_credit(meter.owner, 100 * (20_000 + FEE_CENTS))
+    bid = market.order(meter, BUY, 100, 20_000)
+    market.move_to(FIRST_MTU - market.policy.gate_closure_s + after_the_gate)
+    market.set_credit(meter.owner, 100 * (20_000 + FEE_CENTS) - 1)
+    desk = Desk(market, [bid])
+    assert desk.reasons(desk.record([bid])) == recorded
 
 
 def test_places_beyond_the_first_word_are_kept_apart(market: Market) -> None:
@@ -202,7 +233,7 @@ def test_places_beyond_the_first_word_are_kept_apart(market: Market) -> None:
     large = market.order(meter, BUY, 1_000, 10_000)
     desk = Desk(market, [*orders[:258], large, *orders[258:]])
     assert desk.reasons(desk.record([orders[1], orders[2], *orders[10:90], large])) == []
-    market.send(meter.owner, "EnergyTrading", "withdraw", 300 * 10 * (10_000 + FEE_CENTS) - 1)
+    market.withdraw(meter.owner, 300 * 10 * (10_000 + FEE_CENTS) - 1)
     desk.record([orders[2], large])
     assert [place for place, recorded in enumerate(desk.recorded()) if recorded] == [2, 258]
 
@@ -326,19 +357,22 @@ def compare(market: Market, random: Random, meters: Sequence[Meter]) -> int:
         else:
             side = BUY if meter in meters[:3] else SELL
             book.append(market.order(meter, side, random.randint(1, 100), random.randint(8_000, 32_000)))
+    market.deposit(market.supplier, EUR)
     for meter in random.sample(meters, 4):
         market.deposit(meter.owner, random.randint(1, 5_000_000))
+        market.set_credit(meter.owner, random.randint(1, 1_000_000))
+    for meter in random.sample(meters, 3):
+        market.move_to(FIRST_MTU - market.policy.gate_closure_s - random.choice([0, 1]))
+        market.request_withdrawal(meter.owner, random.randint(0, market.free(meter.owner)))
+        if market.credit(meter.owner):
+            market.set_credit(meter.owner, random.randint(0, market.credit(meter.owner)))
     desk = Desk(market, book)
     suspended = [one.owner for one in meters if random.random() < 0.15]
     for owner in suspended:
         market.suspend(owner)
     standing = Standing(
-        accounts={
-            one.owner.address: CashAccount(
-                free_microcents=market.free(one.owner), credit_microcents=market.credit(one.owner)
-            )
-            for one in meters
-        },
+        gate_closure=FIRST_MTU - market.policy.gate_closure_s,
+        accounts={one.owner.address: cash_account(market, one.owner) for one in meters},
         suspended=frozenset(owner.address for owner in suspended),
         policy=market.rules(),
         prices=market.prices(),

@@ -68,9 +68,15 @@ SEEN = (
     "cancelUpTo",
     "cancelUpTo: SaltNotAscending",
     "deposit",
-    "withdraw: InsufficientFunds",
+    "requestWithdrawal",
+    "requestWithdrawal: InsufficientFunds",
+    "withdraw",
+    "withdraw: NothingRequested",
+    "withdraw: RequestNotDue",
     "setCredit",
-    "setCredit: CreditInUse",
+    "applyCreditCut",
+    "applyCreditCut: CreditInUse",
+    "applyCreditCut: RequestNotDue",
     "payDebt",
     "schedulePolicy",
     "setSuspended",
@@ -195,14 +201,19 @@ class MarketMachine(RuleBasedStateMachine):
             rng.choice([self._move_money, self._move_money, self._regulate, self._cancel])(rng)
 
     def _move_money(self, rng: Random) -> None:
-        """Somebody deposits or withdraws, a supplier sets credit, a debtor pays."""
+        """Somebody deposits, asks for money or takes it, a supplier sets credit or less of it, a debtor pays."""
         world, one = self.market, rng.choice(self.market.people)
         amount = rng.choice([1, rng.randint(1, 100), rng.randint(1, EUR // 5)])
-        kind = rng.choice(["deposit", "deposit", "withdraw", "credit", "debt"])
+        kind = rng.choice(["deposit", "deposit", "request", "withdraw", "credit", "cut", "debt"])
         if kind == "deposit":
             world.deposit(one, amount)
+        elif kind == "request":
+            world.request_withdrawal(one, rng.choice([0, amount, amount, 10 * EUR]))
         elif kind == "withdraw":
-            world.withdraw(one, amount)
+            asked = [person for person in world.people if person.address in world.withdrawals]
+            world.withdraw(rng.choice([*asked, one]))
+        elif kind == "cut":
+            world.apply_credit_cut(rng.choice([*sorted(world.cuts), one.address]))
         elif kind == "debt":
             world.pay_debt(rng)
         else:
@@ -311,6 +322,18 @@ class MarketMachine(RuleBasedStateMachine):
         ledger = self.world.ledger
         assert shown == [(ledger.free[one], ledger.credit[one]) for one in self.world.everybody]
         assert (held, escrow) == (self.world.held, ledger.escrow)
+
+    @invariant()
+    def what_is_requested_counts_from_its_time_on(self) -> None:
+        """Noted is what was asked for; it touches no gate that had closed before."""
+        if self.world is None:
+            return
+        for one in (person.address for person in self.world.people):
+            requested = (*self.world.withdrawals.get(one, (0, 0)), *self.world.cuts.get(one, (0, 0)))
+            assert self.world.words("EnergyTrading", "requestedBy", one) == requested
+            for gate in (requested[1], requested[1] + 1, requested[3] + 1):
+                (available,) = self.world.words("EnergyTrading", "availableFor", one, gate)
+                assert available - TWO_WORDS * (available >> 255) == self.world.available(one, gate)
 
     @invariant()
     def escrow_is_what_unsettled_positions_locked(self) -> None:

@@ -12,6 +12,7 @@ from tests.market.fakes import (
     BUYER,
     DOMAIN,
     EUR,
+    MTU_START,
     OUTSIDER,
     POLICY,
     PRICES,
@@ -50,6 +51,7 @@ from gridledger.market.model import (
 from gridledger.market.order_hash import acceptance_uid, order_uid
 from gridledger.market.settlement import worst_case_microcents
 
+GATE_CLOSURE = MTU_START - POLICY.gate_closure_s
 EMPTY_HASH = "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
 NOBODY: frozenset[str] = frozenset()
 REFERENCE = 14_000
@@ -77,6 +79,7 @@ def listed(
         for number, item in enumerate(items, start=7)
     ]
     standing = Standing(
+        gate_closure=GATE_CLOSURE,
         accounts=rich | (accounts or {}),
         suspended=suspended,
         policy=POLICY,

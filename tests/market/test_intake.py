@@ -261,6 +261,25 @@ def test_the_last_microcent_decides_whether_an_order_is_covered() -> None:
     )
 
 
+@pytest.mark.parametrize(("requested_at", "accepted"), [(NOW, False), (MTU_START, True)])
+@pytest.mark.parametrize("asked", ["withdrawal", "credit cut"])
+def test_what_was_asked_back_covers_no_order(asked: str, requested_at: int, accepted: bool) -> None:
+    required = 600 * (20_000 + 2_000)
+    account = CashAccount(free_microcents=required, credit_microcents=0)
+    if asked == "withdrawal":
+        account = replace(account, withdrawal_microcents=1, withdrawal_at=requested_at)
+    else:
+        account = CashAccount(
+            free_microcents=0, credit_microcents=required, cut_microcents=required - 1, cut_at=requested_at
+        )
+    if accepted:
+        check_order(an_order(), context(account=account))
+    else:
+        error = refusal({}, account=account)
+        assert isinstance(error, FundsExceeded)
+        assert error.available_microcents == required - 1
+
+
 def test_credit_covers_an_order_as_money_does() -> None:
     required = 600 * (20_000 + 2_000)
     check_order(an_order(), context(account=CashAccount(free_microcents=-7, credit_microcents=required + 7)))

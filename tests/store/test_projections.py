@@ -196,6 +196,26 @@ def test_deposits_and_withdrawals_change_one_account(tx: Transaction, chain: Cha
     assert tx.directory.account(OUTSIDER.address) == CashAccount(free_microcents=0, credit_microcents=0)
 
 
+def test_requests_are_kept_with_their_time_until_they_are_carried_out(tx: Transaction, chain: Chain) -> None:
+    asked = {"account": BUYER.address, "amountMicrocents": 7, "availableAt": 0}
+    cut = {"account": BUYER.address, "supplier": SUPPLIER, "creditMicrocents": 20, "availableAt": 0}
+    chain.index(tx, ("CreditSet", {"account": BUYER.address, "supplier": SUPPLIER, "creditMicrocents": 50}))
+    before = tx.directory.account(BUYER.address)
+    chain.index(tx, ("WithdrawalRequested", asked), ("CreditCutRequested", cut))
+    money = tx.directory.account(BUYER.address)
+    assert (money.withdrawal_microcents, money.cut_microcents) == (7, 20)
+    assert money.withdrawal_at == money.cut_at > 0
+    assert money.available_microcents(money.cut_at) == before.available_microcents(money.cut_at)
+    assert money.available_microcents(money.cut_at + 1) == before.available_microcents(money.cut_at) - 7 - 30
+    chain.index(tx, ("WithdrawalRequested", {**asked, "amountMicrocents": 0}))
+    assert tx.directory.account(BUYER.address) == replace(money, withdrawal_microcents=0, withdrawal_at=0)
+    chain.index(tx, ("WithdrawalRequested", asked), ("Withdrawn", {"account": BUYER.address, "amountMicrocents": 6}))
+    chain.index(tx, ("CreditSet", {"account": BUYER.address, "supplier": SUPPLIER, "creditMicrocents": 20}))
+    assert tx.directory.account(BUYER.address) == replace(
+        before, free_microcents=before.free_microcents - 6, credit_microcents=20
+    )
+
+
 def test_credit_is_taken_from_the_supplier_s_own_money_and_given_back(tx: Transaction, chain: Chain) -> None:
     chain.index(tx, ("Deposited", {"account": SUPPLIER, "amountMicrocents": EUR}))
     before = total(tx)
@@ -239,7 +259,7 @@ def test_debts_add_up_per_creditor_and_are_paid_down(tx: Transaction, chain: Cha
     chain.index(tx, ("DebtPaid", {"debtor": BUYER.address, "creditor": SUPPLIER, "amountMicrocents": 450}))
     assert tx.directory.debts_of(BUYER.address) == {SUPPLIER: 50}
     assert tx.directory.debts_of(SELLER.address) == {}
-    assert total(tx) == before
+    assert total(tx) == before + 450  # it is paid from the debtor's wallet
 
 
 # ---- one MTU
@@ -571,7 +591,7 @@ def test_no_sequence_of_events_makes_or_loses_a_microcent(
         assert total(tx) == expected
         for name, account, amount in moves:
             chain.index(tx, money_event(name, account, amount))
-            expected += {"Deposited": amount, "Withdrawn": -amount}.get(name, 0)
+            expected += {"Deposited": amount, "DebtPaid": amount, "Withdrawn": -amount}.get(name, 0)
             assert total(tx) == expected
         for closed, one in enumerate(reversed(kept_positions(tx))):
             chain.index(tx, closing(one, {SELL_METER: seller_wh, BUY_METER: buyer_wh}), progressed(1 - closed))

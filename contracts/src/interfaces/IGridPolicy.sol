@@ -93,6 +93,9 @@ interface IGridPolicy {
     /// @notice Length of a market time unit, seconds.
     function mtuLengthS() external view returns (uint32);
 
+    /// @notice Longest time from a gate closure to its clearing deadline that any policy can set, seconds.
+    function longestClearingS() external view returns (uint64);
+
     /// @notice The rules for an MTU and their version number.
     function policyAt(uint64 mtuStart) external view returns (Policy memory policy, uint32 version);
 

@@ -127,6 +127,8 @@ def market_routes(node: NodeContext) -> APIRouter:
                 "meters": list(tx.directory.meters_of(account)),
                 "free_microcents": str(money.free_microcents),
                 "credit_microcents": str(money.credit_microcents),
+                "withdrawal": _requested(money.withdrawal_microcents, money.withdrawal_at),
+                "credit_cut": _requested(money.cut_microcents, money.cut_at),
                 "committed_microcents": str(tx.orders.committed_microcents(account)),
                 "debts_microcents": {
                     creditor: str(amount) for creditor, amount in tx.directory.debts_of(account).items()
@@ -135,6 +137,13 @@ def market_routes(node: NodeContext) -> APIRouter:
             }
 
     return router
+
+
+def _requested(amount_microcents: int, requested_at: int) -> dict[str, Any] | None:
+    """What has been asked for and not been carried out yet; it counts against gates that close later."""
+    if not requested_at:
+        return None
+    return {"amount_microcents": str(amount_microcents), "requested_at": requested_at}
 
 
 def _mtu_out(record: MtuRecord) -> dict[str, Any]:

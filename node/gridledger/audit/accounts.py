@@ -30,8 +30,8 @@ def check_accounts(evidence: Evidence) -> int:
         findings.report(Rule.CASH, "escrow", cash.escrow_microcents, error)
         return cash_sum_microcents(evidence)
     findings.compare(Rule.CASH, "escrow", cash.escrow_microcents, escrow)
-    paid_in = cash.deposited_microcents - cash.withdrawn_microcents
-    findings.compare(Rule.CASH, "free money + credit + escrow = deposits - withdrawals", paid_in, held + escrow)
+    paid_in = cash.paid_in_microcents
+    findings.compare(Rule.CASH, "free money + credit + escrow = tokens paid in - withdrawals", paid_in, held + escrow)
     _check_escrow(evidence)
     _check_debts(evidence)
     return held + escrow - paid_in
@@ -41,7 +41,7 @@ def cash_sum_microcents(evidence: Evidence) -> int:
     """Money in the replayed accounts beyond what was paid in, microcents."""
     cash = evidence.history.cash
     held = sum(cash.free.values()) + sum(cash.credit.values()) + cash.escrow_microcents
-    return held - cash.deposited_microcents + cash.withdrawn_microcents
+    return held - cash.paid_in_microcents
 
 
 def _check_escrow(evidence: Evidence) -> None:
@@ -87,7 +87,7 @@ def check_settlement_tokens(evidence: Evidence) -> None:
         return
     findings.compare(Rule.SETTLEMENT_TOKEN, "total supply", book.supply, supply)
     findings.compare(Rule.SETTLEMENT_TOKEN, "balance of the trading contract", book.balances[trading], balance)
-    paid_in = cash.deposited_microcents - cash.withdrawn_microcents
+    paid_in = cash.paid_in_microcents
     if balance < paid_in:  # anybody may send it tokens, so it may hold more
         findings.report(Rule.SETTLEMENT_TOKEN, "balance of the trading contract", f"{paid_in} or more", balance)
     findings.count(Rule.SETTLEMENT_TOKEN)

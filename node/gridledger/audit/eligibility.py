@@ -93,7 +93,8 @@ class Eligibility:
                     entry.owner, entry.uid, entry.order.salt, gate_closure
                 )
             case Ineligibility.UNFUNDED:
-                lowest = history.cash.lowest_available_microcents(entry.owner, first, last)
+                gate_closure = history.rules.gate_closure(self._slot.mtu_start)
+                lowest = history.cash.lowest_available_microcents(entry.owner, first, last, gate_closure)
                 return self._worst_case(entries, entry.owner) > lowest
             case Ineligibility.OFFER:
                 signed = entry.signed
@@ -133,7 +134,8 @@ class Eligibility:
     def _entries(self, number: int) -> Entries:
         owners = {row.owner for row in self._listed}
         standing = Standing(
-            accounts={owner: self._history.cash.available_at(owner, number) for owner in owners},
+            gate_closure=self._history.rules.gate_closure(self._slot.mtu_start),
+            accounts={owner: self._history.cash.account_at(owner, number) for owner in owners},
             suspended=frozenset(owner for owner in owners if self._history.members.suspended[owner].at(number)),
             policy=self._policy,
             prices=self._prices,

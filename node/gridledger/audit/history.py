@@ -61,7 +61,9 @@ class History:
     """State rebuilt from the chain. `odd` lists what no honest contract does in that state."""
 
     def __init__(self) -> None:
-        self.members, self.rules, self.cash = Members(), Rules(), Cash()
+        self.odd: list[tuple[str, str]] = []
+        self.members, self.rules = Members(), Rules()
+        self.cash = Cash(self.odd, self.members.supplier_of)
         self.tokens = {"SettlementToken": TokenBook(), "LowCarbonToken": TokenBook()}
         self.cancellations = Cancellations()
         self.posted: dict[str, Posted] = {}
@@ -71,7 +73,6 @@ class History:
         self.first_admin: tuple[str, int] | None = None
         self.access_changes: list[str] = []
         self.authorities: dict[str, str] = {}
-        self.odd: list[tuple[str, str]] = []
         self._replay = MarketReplay(self.members, self.rules, self.cash, self.odd)
         self.markets: defaultdict[Slot, Market] = self._replay.markets
 
@@ -144,7 +145,7 @@ class History:
     def _trading(self, event: Event, time_s: int) -> None:
         values = event.arguments
         self.members.apply(event)
-        self.cash.apply(event)
+        self.cash.apply(event, time_s)
         self.cancellations.apply(event, time_s)
         self._replay.apply(event, time_s)
         if event.name == "BookCommitted":

@@ -2,9 +2,11 @@
 
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gridledger.audit.ports import Event
+from gridledger.audit.requests import Request, Requests
 from gridledger.market.model import CashAccount
 
 __all__ = ["Cash", "TokenBook"]
@@ -13,20 +15,28 @@ ZERO_ADDRESS = "0x" + "0" * 40
 
 
 class Cash:
-    """Free money, credit, escrow and debts; every account's balance at every block."""
+    """Free money, credit, escrow and debts; every account's money and requests at every block."""
 
-    def __init__(self) -> None:
+    def __init__(self, odd: list[tuple[str, str]], supplier_of: Mapping[str, str]) -> None:
         self.free: defaultdict[str, int] = defaultdict(int)
         self.credit: defaultdict[str, int] = defaultdict(int)
         self.debts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.escrow_microcents = 0
         self.deposited_microcents = 0
         self.withdrawn_microcents = 0
-        self._history: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.paid_debts_microcents = 0
+        self._requests = Requests(odd)
+        self._supplier_of = supplier_of
+        self._history: defaultdict[str, list[tuple[int, CashAccount]]] = defaultdict(list)
         self._block_number = 0
 
-    def apply(self, event: Event) -> None:
-        """Apply a movement that one event states completely; others change nothing."""
+    @property
+    def paid_in_microcents(self) -> int:
+        """Settlement tokens that came in less those that went out."""
+        return self.deposited_microcents + self.paid_debts_microcents - self.withdrawn_microcents
+
+    def apply(self, event: Event, time_s: int) -> None:
+        """Apply a movement or request that one event states completely; others change nothing."""
         values = event.arguments
         self.begin(event.block_number)
         amount = values.get("amountMicrocents", 0)
@@ -34,14 +44,23 @@ class Cash:
             case "Deposited":
                 self.deposited_microcents += amount
                 self.change(values["account"], amount)
+            case "WithdrawalRequested":
+                self._requests.withdrawal_requested(event, time_s, self.free[values["account"]])
+                self._note(values["account"])
             case "Withdrawn":
+                self._requests.withdrawn(event, time_s, self.free[values["account"]])
                 self.withdrawn_microcents += amount
                 self.change(values["account"], -amount)
+            case "CreditCutRequested":
+                account = values["account"]
+                self._requests.cut_requested(event, time_s, self.credit[account], self._supplier_of.get(account))
+                self._note(account)
             case "CreditSet":
+                self._requests.credit_set(event, time_s, self.credit[values["account"]])
                 self._set_credit(values["account"], values["supplier"], values["creditMicrocents"])
             case "DebtPaid":
                 self.debts[values["debtor"], values["creditor"]] -= amount
-                self.change(values["debtor"], -amount)
+                self.paid_debts_microcents += amount
                 self.change(values["creditor"], amount)
 
     def begin(self, block_number: int) -> None:
@@ -71,16 +90,16 @@ class Cash:
         self.free[account] += amount_microcents
         self._note(account)
 
-    def available_at(self, account: str, block_number: int) -> CashAccount:
-        """What an account could lock after a block; credit is counted into the free money."""
+    def account_at(self, account: str, block_number: int) -> CashAccount:
+        """An account's money, and what of it had been asked back, after a block."""
         history = self._history.get(account, [])
         index = bisect_right(history, block_number, key=lambda entry: entry[0])
-        return CashAccount(free_microcents=history[index - 1][1] if index else 0, credit_microcents=0)
+        return history[index - 1][1] if index else CashAccount(free_microcents=0, credit_microcents=0)
 
-    def lowest_available_microcents(self, account: str, first: int, last: int) -> int:
-        """The least an account could lock after any of these blocks."""
-        later = [available for number, available in self._history.get(account, []) if first < number <= last]
-        return min([self.available_at(account, first).available_microcents, *later])
+    def lowest_available_microcents(self, account: str, first: int, last: int, gate_closure: int) -> int:
+        """The least an account could lock for a gate after any of these blocks."""
+        later = [money for number, money in self._history.get(account, []) if first < number <= last]
+        return min(money.available_microcents(gate_closure) for money in (self.account_at(account, first), *later))
 
     def accounts(self) -> frozenset[str]:
         """Every account that ever had money, credit or debt."""
@@ -92,10 +111,20 @@ class Cash:
         self._note(account)
 
     def _note(self, account: str) -> None:
-        history, available = self._history[account], self.free[account] + self.credit[account]
+        history = self._history[account]
         if history and history[-1][0] == self._block_number:
             history.pop()
-        history.append((self._block_number, available))
+        withdrawal = self._requests.withdrawals.get(account, Request())
+        cut = self._requests.cuts.get(account, Request())
+        money = CashAccount(
+            free_microcents=self.free[account],
+            credit_microcents=self.credit[account],
+            withdrawal_microcents=withdrawal.microcents,
+            withdrawal_at=withdrawal.requested_at,
+            cut_microcents=cut.microcents,
+            cut_at=cut.requested_at,
+        )
+        history.append((self._block_number, money))
 
 
 @dataclass

@@ -42,10 +42,11 @@ __all__ = [
 class Standing:
     """What decides whether a receipted order may trade in one MTU, and what those before it have taken.
 
-    A meter that `meters` does not hold has no capacity. All orders of an owner that count are on one side, within the
-    capacity of their meter, and funded together.
+    `gate_closure` in Unix seconds. A meter that `meters` does not hold has no capacity. All orders of an owner that
+    count are on one side, within the capacity of their meter, and funded together.
     """
 
+    gate_closure: int
     accounts: Mapping[str, CashAccount]
     suspended: frozenset[str]
     policy: Policy
@@ -75,7 +76,7 @@ class Standing:
     def afford(self, owner: str, microcents: int) -> bool:
         """Whether the owner can fund this worst case besides those before; if so it counts from now on."""
         spent = self.spent_microcents.get(owner, 0) + microcents
-        if spent > self.accounts[owner].available_microcents:
+        if spent > self.accounts[owner].available_microcents(self.gate_closure):
             return False
         self.spent_microcents[owner] = spent
         return True

@@ -87,7 +87,8 @@ def check_order(order: Order, context: IntakeContext) -> None:
     _check_capacity(order.meter, order.side, order.quantity_wh, context)
     if context.other_side_open:
         raise OtherSideTaken(owner=order.owner, zone=context.meter.zone, mtu_start=order.first_mtu_start)
-    _check_funds(order.owner, order_worst_case_microcents(order, context.policy, context.prices), context)
+    required = order_worst_case_microcents(order, context.policy, context.prices)
+    _check_funds(order.owner, required, order.first_mtu_start, context)
 
 
 def order_worst_case_microcents(order: Order, policy: Policy, prices: MtuPrices) -> int:
@@ -120,7 +121,8 @@ def check_acceptance(acceptance: Acceptance, offer: Order, unsold_wh: int, conte
     _check_capacity(acceptance.meter, Side.BUY, acceptance.quantity_wh, context)
     if context.other_side_open:
         raise OtherSideTaken(owner=acceptance.owner, zone=context.meter.zone, mtu_start=acceptance.mtu_start)
-    _check_funds(acceptance.owner, acceptance_worst_case_microcents(acceptance, offer, context.policy), context)
+    required = acceptance_worst_case_microcents(acceptance, offer, context.policy)
+    _check_funds(acceptance.owner, required, acceptance.mtu_start, context)
 
 
 def acceptance_worst_case_microcents(acceptance: Acceptance, offer: Order, policy: Policy) -> int:
@@ -177,8 +179,9 @@ def _check_capacity(meter: int, side: Side, quantity_wh: int, context: IntakeCon
         raise CapacityExceeded(meter=meter, requested_wh=quantity_wh, open_wh=context.open_wh, capacity_wh=highest_wh)
 
 
-def _check_funds(owner: str, required_microcents: int, context: IntakeContext) -> None:
-    available = context.account.available_microcents
+def _check_funds(owner: str, required_microcents: int, mtu_start: int, context: IntakeContext) -> None:
+    """What the owner or its supplier has asked to take away counts already: the gate has not closed yet."""
+    available = context.account.available_microcents(mtu_start - context.policy.gate_closure_s)
     if required_microcents + context.committed_microcents > available:
         raise FundsExceeded(
             owner=owner,

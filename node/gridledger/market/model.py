@@ -211,15 +211,27 @@ class MeterFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CashAccount:
-    """A member's money in the trading contract, microcents; free is below zero while credit is used."""
+    """A member's money in the trading contract, microcents; free is below zero while credit is used.
+
+    `withdrawal_microcents` is what it asked to have paid out, `cut_microcents` the lower credit limit its supplier
+    asked for; the times of asking are Unix seconds, zero where there is nothing of the kind.
+    """
 
     free_microcents: int
     credit_microcents: int
+    withdrawal_microcents: int = 0
+    withdrawal_at: int = 0
+    cut_microcents: int = 0
+    cut_at: int = 0
 
-    @property
-    def available_microcents(self) -> int:
-        """What an order may still lock."""
-        return self.free_microcents + self.credit_microcents
+    def available_microcents(self, gate_closure: int) -> int:
+        """What orders may lock for an MTU with that gate closure: what was asked for before it is taken off."""
+        available = self.free_microcents + self.credit_microcents
+        if self.withdrawal_at < gate_closure:
+            available -= self.withdrawal_microcents
+        if 0 < self.cut_at < gate_closure:
+            available -= self.credit_microcents - self.cut_microcents
+        return available
 
 
 @dataclass(frozen=True, kw_only=True)

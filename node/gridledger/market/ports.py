@@ -240,7 +240,7 @@ class MarketDirectory(Protocol):
         """Whether the zone or the whole market is halted."""
 
     def account(self, account: str) -> CashAccount:
-        """Free money and credit."""
+        """Free money and credit, and what of them has been asked back."""
 
     def policy_at(self, mtu_start: int) -> Policy:
         """Rules of the MTU."""

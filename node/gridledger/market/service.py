@@ -74,6 +74,7 @@ class MarketService:
         receipted = self._receipted(zone, mtu_start, mtu_start - policy.gate_closure_s)
         owners = {_owner(signed) for _, signed in receipted}
         standing = Standing(
+            gate_closure=mtu_start - policy.gate_closure_s,
             accounts={owner: self._directory.account(owner) for owner in owners},
             suspended=frozenset(owner for owner in owners if self._directory.is_suspended(owner)),
             policy=policy,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
@@ -37,10 +37,9 @@ _METERS = (
 )
 _MEMBERS = (
     select(
-        participant.c.account,
+        participant.c.account.label("member"),
         suspension.c.account.is_not(None).label("suspended"),
-        cash_account.c.free_microcents,
-        cash_account.c.credit_microcents,
+        *(column for column in cash_account.c if column is not cash_account.c.account),
     )
     .outerjoin(suspension, suspension.c.account == participant.c.account)
     .outerjoin(cash_account, cash_account.c.account == participant.c.account)
@@ -52,16 +51,9 @@ _HALTED = select(zone.c.zone).where(
     or_(zone.c.zone == _WHOLE_MARKET, zone.c.zone == bindparam("number")), zone.c.halted.is_(True)
 )
 _ACCOUNT = select(cash_account).where(cash_account.c.account == bindparam("account"))
-_UPDATE_ACCOUNT = (
-    update(cash_account)
-    .where(cash_account.c.account == bindparam("key"))
-    .values(free_microcents=bindparam("free_microcents"), credit_microcents=bindparam("credit_microcents"))
-)
-_INSERT_ACCOUNT = insert(cash_account).values(
-    account=bindparam("key"),
-    free_microcents=bindparam("free_microcents"),
-    credit_microcents=bindparam("credit_microcents"),
-)
+_MONEY_VALUES: dict[str, Any] = {entry.name: bindparam(entry.name) for entry in fields(CashAccount)}
+_UPDATE_ACCOUNT = update(cash_account).where(cash_account.c.account == bindparam("key")).values(**_MONEY_VALUES)
+_INSERT_ACCOUNT = insert(cash_account).values(account=bindparam("key"), **_MONEY_VALUES)
 
 
 class Directory:
@@ -119,12 +111,7 @@ class Directory:
     def members(self, accounts: Collection[str]) -> dict[str, MemberFacts]:
         """Facts of many accounts; those that may not trade are left out."""
         rows = self._connection.execute(_MEMBERS, {"accounts": list_parameter(accounts)})
-        return {
-            account: MemberFacts(
-                suspended=suspended, account=CashAccount(free_microcents=free or 0, credit_microcents=credit or 0)
-            )
-            for account, suspended, free, credit in rows
-        }
+        return {row.member: MemberFacts(suspended=row.suspended, account=_money(row)) for row in rows}
 
     def is_admitted(self, account: str) -> bool:
         """Whether the account may trade."""
@@ -147,25 +134,35 @@ class Directory:
         return self._connection.execute(_HALTED, {"number": zone_number}).first() is not None
 
     def account(self, account: str) -> CashAccount:
-        """Free money and credit; zero for an account that never moved money."""
+        """Free money and credit, and what of them has been asked back; zero for one that never moved money."""
         row = self._connection.execute(_ACCOUNT, {"account": account}).first()
-        if row is None:
-            return CashAccount(free_microcents=0, credit_microcents=0)
-        return CashAccount(free_microcents=row.free_microcents, credit_microcents=row.credit_microcents)
+        return CashAccount(free_microcents=0, credit_microcents=0) if row is None else _money(row)
 
     def accounts(self) -> dict[str, CashAccount]:
         """Every account's money."""
-        rows = self._connection.execute(select(cash_account))
-        return {
-            row.account: CashAccount(free_microcents=row.free_microcents, credit_microcents=row.credit_microcents)
-            for row in rows
-        }
+        return {row.account: _money(row) for row in self._connection.execute(select(cash_account))}
 
     def set_credit(self, account: str, credit_microcents: int) -> int:
-        """Keep an account's credit limit; returns the one before."""
+        """Keep an account's credit limit, which ends a requested cut; returns the one before."""
         before = self.account(account)
-        self._keep_account(account, replace(before, credit_microcents=credit_microcents))
+        self._keep_account(account, replace(before, credit_microcents=credit_microcents, cut_microcents=0, cut_at=0))
         return before.credit_microcents
+
+    def request_withdrawal(self, account: str, amount_microcents: int, requested_at: int) -> None:
+        """Keep what an account wants to have paid out; zero ends an earlier request."""
+        self._keep_account(
+            account,
+            replace(
+                self.account(account),
+                withdrawal_microcents=amount_microcents,
+                withdrawal_at=requested_at if amount_microcents else 0,
+            ),
+        )
+
+    def request_credit_cut(self, account: str, credit_microcents: int, requested_at: int) -> None:
+        """Keep the lower credit limit a supplier wants."""
+        wanted = replace(self.account(account), cut_microcents=credit_microcents, cut_at=requested_at)
+        self._keep_account(account, wanted)
 
     def change_free(self, changes_microcents: Mapping[str, int]) -> None:
         """Add signed amounts to accounts' free money."""
@@ -175,11 +172,7 @@ class Directory:
                 self._keep_account(account, replace(before, free_microcents=before.free_microcents + amount))
 
     def _keep_account(self, account: str, money: CashAccount) -> None:
-        values = {
-            "key": account,
-            "free_microcents": money.free_microcents,
-            "credit_microcents": money.credit_microcents,
-        }
+        values = {"key": account, **asdict(money)}
         if self._connection.execute(_UPDATE_ACCOUNT, values).rowcount == 0:
             self._connection.execute(_INSERT_ACCOUNT, values)
 
@@ -264,6 +257,20 @@ class Directory:
         changed = self._connection.execute(update(node_fact).where(node_fact.c.name == name).values(value=text))
         if changed.rowcount == 0:
             self._connection.execute(insert(node_fact).values(name=name, value=text))
+
+
+def _money(row: Row[Any]) -> CashAccount:
+    """The money of a row; zero for an account that never moved any."""
+    if row.free_microcents is None:
+        return CashAccount(free_microcents=0, credit_microcents=0)
+    return CashAccount(
+        free_microcents=row.free_microcents,
+        credit_microcents=row.credit_microcents,
+        withdrawal_microcents=row.withdrawal_microcents,
+        withdrawal_at=row.withdrawal_at,
+        cut_microcents=row.cut_microcents,
+        cut_at=row.cut_at,
+    )
 
 
 def _facts(row: Row[Any]) -> MeterFacts:

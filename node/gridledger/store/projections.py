@@ -129,8 +129,18 @@ def _deposited(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     _change(tx, event.arguments["account"], event.arguments["amountMicrocents"])
 
 
-def _withdrawn(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    _change(tx, event.arguments["account"], -event.arguments["amountMicrocents"])
+def _withdrawal_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    tx.directory.request_withdrawal(event.arguments["account"], event.arguments["amountMicrocents"], time)
+
+
+def _withdrawn(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    account = event.arguments["account"]
+    tx.directory.request_withdrawal(account, 0, time)
+    _change(tx, account, -event.arguments["amountMicrocents"])
+
+
+def _credit_cut_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
+    tx.directory.request_credit_cut(event.arguments["account"], event.arguments["creditMicrocents"], time)
 
 
 def _credit_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -149,10 +159,10 @@ def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 
 
 def _debt_paid(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """The debtor pays from its wallet, not from its free money."""
     arguments = event.arguments
     debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
     tx.directory.add_debt(debtor, creditor, -amount)
-    _change(tx, debtor, -amount)
     _change(tx, creditor, amount)
 
 
@@ -460,7 +470,9 @@ _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "PolicyScheduled": _policy_scheduled,
     "FeedInPosted": _feed_in_posted,
     "Deposited": _deposited,
+    "WithdrawalRequested": _withdrawal_requested,
     "Withdrawn": _withdrawn,
+    "CreditCutRequested": _credit_cut_requested,
     "CreditSet": _credit_set,
     "DebtRecorded": _debt_recorded,
     "DebtPaid": _debt_paid,

@@ -434,6 +434,10 @@ cash_account = Table(
     Column("account", String(42), primary_key=True),
     Column("free_microcents", WideInteger, nullable=False),
     Column("credit_microcents", WideInteger, nullable=False),
+    Column("withdrawal_microcents", WideInteger, nullable=False),
+    Column("withdrawal_at", BigInteger, nullable=False),
+    Column("cut_microcents", WideInteger, nullable=False),
+    Column("cut_at", BigInteger, nullable=False),
 )
 
 cash_debt = Table(

@@ -74,6 +74,10 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=42), nullable=False),
         sa.Column("free_microcents", WideInteger(length=80), nullable=False),
         sa.Column("credit_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("withdrawal_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("withdrawal_at", sa.BigInteger(), nullable=False),
+        sa.Column("cut_microcents", WideInteger(length=80), nullable=False),
+        sa.Column("cut_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
     op.create_table(
