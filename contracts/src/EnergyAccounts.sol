@@ -124,13 +124,20 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
 
     /// @dev Takes money out of an account down to its credit limit. Reverts with InsufficientFunds.
     function _lock(address owner, uint256 amountMicrocents) internal {
+        _movedMicrocents -= _take(owner, amountMicrocents);
+    }
+
+    /// @dev As `_lock`, but the caller adds up what was taken and notes it once.
+    function _take(address owner, uint256 amountMicrocents) internal returns (int256 takenMicrocents) {
         Account storage account = _accounts[owner];
         (int256 free, uint256 credit) = (account.freeMicrocents, account.creditMicrocents);
-        int256 available = free + int256(credit);
-        int256 amount = amountMicrocents.toInt256();
-        if (available < amount) revert InsufficientFunds(owner, amountMicrocents, available);
-        account.freeMicrocents = (free - amount).toInt96();
-        _movedMicrocents -= amount;
+        takenMicrocents = amountMicrocents.toInt256();
+        // Both are far inside int256, and what is left lies between minus the credit and what was there.
+        unchecked {
+            int256 available = free + int256(credit);
+            if (available < takenMicrocents) revert InsufficientFunds(owner, amountMicrocents, available);
+            account.freeMicrocents = int96(free - takenMicrocents);
+        }
     }
 
     function _changeEscrow(int256 amountMicrocents) internal {
@@ -144,27 +151,19 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         _movedMicrocents += amountMicrocents;
     }
 
-    /// @dev Moves `owedMicrocents` from payer to payee as far as the payer's funds and credit reach; the rest becomes
-    /// a recorded debt. Money moved is conserved by construction.
-    function _collect(address payer, address payee, uint256 owedMicrocents) internal {
-        int256 available = _availableMicrocents(payer);
-        uint256 paid = owedMicrocents;
-        if (available < owedMicrocents.toInt256()) {
-            paid = uint256(available);
-            uint256 debt = owedMicrocents - paid;
-            _debts[payer][payee] += debt;
-            emit DebtRecorded(payer, payee, debt);
-        }
-        _change(payer, -int256(paid));
-        _change(payee, int256(paid));
-    }
-
-    /// @dev Pays released money to its owner and settles the imbalance with the supplier.
+    /// @dev Pays released money to its owner and settles the imbalance with the supplier, each account written once.
+    /// Money moved is conserved by construction.
     function _settleAccount(IEnergyTrading.Payment calldata payment) internal {
-        if (payment.releasedMicrocents != 0) _change(payment.owner, payment.releasedMicrocents);
-        int256 imbalance = payment.imbalanceMicrocents;
-        if (imbalance > 0) _collect(payment.supplier, payment.owner, uint256(imbalance));
-        else if (imbalance < 0) _collect(payment.owner, payment.supplier, uint256(-imbalance));
+        (address owner, address supplier) = (payment.owner, payment.supplier);
+        (int256 released, int256 imbalance) = (payment.releasedMicrocents, payment.imbalanceMicrocents);
+        // Nobody has an imbalance with itself.
+        if (owner == supplier) imbalance = 0;
+        if (imbalance < 0) {
+            _change(supplier, _pay(owner, supplier, released, -imbalance));
+            return;
+        }
+        if (imbalance > 0) released += _pay(supplier, owner, 0, imbalance);
+        if (released != 0) _change(owner, released);
     }
 
     /// @dev Whether the account is suspended, and whether it has ever cancelled an order.
@@ -173,10 +172,25 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         return (account.suspendedSince != 0, account.lastCancelledAt != 0);
     }
 
-    function _availableMicrocents(address owner) private view returns (int256) {
-        Account storage account = _accounts[owner];
+    /// @dev Takes `owedMicrocents` from the payer, after it was given `addedMicrocents`, as far as its funds and credit
+    /// reach; the rest becomes a recorded debt. Returns what was paid; the caller gives it to the payee.
+    function _pay(address payer, address payee, int256 addedMicrocents, int256 owedMicrocents)
+        private
+        returns (int256 paidMicrocents)
+    {
+        Account storage account = _accounts[payer];
+        int256 free = account.freeMicrocents + addedMicrocents;
         // Never below zero: free money never falls below minus the credit limit.
-        return int256(account.freeMicrocents) + int256(uint256(account.creditMicrocents));
+        int256 available = free + int256(uint256(account.creditMicrocents));
+        paidMicrocents = owedMicrocents;
+        if (available < owedMicrocents) {
+            paidMicrocents = available;
+            uint256 debt = uint256(owedMicrocents - available);
+            _debts[payer][payee] += debt;
+            emit DebtRecorded(payer, payee, debt);
+        }
+        account.freeMicrocents = (free - paidMicrocents).toInt96();
+        _movedMicrocents += addedMicrocents - paidMicrocents;
     }
 
     function _deposit(uint256 amountMicrocents) private {

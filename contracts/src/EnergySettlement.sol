@@ -82,9 +82,10 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         uint256[] memory kept = settlement.positions;
         bool[] memory newlyRead = new bool[](kept.count());
         for (uint256 i = 0; i < indexes.length; ++i) {
-            if (indexes[i] >= newlyRead.length) revert PositionUnknown(indexes[i]);
-            newlyRead[indexes[i]] = newlyRead[indexes[i]] || !kept.isRead(indexes[i]);
-            _settlePosition(settlement, indexes[i], meteredWh[i]);
+            uint16 index = indexes[i];
+            if (index >= newlyRead.length) revert PositionUnknown(index);
+            if (!kept.isRead(index)) newlyRead[index] = true;
+            _settlePosition(settlement, index, meteredWh[i]);
         }
         _finish(settlement, deals);
         _reward(mtuStart, kept, deals, newlyRead);
