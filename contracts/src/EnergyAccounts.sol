@@ -7,8 +7,8 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {IEnergyAccounts} from "./interfaces/IEnergyAccounts.sol";
-import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Payments} from "./libraries/Payments.sol";
 
 /// @title EnergyAccounts
 /// @dev No role can move a member's money: free balances change by their owner's call, or by a clearing or settlement
@@ -25,6 +25,16 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         uint80 creditMicrocents;
         uint40 lastCancelledAt;
         uint40 suspendedSince;
+    }
+
+    /// @dev One supplier's account in memory, written back when another is needed: payments in a row mostly concern the
+    /// same supplier. `moved` is the sum of all changes of accounts, those of the owners included.
+    struct Purse {
+        address holder;
+        int256 freeMicrocents;
+        int256 storedMicrocents;
+        int256 creditMicrocents;
+        int256 movedMicrocents;
     }
 
     /// @dev Largest single movement (some 3e13 EUR); sums of 2^20 of them stay inside int96, one stays inside uint80.
@@ -151,19 +161,24 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         _movedMicrocents += amountMicrocents;
     }
 
-    /// @dev Pays released money to its owner and settles the imbalance with the supplier, each account written once.
-    /// Money moved is conserved by construction.
-    function _settleAccount(IEnergyTrading.Payment calldata payment) internal {
-        (address owner, address supplier) = (payment.owner, payment.supplier);
-        (int256 released, int256 imbalance) = (payment.releasedMicrocents, payment.imbalanceMicrocents);
-        // Nobody has an imbalance with itself.
-        if (owner == supplier) imbalance = 0;
-        if (imbalance < 0) {
-            _change(supplier, _pay(owner, supplier, released, -imbalance));
-            return;
+    /// @dev Pays released money to the owners and settles the imbalances with their suppliers. Money moved is conserved
+    /// by construction. Returns what was released.
+    /// @param payments words of Payments
+    function _settleAccounts(uint256[] calldata payments) internal returns (int256 releasedMicrocents) {
+        Purse memory purse;
+        for (uint256 i = 0; i < payments.length; i += Payments.WORDS) {
+            (uint256 owner, uint256 supplier) = (payments[i], payments[i + 1]);
+            int256 released = Payments.microcents(owner);
+            // 2^96 each.
+            unchecked {
+                releasedMicrocents += released;
+            }
+            _settleAccount(
+                purse, Payments.account(owner), Payments.account(supplier), released, Payments.microcents(supplier)
+            );
         }
-        if (imbalance > 0) released += _pay(supplier, owner, 0, imbalance);
-        if (released != 0) _change(owner, released);
+        _putBack(purse);
+        _movedMicrocents += purse.movedMicrocents;
     }
 
     /// @dev Whether the account is suspended, and whether it has ever cancelled an order.
@@ -172,25 +187,57 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         return (account.suspendedSince != 0, account.lastCancelledAt != 0);
     }
 
-    /// @dev Takes `owedMicrocents` from the payer, after it was given `addedMicrocents`, as far as its funds and credit
-    /// reach; the rest becomes a recorded debt. Returns what was paid; the caller gives it to the payee.
-    function _pay(address payer, address payee, int256 addedMicrocents, int256 owedMicrocents)
+    /// @dev The supplier's account stays in the purse; the owner's is read and written once.
+    function _settleAccount(Purse memory purse, address owner, address supplier, int256 released, int256 imbalance)
         private
-        returns (int256 paidMicrocents)
     {
-        Account storage account = _accounts[payer];
-        int256 free = account.freeMicrocents + addedMicrocents;
-        // Never below zero: free money never falls below minus the credit limit.
-        int256 available = free + int256(uint256(account.creditMicrocents));
-        paidMicrocents = owedMicrocents;
-        if (available < owedMicrocents) {
-            paidMicrocents = available;
-            uint256 debt = uint256(owedMicrocents - available);
-            _debts[payer][payee] += debt;
-            emit DebtRecorded(payer, payee, debt);
+        if (owner == purse.holder) _putBack(purse);
+        if (imbalance != 0 && supplier != owner && supplier != purse.holder) _takeOut(purse, supplier);
+        Account storage account = _accounts[owner];
+        (int256 before, int256 credit) = (account.freeMicrocents, int256(uint256(account.creditMicrocents)));
+        int256 free = before;
+        // Amounts are int96, and so is what is stored.
+        unchecked {
+            free += released;
+            if (supplier == owner) {
+                // What one owes to oneself is paid as far as possible and leaves the account as it is.
+                _paid(owner, owner, free + credit, imbalance < 0 ? -imbalance : imbalance);
+            } else if (imbalance < 0) {
+                int256 paid = _paid(owner, supplier, free + credit, -imbalance);
+                (free, purse.freeMicrocents) = (free - paid, purse.freeMicrocents + paid);
+            } else if (imbalance > 0) {
+                int256 paid = _paid(supplier, owner, purse.freeMicrocents + purse.creditMicrocents, imbalance);
+                (free, purse.freeMicrocents) = (free + paid, purse.freeMicrocents - paid);
+            }
+            if (free == before) return;
+            account.freeMicrocents = free.toInt96();
+            purse.movedMicrocents += free - before;
         }
-        account.freeMicrocents = (free - paidMicrocents).toInt96();
-        _movedMicrocents += addedMicrocents - paidMicrocents;
+    }
+
+    /// @dev What the payer can pay of what it owes; the rest becomes a recorded debt. `available` is never below zero:
+    /// free money never falls below minus the credit limit.
+    function _paid(address payer, address payee, int256 available, int256 owed) private returns (int256) {
+        if (available >= owed) return owed;
+        uint256 debt = uint256(owed - available);
+        _debts[payer][payee] += debt;
+        emit DebtRecorded(payer, payee, debt);
+        return available;
+    }
+
+    /// @dev Puts another account into the purse.
+    function _takeOut(Purse memory purse, address holder) private {
+        _putBack(purse);
+        Account storage account = _accounts[holder];
+        (purse.holder, purse.creditMicrocents) = (holder, int256(uint256(account.creditMicrocents)));
+        purse.freeMicrocents = purse.storedMicrocents = account.freeMicrocents;
+    }
+
+    function _putBack(Purse memory purse) private {
+        if (purse.holder == address(0)) return;
+        _accounts[purse.holder].freeMicrocents = purse.freeMicrocents.toInt96();
+        purse.movedMicrocents += purse.freeMicrocents - purse.storedMicrocents;
+        purse.holder = address(0);
     }
 
     function _deposit(uint256 amountMicrocents) private {

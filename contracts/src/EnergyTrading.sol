@@ -140,12 +140,7 @@ contract EnergyTrading is OrderDesk {
         openPositions = state.openPositions - outcome.closedPositions;
         state.openPositions = openPositions;
         int256 movedBefore = _movedMicrocents;
-        int256 outOfEscrow = int256(outcome.feesMicrocents);
-        for (uint256 i = 0; i < outcome.payments.length; ++i) {
-            Payment calldata payment = outcome.payments[i];
-            outOfEscrow += payment.releasedMicrocents;
-            _settleAccount(payment);
-        }
+        int256 outOfEscrow = int256(outcome.feesMicrocents) + _settleAccounts(outcome.payments);
         if (outcome.feesMicrocents > 0) _change(outcome.feeReceiver, int256(outcome.feesMicrocents));
         _changeEscrow(-outOfEscrow);
         _requireConserved(movedBefore);
@@ -399,18 +394,23 @@ contract EnergyTrading is OrderDesk {
     }
 
     /// @dev What a position may have to pay for its energy in the auction, and a buyer's fees.
-    function _auctionLock(uint256[] memory positions, uint256 index, int64 anyPrice, int64 lowCarbonPrice, int64 shortage)
-        private
-        pure
-        returns (uint256)
-    {
+    function _auctionLock(
+        uint256[] memory positions,
+        uint256 index,
+        int64 anyPrice,
+        int64 lowCarbonPrice,
+        int64 shortage
+    ) private pure returns (uint256) {
         uint256 auction = positions.auctionWh(index);
         if (positions.sells(index)) {
             int64 price = positions.source(index) == 0 ? anyPrice : lowCarbonPrice;
             return SettlementRules.sellerLock(auction, price, shortage);
         }
-        return SettlementRules.buyerLock(auction, anyPrice)
-            + SettlementRules.buyerLock(positions.lowCarbonWh(index), lowCarbonPrice) + positions.feeMicrocents(index);
+        // Each part is far below 2^88.
+        unchecked {
+            return SettlementRules.buyerLock(auction, anyPrice) + positions.feeMicrocents(index)
+                + SettlementRules.buyerLock(positions.lowCarbonWh(index), lowCarbonPrice);
+        }
     }
 
     function _dealPositions(
@@ -517,8 +517,11 @@ contract EnergyTrading is OrderDesk {
     /// @dev `energyWh` is summed outside the packed words, so that no part of them can have run over unnoticed.
     function _requireCapacity(uint256 terms, uint256 energyWh, uint256 meter) private view {
         uint256 capacityW = terms.sells() ? MeterWord.exportCapacityW(meter) : MeterWord.importCapacityW(meter);
-        uint256 capacityWh = (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
-        if (energyWh > capacityWh) revert CapacityExceeded(terms.meter(), energyWh, capacityWh);
+        // 24 and 32 bits.
+        unchecked {
+            uint256 capacityWh = (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
+            if (energyWh > capacityWh) revert CapacityExceeded(terms.meter(), energyWh, capacityWh);
+        }
     }
 
     /// @dev In a clearing of several chunks a meter appears once, or goes on where an earlier chunk left it. Returns

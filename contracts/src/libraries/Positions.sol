@@ -12,9 +12,11 @@ import {MeterWord} from "./MeterWord.sol";
 /// Wh. money, all microcents: fee 80, locked 88, deal cash 88 (signed) = 256 bits.
 library Positions {
     uint256 internal constant WORDS = 3;
-    uint256 private constant IDENTITY = 0;
-    uint256 private constant ENERGY = 1;
-    uint256 private constant MONEY = 2;
+    uint256 private constant BYTES = 0x60;
+    /// @dev Byte offsets of a position's words, behind the list's length.
+    uint256 private constant IDENTITY = 0x20;
+    uint256 private constant ENERGY = 0x40;
+    uint256 private constant MONEY = 0x60;
     uint256 private constant SELLS = 1 << 216;
     uint256 private constant SETTLED = 1 << 217;
     uint256 private constant SUBSTITUTE = 1 << 218;
@@ -86,6 +88,11 @@ library Positions {
     /// @notice Whether it was settled on a real reading.
     function isRead(uint256[] memory words, uint256 index) internal pure returns (bool) {
         return _word(words, index, IDENTITY) & (SETTLED | SUBSTITUTE) == SETTLED;
+    }
+
+    /// @notice As `isRead`, of positions as they were presented.
+    function wasRead(uint256[] calldata words, uint256 index) internal pure returns (bool) {
+        return words[index * WORDS] & (SETTLED | SUBSTITUTE) == SETTLED;
     }
 
     /// @notice Whether a later chunk contracts more for the same meter.
@@ -195,7 +202,7 @@ library Positions {
     function _word(uint256[] memory words, uint256 index, uint256 part) private pure returns (uint256 word) {
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
-            word := mload(add(add(words, 0x20), mul(add(mul(index, 3), part), 0x20)))
+            word := mload(add(add(words, mul(index, BYTES)), part))
         }
     }
 
@@ -203,7 +210,7 @@ library Positions {
     function _set(uint256[] memory words, uint256 index, uint256 part, uint256 value) private pure {
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
-            mstore(add(add(words, 0x20), mul(add(mul(index, 3), part), 0x20)), value)
+            mstore(add(add(words, mul(index, BYTES)), part), value)
         }
     }
 }
