@@ -5,11 +5,15 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {ICarbonLedger} from "./interfaces/ICarbonLedger.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {ILowCarbonToken} from "./interfaces/ILowCarbonToken.sol";
+import {Lists} from "./libraries/Lists.sol";
 
 /// @title CarbonLedger
 /// @dev The oracle states grid factors within bounds, once per MTU; the regulator states source factors, once. Nobody
 /// but the trading contract can cause a mint, and only for the energy it has settled.
 contract CarbonLedger is ICarbonLedger, AccessManaged {
+    using Lists for address[];
+    using Lists for uint256[];
+
     uint32 public constant HIGHEST_FACTOR_MGCO2_PER_KWH = 5_000_000;
     uint256 private constant BASIS_POINTS = 10_000;
 
@@ -70,13 +74,21 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
         Mints memory mints = Mints(new address[](2 * rewards.length), new uint256[](2 * rewards.length), 0);
         uint256 energyWh = 0;
+        (uint8 source, uint256 savedUgco2PerWh) = (0, 0);
         for (uint256 i = 0; i < rewards.length; ++i) {
-            (uint256 seller, uint256 buyer) = _shares(rewards[i], gridFactor, policy.sellerRewardShareBp);
-            if (seller + buyer == 0) continue;
-            energyWh += rewards[i].energyWh;
-            totalUgco2 += seller + buyer;
-            _add(mints, rewards[i].seller, seller);
-            _add(mints, rewards[i].buyer, buyer);
+            Reward calldata reward = rewards[i];
+            // Neighbouring trades mostly have the same source; none is 0.
+            if (reward.source != source) {
+                source = reward.source;
+                savedUgco2PerWh = _savedUgco2PerWh(source, gridFactor);
+            }
+            uint256 amountUgco2 = reward.energyWh * savedUgco2PerWh;
+            if (amountUgco2 == 0) continue;
+            energyWh += reward.energyWh;
+            totalUgco2 += amountUgco2;
+            uint256 sellerUgco2 = (amountUgco2 * policy.sellerRewardShareBp) / BASIS_POINTS;
+            _add(mints, reward.seller, sellerUgco2);
+            _add(mints, reward.buyer, amountUgco2 - sellerUgco2);
         }
         emit RewardsGranted(mtuStart, gridFactor, energyWh, totalUgco2);
         _token.mint(mints.holders, mints.amountsUgco2);
@@ -105,32 +117,28 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         emit GridFactorPublished(mtuStart, factorMgco2PerKwh, 0);
     }
 
-    /// @dev Wh x mg/kWh = ug exactly; at most 2^64 x 5e6, far inside uint128.
-    function _shares(Reward calldata reward, uint256 gridFactor, uint256 sellerShareBp)
-        private
-        view
-        returns (uint256 sellerUgco2, uint256 buyerUgco2)
-    {
+    /// @dev mg/kWh = ug/Wh exactly; an amount is at most 2^64 x 5e6, far inside uint128.
+    function _savedUgco2PerWh(uint8 source, uint256 gridFactor) private view returns (uint256) {
         // A source without a factor earns nothing, and must not stop the settlement of everybody else.
-        Factor memory source = _sourceFactors[reward.source];
-        uint256 sourceFactor = source.mgco2PerKwh;
-        if (!source.known || gridFactor <= sourceFactor) return (0, 0);
-        uint256 amountUgco2 = uint256(reward.energyWh) * (gridFactor - sourceFactor);
-        sellerUgco2 = (amountUgco2 * sellerShareBp) / BASIS_POINTS;
-        buyerUgco2 = amountUgco2 - sellerUgco2;
+        Factor memory factor = _sourceFactors[source];
+        return factor.known && gridFactor > factor.mgco2PerKwh ? gridFactor - factor.mgco2PerKwh : 0;
     }
 
     /// @dev Neighbouring trades often share a seller or a buyer; each holder of such a run is minted to once.
     function _add(Mints memory mints, address holder, uint256 amountUgco2) private pure {
+        (address[] memory holders, uint256[] memory amountsUgco2) = (mints.holders, mints.amountsUgco2);
         uint256 count = mints.count;
-        for (uint256 back = 1; back <= 2 && back <= count; ++back) {
-            if (mints.holders[count - back] == holder) {
-                mints.amountsUgco2[count - back] += amountUgco2;
-                return;
+        unchecked {
+            for (uint256 back = 1; back <= 2 && back <= count; ++back) {
+                if (holders.at(count - back) == holder) {
+                    amountsUgco2.put(count - back, amountsUgco2.at(count - back) + amountUgco2);
+                    return;
+                }
             }
+            holders.put(count, holder);
+            amountsUgco2.put(count, amountUgco2);
+            mints.count = count + 1;
         }
-        (mints.holders[count], mints.amountsUgco2[count]) = (holder, amountUgco2);
-        mints.count = count + 1;
     }
 
     function _factor(uint32 mgco2PerKwh) private pure returns (Factor memory) {

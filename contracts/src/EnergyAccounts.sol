@@ -7,9 +7,9 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {IEnergyAccounts} from "./interfaces/IEnergyAccounts.sol";
-import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {IntegerMath} from "./libraries/IntegerMath.sol";
+import {Payments} from "./libraries/Payments.sol";
 
 /// @title EnergyAccounts
 /// @dev No role can move a member's money: free balances change by their owner's call, or by a clearing or settlement
@@ -29,6 +29,16 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         uint40 suspendedSince;
         bool hasCancelled;
         bool hasRequest;
+    }
+
+    /// @dev One supplier's account in memory, written back when another is needed: payments in a row mostly concern the
+    /// same supplier. `moved` is the sum of all changes of accounts, those of the owners included.
+    struct Purse {
+        address holder;
+        int256 freeMicrocents;
+        int256 storedMicrocents;
+        int256 creditMicrocents;
+        int256 movedMicrocents;
     }
 
     /// @dev Largest single movement (some 3e13 EUR); sums of 2^20 of them stay inside int96, one stays inside uint80.
@@ -178,8 +188,23 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
 
     /// @dev Takes money out of an account, down to what it can lock for a gate. Reverts with InsufficientFunds.
     function _lock(address owner, uint256 amountMicrocents, uint64 gateClosure) internal {
-        _requireAvailable(owner, amountMicrocents, gateClosure);
-        _change(owner, -amountMicrocents.toInt256());
+        _movedMicrocents -= _take(owner, amountMicrocents, gateClosure);
+    }
+
+    /// @dev As `_lock`, but the caller adds up what was taken and notes it once.
+    function _take(address owner, uint256 amountMicrocents, uint64 gateClosure)
+        internal
+        returns (int256 takenMicrocents)
+    {
+        Account storage account = _accounts[owner];
+        (int256 free, uint256 credit) = (account.freeMicrocents, account.creditMicrocents);
+        takenMicrocents = amountMicrocents.toInt256();
+        // Both are far inside int256, and what is left lies between minus the credit and what was there.
+        unchecked {
+            int256 available = account.hasRequest ? _availableFor(owner, gateClosure) : free + int256(credit);
+            if (available < takenMicrocents) revert InsufficientFunds(owner, amountMicrocents, available);
+            account.freeMicrocents = int96(free - takenMicrocents);
+        }
     }
 
     function _requireAvailable(address owner, uint256 amountMicrocents, uint64 gateClosure) internal view {
@@ -198,27 +223,24 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         _movedMicrocents += amountMicrocents;
     }
 
-    /// @dev Moves `owedMicrocents` from payer to payee as far as the payer's funds and credit reach; the rest becomes
-    /// a recorded debt. Money moved is conserved by construction.
-    function _collect(address payer, address payee, uint256 owedMicrocents) internal {
-        int256 available = _availableMicrocents(payer);
-        uint256 paid = owedMicrocents;
-        if (available < owedMicrocents.toInt256()) {
-            paid = uint256(available);
-            uint256 debt = owedMicrocents - paid;
-            _debts[payer][payee] += debt;
-            emit DebtRecorded(payer, payee, debt);
+    /// @dev Pays released money to the owners and settles the imbalances with their suppliers. Money moved is conserved
+    /// by construction. Returns what was released.
+    /// @param payments words of Payments
+    function _settleAccounts(uint256[] calldata payments) internal returns (int256 releasedMicrocents) {
+        Purse memory purse;
+        for (uint256 i = 0; i < payments.length; i += Payments.WORDS) {
+            (uint256 owner, uint256 supplier) = (payments[i], payments[i + 1]);
+            int256 released = Payments.microcents(owner);
+            // 2^96 each.
+            unchecked {
+                releasedMicrocents += released;
+            }
+            _settleAccount(
+                purse, Payments.account(owner), Payments.account(supplier), released, Payments.microcents(supplier)
+            );
         }
-        _change(payer, -int256(paid));
-        _change(payee, int256(paid));
-    }
-
-    /// @dev Pays released money to its owner and settles the imbalance with the supplier.
-    function _settleAccount(IEnergyTrading.Payment calldata payment) internal {
-        if (payment.releasedMicrocents != 0) _change(payment.owner, payment.releasedMicrocents);
-        int256 imbalance = payment.imbalanceMicrocents;
-        if (imbalance > 0) _collect(payment.supplier, payment.owner, uint256(imbalance));
-        else if (imbalance < 0) _collect(payment.owner, payment.supplier, uint256(-imbalance));
+        _putBack(purse);
+        _movedMicrocents += purse.movedMicrocents;
     }
 
     /// @dev Whether the account is suspended, and whether it has ever cancelled an order.
@@ -242,10 +264,57 @@ abstract contract EnergyAccounts is IEnergyAccounts, AccessManaged {
         }
     }
 
-    function _availableMicrocents(address owner) private view returns (int256) {
+    /// @dev The supplier's account stays in the purse; the owner's is read and written once.
+    function _settleAccount(Purse memory purse, address owner, address supplier, int256 released, int256 imbalance)
+        private
+    {
+        if (owner == purse.holder) _putBack(purse);
+        if (imbalance != 0 && supplier != owner && supplier != purse.holder) _takeOut(purse, supplier);
         Account storage account = _accounts[owner];
-        // Never below zero: free money never falls below minus the credit limit.
-        return int256(account.freeMicrocents) + int256(uint256(account.creditMicrocents));
+        (int256 before, int256 credit) = (account.freeMicrocents, int256(uint256(account.creditMicrocents)));
+        int256 free = before;
+        // Amounts are int96, and so is what is stored.
+        unchecked {
+            free += released;
+            if (supplier == owner) {
+                // What one owes to oneself is paid as far as possible and leaves the account as it is.
+                _paid(owner, owner, free + credit, imbalance < 0 ? -imbalance : imbalance);
+            } else if (imbalance < 0) {
+                int256 paid = _paid(owner, supplier, free + credit, -imbalance);
+                (free, purse.freeMicrocents) = (free - paid, purse.freeMicrocents + paid);
+            } else if (imbalance > 0) {
+                int256 paid = _paid(supplier, owner, purse.freeMicrocents + purse.creditMicrocents, imbalance);
+                (free, purse.freeMicrocents) = (free + paid, purse.freeMicrocents - paid);
+            }
+            if (free == before) return;
+            account.freeMicrocents = free.toInt96();
+            purse.movedMicrocents += free - before;
+        }
+    }
+
+    /// @dev What the payer can pay of what it owes; the rest becomes a recorded debt. `available` is never below zero:
+    /// free money never falls below minus the credit limit.
+    function _paid(address payer, address payee, int256 available, int256 owed) private returns (int256) {
+        if (available >= owed) return owed;
+        uint256 debt = uint256(owed - available);
+        _debts[payer][payee] += debt;
+        emit DebtRecorded(payer, payee, debt);
+        return available;
+    }
+
+    /// @dev Puts another account into the purse.
+    function _takeOut(Purse memory purse, address holder) private {
+        _putBack(purse);
+        Account storage account = _accounts[holder];
+        (purse.holder, purse.creditMicrocents) = (holder, int256(uint256(account.creditMicrocents)));
+        purse.freeMicrocents = purse.storedMicrocents = account.freeMicrocents;
+    }
+
+    function _putBack(Purse memory purse) private {
+        if (purse.holder == address(0)) return;
+        _accounts[purse.holder].freeMicrocents = purse.freeMicrocents.toInt96();
+        purse.movedMicrocents += purse.freeMicrocents - purse.storedMicrocents;
+        purse.holder = address(0);
     }
 
     function _deposit(uint256 amountMicrocents) private {

@@ -9,7 +9,9 @@ import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IMeterLedger} from "./interfaces/IMeterLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Lists} from "./libraries/Lists.sol";
 import {Pairing} from "./libraries/Pairing.sol";
+import {Payments} from "./libraries/Payments.sol";
 import {Positions} from "./libraries/Positions.sol";
 import {SettlementRules} from "./libraries/SettlementRules.sol";
 
@@ -19,6 +21,7 @@ import {SettlementRules} from "./libraries/SettlementRules.sol";
 /// the anchors prove it. It cannot change a position, a price or a lock. What the escrow pays a position is never
 /// negative: the lock covers price and fee. The imbalance is between a participant and its supplier alone.
 contract EnergySettlement is IEnergySettlement, AccessManaged {
+    using Lists for uint256[];
     using Positions for uint256[];
 
     /// @dev The contracts around this one.
@@ -31,7 +34,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         IEnergyTrading trading;
     }
 
-    /// @dev One settlement in the making; `payments` counts up to `outcome.payments`.
+    /// @dev One settlement in the making; `payments` counts the words of `outcome.payments`.
     struct Settlement {
         uint256[] positions;
         IEnergyTrading.Outcome outcome;
@@ -80,14 +83,14 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         _readPrices(settlement);
         _requireInTime(mtuStart);
         uint256[] memory kept = settlement.positions;
-        bool[] memory newlyRead = new bool[](kept.count());
+        uint256 count = kept.count();
         for (uint256 i = 0; i < indexes.length; ++i) {
-            if (indexes[i] >= newlyRead.length) revert PositionUnknown(indexes[i]);
-            newlyRead[indexes[i]] = newlyRead[indexes[i]] || !kept.isRead(indexes[i]);
-            _settlePosition(settlement, indexes[i], meteredWh[i]);
+            uint16 index = indexes[i];
+            if (index >= count) revert PositionUnknown(index);
+            _settlePosition(settlement, index, meteredWh[i]);
         }
         _finish(settlement, deals);
-        _reward(mtuStart, kept, deals, newlyRead);
+        _reward(mtuStart, kept, positions, deals);
     }
 
     /// @inheritdoc IEnergySettlement
@@ -154,12 +157,12 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         if (payments == 0) revert NothingToSettle(zone, mtuStart);
         bytes32 kept = _trading.stateHashOf(zone, mtuStart, chunk);
         if (kept == 0) revert IEnergyTrading.NotCleared(zone, mtuStart);
-        settlement.positions = positions;
-        bytes32 presented = Positions.stateHash(positions, deals);
+        settlement.positions = Lists.copy(positions);
+        bytes32 presented = Positions.stateHash(settlement.positions, deals);
         if (presented != kept) revert IEnergyTrading.StateMismatch(kept, presented);
         IEnergyTrading.Outcome memory outcome = settlement.outcome;
         (outcome.zone, outcome.mtuStart, outcome.chunk, outcome.keptHash) = (zone, mtuStart, chunk, kept);
-        outcome.payments = new IEnergyTrading.Payment[](payments);
+        outcome.payments = new uint256[](payments * Payments.WORDS);
     }
 
     /// @dev Whether the dispatch proceeds. Reverts while it may still be answered.
@@ -193,7 +196,9 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         uint64 mtuStart = settlement.outcome.mtuStart;
         // A meter cannot have measured more than its connection carries.
         int256 mostWh = int256(_capacityRoundedUpWh(kept.capacityW(index)));
-        if (metered > mostWh || metered < -mostWh) revert MeteredOutOfRange(kept.meter(index), metered);
+        unchecked {
+            if (metered > mostWh || metered < -mostWh) revert MeteredOutOfRange(kept.meter(index), metered);
+        }
         if (!kept.isSettled(index)) {
             int256 imbalance = _payFirst(settlement, index, metered);
             kept.settle(index, metered, false);
@@ -216,9 +221,13 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         int256 trade = SettlementRules.tradeCash(kept, index, settlement.anyPrice, settlement.lowCarbonPrice);
         uint256 fee = kept.feeMicrocents(index);
         imbalanceMicrocents = _imbalance(settlement, index, metered);
-        _pay(settlement, index, int256(kept.lockedMicrocents(index)) + trade - int256(fee), imbalanceMicrocents);
-        settlement.outcome.feesMicrocents += fee;
-        ++settlement.outcome.closedPositions;
+        IEnergyTrading.Outcome memory outcome = settlement.outcome;
+        // At most 2^16 positions with amounts of less than 2^89.
+        unchecked {
+            _pay(settlement, index, int256(kept.lockedMicrocents(index)) + trade - int256(fee), imbalanceMicrocents);
+            outcome.feesMicrocents += fee;
+            ++outcome.closedPositions;
+        }
     }
 
     function _imbalance(Settlement memory settlement, uint256 index, int256 metered) private pure returns (int256) {
@@ -232,9 +241,13 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         if (number != settlement.supplierNumber) {
             (settlement.supplierNumber, settlement.supplier) = (number, _registry.supplierAt(number));
         }
-        IEnergyTrading.Payment memory payment = settlement.outcome.payments[settlement.payments++];
-        (payment.owner, payment.supplier) = (settlement.positions.owner(index), settlement.supplier);
-        (payment.releasedMicrocents, payment.imbalanceMicrocents) = (released, imbalance);
+        uint256[] memory payments = settlement.outcome.payments;
+        uint256 next = settlement.payments;
+        unchecked {
+            payments.put(next, Payments.pack(settlement.positions.owner(index), released));
+            payments.put(next + 1, Payments.pack(settlement.supplier, imbalance));
+            settlement.payments = next + Payments.WORDS;
+        }
     }
 
     function _finish(Settlement memory settlement, uint256[] calldata deals) private {
@@ -247,7 +260,8 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
 
     /// @dev Rewards each low-carbon trade once: when the second of its two sides is read, for the energy delivered and
     /// consumed. Corrections change money, not tokens.
-    function _reward(uint64 mtuStart, uint256[] memory kept, uint256[] calldata deals, bool[] memory newlyRead)
+    /// @param before the positions as they were presented
+    function _reward(uint64 mtuStart, uint256[] memory kept, uint256[] calldata before, uint256[] calldata deals)
         private
     {
         uint256[] memory trades = _tradesOf(kept, deals);
@@ -255,15 +269,13 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         ICarbonLedger.Reward[] memory rewards = new ICarbonLedger.Reward[](trades.length);
         uint256 count = 0;
         for (uint256 i = 0; i < trades.length; ++i) {
-            (uint256 sell, uint256 buy) = (Pairing.sell(trades[i]), Pairing.buy(trades[i]));
-            bool due = (newlyRead[sell] && kept.isRead(buy)) || (newlyRead[buy] && kept.isRead(sell));
-            if (!due || kept.source(sell) == 0 || served[i] == 0) continue;
-            rewards[count++] = ICarbonLedger.Reward({
-                seller: kept.owner(sell),
-                buyer: kept.owner(buy),
-                source: kept.source(sell),
-                energyWh: uint64(served[i])
-            });
+            (uint256 sell, uint256 buy) = (Pairing.sell(trades.at(i)), Pairing.buy(trades.at(i)));
+            if (!kept.isRead(sell) || !kept.isRead(buy)) continue;
+            if (before.wasRead(sell) && before.wasRead(buy)) continue;
+            if (kept.source(sell) == 0 || served.at(i) == 0) continue;
+            ICarbonLedger.Reward memory reward = rewards[count++];
+            (reward.seller, reward.buyer) = (kept.owner(sell), kept.owner(buy));
+            (reward.source, reward.energyWh) = (kept.source(sell), uint64(served.at(i)));
         }
         if (count == 0) return;
         // Shortens the array to the rewards used; the length word is the only thing written.
@@ -296,6 +308,9 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     }
 
     function _capacityRoundedUpWh(uint256 capacityW) private view returns (uint256) {
-        return (capacityW * _mtuLengthS + SECONDS_PER_HOUR - 1) / SECONDS_PER_HOUR;
+        // 24 and 32 bits.
+        unchecked {
+            return (capacityW * _mtuLengthS + SECONDS_PER_HOUR - 1) / SECONDS_PER_HOUR;
+        }
     }
 }

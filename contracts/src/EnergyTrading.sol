@@ -10,7 +10,8 @@ import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {IntegerMath} from "./libraries/IntegerMath.sol";
-import {Product, SignedOrder} from "./libraries/MarketTypes.sol";
+import {Lists} from "./libraries/Lists.sol";
+import {Product} from "./libraries/MarketTypes.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
 import {OrderTerms} from "./libraries/OrderTerms.sol";
 import {Pairing} from "./libraries/Pairing.sol";
@@ -25,6 +26,9 @@ import {SlotKey} from "./libraries/SlotKey.sol";
 /// kept by hash and presented again, so that one storage word carries a whole clearing. It is shut down by a halt of
 /// the whole market: open positions still settle, deposits can still be withdrawn.
 contract EnergyTrading is OrderDesk {
+    using Lists for bytes32[];
+    using Lists for int64[];
+    using Lists for uint256[];
     using OrderTerms for uint256;
     using Positions for uint256[];
 
@@ -122,7 +126,7 @@ contract EnergyTrading is OrderDesk {
         bytes32 resultHash = state.resultHash;
         if (clearing.chunk == 0) resultHash = _checkPrices(clearing, checked, rules);
         else _requireSamePrices(clearing, state);
-        Opening memory opening = _openPositions(clearing, checked, rules);
+        Opening memory opening = _openPositions(clearing, checked);
         uint256 tradedWh = _lockTrades(clearing, checked, opening, rules);
         _keep(clearing, state, checked, opening, resultHash, tradedWh);
     }
@@ -136,12 +140,7 @@ contract EnergyTrading is OrderDesk {
         openPositions = state.openPositions - outcome.closedPositions;
         state.openPositions = openPositions;
         int256 movedBefore = _movedMicrocents;
-        int256 outOfEscrow = int256(outcome.feesMicrocents);
-        for (uint256 i = 0; i < outcome.payments.length; ++i) {
-            Payment calldata payment = outcome.payments[i];
-            outOfEscrow += payment.releasedMicrocents;
-            _settleAccount(payment);
-        }
+        int256 outOfEscrow = int256(outcome.feesMicrocents) + _settleAccounts(outcome.payments);
         if (outcome.feesMicrocents > 0) _change(outcome.feeReceiver, int256(outcome.feesMicrocents));
         _changeEscrow(-outOfEscrow);
         _requireConserved(movedBefore);
@@ -258,9 +257,12 @@ contract EnergyTrading is OrderDesk {
         for (uint256 i = 0; i < clearing.continuedMeters.length; ++i) {
             if (clearing.continuedMeters[i] == terms.meter()) revert EndInvalid(index);
         }
-        SignedOrder calldata order = _orderAt(clearing, index);
-        if (!filledSide) _requireAble(terms, order.guard.limit(), checked.meters[index], rules);
-        return _limitOf(clearing, order, rules);
+        if (!filledSide) {
+            uint256 count = clearing.orders.length;
+            uint256 guard = index < count ? clearing.orders[index].guard : clearing.ends[index - count].guard;
+            _requireAble(terms, guard.limit(), checked.meters[index], rules);
+        }
+        return checked.limits[index];
     }
 
     /// @dev An order that sets a price by what it has left must be one that could trade: its meter can carry all of it
@@ -275,7 +277,7 @@ contract EnergyTrading is OrderDesk {
     }
 
     /// @dev One position per meter: consecutive orders of a meter are added up.
-    function _openPositions(Clearing calldata clearing, Checked memory checked, Rules memory rules)
+    function _openPositions(Clearing calldata clearing, Checked memory checked)
         private
         returns (Opening memory opening)
     {
@@ -285,7 +287,7 @@ contract EnergyTrading is OrderDesk {
         opening.several = clearing.chunk > 0 || !clearing.last || clearing.continuedMeters.length > 0;
         if (opening.several) (opening.lastFilledWh, opening.lastOrder) = (new uint256[](filled), new uint256[](filled));
         for (uint256 first = 0; first < filled; ++opening.count) {
-            first = _openPosition(clearing, checked, rules, opening, first);
+            first = _openPosition(clearing, checked, opening, first);
         }
         uint256[] memory positions = opening.positions;
         uint256 words = opening.count * Positions.WORDS;
@@ -302,25 +304,25 @@ contract EnergyTrading is OrderDesk {
     function _openPosition(
         Clearing calldata clearing,
         Checked memory checked,
-        Rules memory rules,
         Opening memory opening,
         uint256 first
     ) private returns (uint256 next) {
-        uint256 firstTerms = checked.terms[first];
-        opening.positions.open(opening.count, firstTerms.meter(), checked.meters[first], firstTerms.sells());
+        uint256 firstTerms = checked.terms.at(first);
+        uint256 meter = checked.meters.at(first);
+        opening.positions.open(opening.count, firstTerms.meter(), meter, firstTerms.sells());
         bool goesOn = opening.several && _takeCarry(clearing, opening, firstTerms);
         opening.energyWh = opening.positions.priorWh(opening.count);
         for (next = first; next < checked.filled; ++next) {
-            uint256 terms = checked.terms[next];
+            uint256 terms = checked.terms.at(next);
             if (terms.meter() != firstTerms.meter()) break;
             if (terms.sells() != firstTerms.sells()) revert SidesMixed(terms.meter());
             // Only the one order that the chunk before left unfinished: any other might be a line it has filled
             // already.
             if (goesOn && next > first) revert MeterPresentedTwice(terms.meter());
             _requireOnce(checked.uids, first, next);
-            _addOrder(clearing, checked, rules, opening, next);
+            _addOrder(clearing, checked, opening, next);
         }
-        _requireCapacity(firstTerms, opening.energyWh, checked.meters[first]);
+        _requireCapacity(firstTerms, opening.energyWh, meter);
         if (!opening.several) return next;
         opening.lastOrder[opening.count] = next - 1;
         opening.lastFilledWh[opening.count] = opening.filledWh + checked.terms[next - 1].fillWh();
@@ -334,40 +336,39 @@ contract EnergyTrading is OrderDesk {
     }
 
     /// @dev Adds one order's energy to its position.
-    function _addOrder(
-        Clearing calldata clearing,
-        Checked memory checked,
-        Rules memory rules,
-        Opening memory opening,
-        uint256 index
-    ) private view {
-        uint256 terms = checked.terms[index];
+    function _addOrder(Clearing calldata clearing, Checked memory checked, Opening memory opening, uint256 index)
+        private
+        pure
+    {
+        uint256 terms = checked.terms.at(index);
         uint256 fillWh = terms.fillWh();
         uint256 openWh = terms.quantityWh() - opening.filledWh;
-        if (fillWh > openWh) revert OrderOverfilled(checked.uids[index], openWh, fillWh);
-        opening.energyWh += fillWh;
-        opening.positionOf[index] = opening.count;
-        if (terms.isAcceptance()) return opening.positions.addEnergy(opening.count, 0, 0, fillWh);
-        uint256 dealtWh = checked.dealtWh[index];
-        bool lowCarbon =
-            terms.sells() ? MeterWord.source(checked.meters[index]) != 0 : terms.product() == Product.LowCarbon;
-        if (fillWh > dealtWh) _requireLimit(clearing, checked.uids[index], index, lowCarbon, rules);
-        if (lowCarbon && !terms.sells()) opening.positions.addEnergy(opening.count, 0, fillWh - dealtWh, 0);
-        else opening.positions.addEnergy(opening.count, fillWh - dealtWh, 0, dealtWh);
+        if (fillWh > openWh) revert OrderOverfilled(checked.uids.at(index), openWh, fillWh);
+        // 2^16 orders of less than 2^40 Wh do not run over.
+        unchecked {
+            opening.energyWh += fillWh;
+        }
+        uint256 position = opening.count;
+        opening.positionOf.put(index, position);
+        if (terms.isAcceptance()) return opening.positions.addEnergy(position, 0, 0, fillWh);
+        uint256 dealtWh = checked.dealtWh.at(index);
+        uint256 auctionWh = fillWh - dealtWh;
+        bool sells = terms.sells();
+        bool lowCarbon = sells ? MeterWord.source(checked.meters.at(index)) != 0 : terms.product() == Product.LowCarbon;
+        if (auctionWh > 0) _requireLimit(clearing, checked, index, lowCarbon);
+        if (lowCarbon && !sells) opening.positions.addEnergy(position, 0, auctionWh, 0);
+        else opening.positions.addEnergy(position, auctionWh, 0, dealtWh);
     }
 
     /// @dev What an order has in the auction must be within its limit.
-    function _requireLimit(
-        Clearing calldata clearing,
-        bytes32 uid,
-        uint256 index,
-        bool lowCarbon,
-        Rules memory rules
-    ) private view {
-        SignedOrder calldata order = clearing.orders[index];
-        int64 limit = _limitOf(clearing, order, rules);
+    function _requireLimit(Clearing calldata clearing, Checked memory checked, uint256 index, bool lowCarbon)
+        private
+        pure
+    {
+        int64 limit = checked.limits.at(index);
         int64 price = lowCarbon ? clearing.lowCarbonPrice : clearing.anyPrice;
-        if (order.terms.sells() ? limit > price : limit < price) revert LimitViolated(uid, limit, price);
+        bool within = checked.terms.at(index).sells() ? limit <= price : limit >= price;
+        if (!within) revert LimitViolated(checked.uids.at(index), limit, price);
     }
 
     /// @dev Where the two prices differ, low-carbon energy serves low-carbon bids only.
@@ -391,24 +392,41 @@ contract EnergyTrading is OrderDesk {
         tradedWh = _chargeFees(positions, opening.deals, rules);
         tradedWh += _chargeFees(positions, Pairing.derive(positions), rules);
         int256 movedBefore = _movedMicrocents;
-        uint256 lockedMicrocents = 0;
-        for (uint256 i = 0; i < opening.count; ++i) {
-            (uint256 auction, uint256 lowCarbon) = (positions.auctionWh(i), positions.lowCarbonWh(i));
-            uint256 locked;
-            if (positions.sells(i)) {
-                int64 price = positions.source(i) == 0 ? clearing.anyPrice : clearing.lowCarbonPrice;
-                locked = SettlementRules.sellerLock(auction, price, rules.policy.shortage);
-            } else {
-                locked = SettlementRules.buyerLock(auction, clearing.anyPrice)
-                    + SettlementRules.buyerLock(lowCarbon, clearing.lowCarbonPrice) + positions.feeMicrocents(i);
+        (uint256 lockedMicrocents, int256 takenMicrocents) = (0, 0);
+        (int64 anyPrice, int64 lowCarbonPrice) = (clearing.anyPrice, clearing.lowCarbonPrice);
+        uint256 count = opening.count;
+        for (uint256 i = 0; i < count; ++i) {
+            positions.addLock(i, _auctionLock(positions, i, anyPrice, lowCarbonPrice, rules.policy.shortage));
+            uint256 locked = positions.lockedMicrocents(i);
+            // 2^16 amounts of less than 2^88.
+            unchecked {
+                lockedMicrocents += locked;
+                takenMicrocents += _take(positions.owner(i), locked, rules.policy.gateClosure);
             }
-            positions.addLock(i, locked);
-            locked = positions.lockedMicrocents(i);
-            lockedMicrocents += locked;
-            _lock(positions.owner(i), locked, rules.policy.gateClosure);
         }
+        _movedMicrocents -= takenMicrocents;
         _changeEscrow(int256(lockedMicrocents));
         _requireConserved(movedBefore);
+    }
+
+    /// @dev What a position may have to pay for its energy in the auction, and a buyer's fees.
+    function _auctionLock(
+        uint256[] memory positions,
+        uint256 index,
+        int64 anyPrice,
+        int64 lowCarbonPrice,
+        int64 shortage
+    ) private pure returns (uint256) {
+        uint256 auction = positions.auctionWh(index);
+        if (positions.sells(index)) {
+            int64 price = positions.source(index) == 0 ? anyPrice : lowCarbonPrice;
+            return SettlementRules.sellerLock(auction, price, shortage);
+        }
+        // Each part is far below 2^88.
+        unchecked {
+            return SettlementRules.buyerLock(auction, anyPrice) + positions.feeMicrocents(index)
+                + SettlementRules.buyerLock(positions.lowCarbonWh(index), lowCarbonPrice);
+        }
     }
 
     function _dealPositions(
@@ -443,9 +461,13 @@ contract EnergyTrading is OrderDesk {
     {
         (uint256 fee, uint256 relief) = (rules.policy.gridFeeCentsPerMwh, rules.policy.lowCarbonReliefCentsPerMwh);
         for (uint256 i = 0; i < trades.length; ++i) {
-            (uint256 sell, uint256 buy) = (Pairing.sell(trades[i]), Pairing.buy(trades[i]));
-            uint256 energyWh = Pairing.energyWh(trades[i]);
-            tradedWh += energyWh;
+            uint256 trade = trades.at(i);
+            (uint256 sell, uint256 buy) = (Pairing.sell(trade), Pairing.buy(trade));
+            uint256 energyWh = Pairing.energyWh(trade);
+            // Twice 2^17 trades of less than 2^48 Wh.
+            unchecked {
+                tradedWh += energyWh;
+            }
             positions.addFee(buy, SettlementRules.gridFee(energyWh, fee, relief, positions.source(sell) != 0));
             emit EnergyTraded(positions.meter(sell), positions.meter(buy), energyWh);
         }
@@ -511,8 +533,11 @@ contract EnergyTrading is OrderDesk {
     /// @dev `energyWh` is summed outside the packed words, so that no part of them can have run over unnoticed.
     function _requireCapacity(uint256 terms, uint256 energyWh, uint256 meter) private view {
         uint256 capacityW = terms.sells() ? MeterWord.exportCapacityW(meter) : MeterWord.importCapacityW(meter);
-        uint256 capacityWh = (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
-        if (energyWh > capacityWh) revert CapacityExceeded(terms.meter(), energyWh, capacityWh);
+        // 24 and 32 bits.
+        unchecked {
+            uint256 capacityWh = (capacityW * _mtuLengthS) / SECONDS_PER_HOUR;
+            if (energyWh > capacityWh) revert CapacityExceeded(terms.meter(), energyWh, capacityWh);
+        }
     }
 
     /// @dev In a clearing of several chunks a meter appears once, or goes on where an earlier chunk left it. Returns

@@ -14,7 +14,8 @@ contract LowCarbonToken is ILowCarbonToken, ERC20, AccessManaged {
     function mint(address[] calldata holders, uint256[] calldata amountsUgco2) external restricted {
         if (holders.length != amountsUgco2.length) revert ListsDiffer(holders.length, amountsUgco2.length);
         for (uint256 i = 0; i < holders.length; ++i) {
-            if (amountsUgco2[i] > 0) _mint(holders[i], amountsUgco2[i]);
+            uint256 amountUgco2 = amountsUgco2[i];
+            if (amountUgco2 > 0) _mint(holders[i], amountUgco2);
         }
     }
 

@@ -9,6 +9,7 @@ import {IEnergyPricing} from "./interfaces/IEnergyPricing.sol";
 import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Lists} from "./libraries/Lists.sol";
 import {Pricing, SignedOrder} from "./libraries/MarketTypes.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
 import {OrderHash} from "./libraries/OrderHash.sol";
@@ -19,17 +20,21 @@ import {SaltMarks} from "./libraries/SaltMarks.sol";
 /// @dev What makes a presented order good: its owner's signature, its place in the committed book, and that it still
 /// stood at gate closure. Nothing here moves money.
 abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
+    using Lists for bytes32[];
+    using Lists for int64[];
+    using Lists for uint256[];
     using OrderTerms for uint256;
     using SaltMarks for SaltMarks.Mark[];
 
-    /// @dev The rules of one MTU, read once per clearing.
+    /// @dev The rules of one MTU, read once per clearing; `pegged` and `accepts` are
+    /// set by the first pegged order and the first acceptance.
     struct Rules {
         IGridPolicy.ClearingRules policy;
         uint32 zone;
         uint64 mtuStart;
         bytes32 domain;
-        bool referenceKnown;
-        int64 referencePrice;
+        bool pegged;
+        bool accepts;
     }
 
     /// @dev The presented orders after checking, index by index: orders with energy first, then the named ends. `terms`
@@ -39,6 +44,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         uint256[] terms;
         uint256[] meters;
         bytes32[] uids;
+        int64[] limits;
         uint256[] dealtWh;
     }
 
@@ -106,41 +112,25 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         if (ends.length > MOST_ENDS) revert EndInvalid(uint16(orders.length));
         checked.filled = orders.length;
         checked.terms = _termsOf(orders, ends);
-        checked.meters = _registry.meterWords(_meterNumbers(checked.terms));
+        checked.meters = _registry.meterWords(checked.terms);
         checked.uids = new bytes32[](checked.terms.length);
+        checked.limits = new int64[](checked.terms.length);
+        checked.dealtWh = new uint256[](checked.terms.length);
         (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparatorV4());
+        uint256 previous = 0;
         for (uint256 i = 0; i < orders.length; ++i) {
             _checkOrder(checked, i, orders[i], rules);
-            if (i > 0) _requireAscending(checked.terms[i - 1], checked.terms[i], i);
-            if (checked.terms[i].fillWh() == 0) revert OrderWithoutEnergy(checked.uids[i]);
+            uint256 terms = checked.terms.at(i);
+            if (i > 0) _requireAscending(previous, terms, i);
+            if (terms.fillWh() == 0) revert OrderWithoutEnergy(checked.uids.at(i));
+            previous = terms;
         }
         for (uint256 i = 0; i < ends.length; ++i) {
             _checkOrder(checked, orders.length + i, ends[i], rules);
             _requireNew(checked.uids, orders.length + i);
         }
-        checked.dealtWh = _dealtWh(clearing, checked);
-    }
-
-    /// @dev The limit an order trades at: its own, or the reference price within the order's guard.
-    function _limitOf(Clearing calldata clearing, SignedOrder calldata order, Rules memory rules)
-        internal
-        view
-        returns (int64 limit)
-    {
-        limit = order.guard.limit();
-        if (order.terms.pricing() == Pricing.Limit) return limit;
-        if (!rules.referenceKnown) {
-            rules.referencePrice = _pricing.referencePrice(clearing.zone, clearing.mtuStart);
-            rules.referenceKnown = true;
-        }
-        int64 zonePrice = rules.referencePrice;
-        if (order.terms.sells() ? zonePrice > limit : zonePrice < limit) limit = zonePrice;
-    }
-
-    /// @dev Orders with energy first, then the named ends without.
-    function _orderAt(Clearing calldata clearing, uint256 index) internal pure returns (SignedOrder calldata) {
-        uint256 filled = clearing.orders.length;
-        return index < filled ? clearing.orders[index] : clearing.ends[index - filled];
+        if (rules.accepts || clearing.acceptedOffers.length > 0) _addDeals(clearing, checked);
+        if (rules.pegged) _peg(checked, rules);
     }
 
     /// @dev Puts the committed list together from the running numbers, the presented orders at their places and the
@@ -153,16 +143,18 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         if (numbers.length % NUMBER_BYTES != 0 || lines != otherUids.length + uids.length) {
             revert BookMalformed(numbers.length, otherUids.length);
         }
+        uint256[] memory terms = checked.terms;
         bytes32[] memory listed = new bytes32[](lines);
         for (uint256 i = 0; i < uids.length; ++i) {
-            uint256 place = checked.terms[i].bookIndex();
-            if (place >= lines) revert OrderNotListed(uids[i], place);
-            if (listed[place] != 0) revert OrderPresentedTwice(uids[i]);
-            listed[place] = uids[i];
+            uint256 place = terms.at(i).bookIndex();
+            if (place >= lines) revert OrderNotListed(uids.at(i), place);
+            if (listed.at(place) != 0) revert OrderPresentedTwice(uids.at(i));
+            listed.put(place, uids.at(i));
         }
+        // As many places are left as there are other uids.
         uint256 other = 0;
-        for (uint256 i = 0; i < lines; ++i) {
-            if (listed[i] == 0) listed[i] = otherUids[other++];
+        for (uint256 i = 0; other < otherUids.length; ++i) {
+            if (listed.at(i) == 0) listed.put(i, otherUids[other++]);
         }
         bytes32 presented = OrderHash.bookHash(numbers, listed);
         if (presented != committed) revert BookMismatch(committed, presented);
@@ -173,27 +165,31 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         private
         view
     {
-        uint256 terms = checked.terms[index];
-        uint256 meter = checked.meters[index];
+        uint256 terms = checked.terms.at(index);
+        uint256 meter = checked.meters.at(index);
         address owner = MeterWord.owner(meter);
         bytes32 uid = _uidOf(rules.domain, terms, order.guard, owner);
-        checked.uids[index] = uid;
+        checked.uids.put(index, uid);
         address signer = ECDSA.recover(uid, order.r, order.vs);
         if (signer != owner) revert SignerMismatch(uid, signer, owner);
         if (MeterWord.zone(meter) != rules.zone) revert ZoneMismatch(terms.meter(), MeterWord.zone(meter), rules.zone);
         (bool suspended, bool hasCancelled) = _flagsOf(owner);
         if (suspended) revert AccountSuspended(owner);
         if (!terms.isAcceptance()) {
-            return _checkTerms(uid, terms, order.guard, rules, hasCancelled ? owner : address(0));
+            checked.limits.put(index, _checkTerms(uid, terms, order.guard, rules, hasCancelled ? owner : address(0)));
+            return;
         }
+        rules.accepts = true;
         if (terms.firstMtuStart() != rules.mtuStart) revert OrderOutsideMtu(uid, rules.mtuStart);
         if (terms.sells() || terms.fillWh() != terms.quantityWh()) revert AcceptanceInvalid(uid);
     }
 
+    /// @dev Returns the limit, or the guard of a pegged order.
     /// @param canceller the owner if it has ever cancelled an order, else zero
     function _checkTerms(bytes32 uid, uint256 terms, uint256 guard, Rules memory rules, address canceller)
         private
         view
+        returns (int64 limit)
     {
         if (terms.firstMtuStart() > rules.mtuStart || rules.mtuStart > terms.lastMtuStart()) {
             revert OrderOutsideMtu(uid, rules.mtuStart);
@@ -204,17 +200,25 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         if (canceller != address(0) && isCancelledAt(canceller, uid, guard.salt(), policy.gateClosure)) {
             revert OrderIsCancelled(uid);
         }
-        int64 limit = guard.limit();
+        limit = guard.limit();
         if (limit < policy.floor || limit > policy.cap) revert LimitOutsideBounds(uid, limit, policy.floor, policy.cap);
+        if (terms.pricing() == Pricing.Pegged) rules.pegged = true;
     }
 
-    /// @dev Energy of each presented order that was accepted directly, Wh.
-    function _dealtWh(Clearing calldata clearing, Checked memory checked)
-        private
-        pure
-        returns (uint256[] memory dealt)
-    {
-        dealt = new uint256[](checked.uids.length);
+    /// @dev Pegged orders trade at the reference price within their guard.
+    function _peg(Checked memory checked, Rules memory rules) private view {
+        int64 zonePrice = _pricing.referencePrice(rules.zone, rules.mtuStart);
+        for (uint256 i = 0; i < checked.terms.length; ++i) {
+            uint256 terms = checked.terms[i];
+            if (terms.pricing() == Pricing.Limit) continue;
+            int64 guard = checked.limits[i];
+            if (terms.sells() ? zonePrice > guard : zonePrice < guard) checked.limits[i] = zonePrice;
+        }
+    }
+
+    /// @dev Adds up what was accepted of each offer directly, Wh.
+    function _addDeals(Clearing calldata clearing, Checked memory checked) private pure {
+        uint256[] memory dealt = checked.dealtWh;
         uint16[] calldata acceptedOffers = clearing.acceptedOffers;
         uint256 deal = 0;
         for (uint256 i = 0; i < checked.filled; ++i) {
@@ -249,17 +253,10 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         uint256 filled = orders.length;
         terms = new uint256[](filled + ends.length);
         for (uint256 i = 0; i < filled; ++i) {
-            terms[i] = orders[i].terms;
+            terms.put(i, orders[i].terms);
         }
         for (uint256 i = 0; i < ends.length; ++i) {
-            terms[filled + i] = ends[i].terms;
-        }
-    }
-
-    function _meterNumbers(uint256[] memory terms) private pure returns (uint32[] memory meters) {
-        meters = new uint32[](terms.length);
-        for (uint256 i = 0; i < terms.length; ++i) {
-            meters[i] = terms[i].meter();
+            terms.put(filled + i, ends[i].terms);
         }
     }
 

@@ -4,12 +4,15 @@ pragma solidity 0.8.30;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Lists} from "./libraries/Lists.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
 
 /// @title ParticipantRegistry
 /// @dev The grid operator can admit accounts and meters that do not exist; it cannot move money or sign orders for
 /// anybody. It is shut down by withdrawing the roles in the access manager.
 contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
+    using Lists for uint256[];
+
     struct DeviceKey {
         bytes32 x;
         bytes32 y;
@@ -82,11 +85,13 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     }
 
     /// @inheritdoc IParticipantRegistry
-    function meterWords(uint32[] calldata meters) external view returns (uint256[] memory words) {
+    function meterWords(uint256[] calldata meters) external view returns (uint256[] memory words) {
         words = new uint256[](meters.length);
         for (uint256 i = 0; i < meters.length; ++i) {
-            words[i] = _meters[meters[i]];
-            if (words[i] == 0) revert MeterUnknown(meters[i]);
+            uint32 meter = uint32(meters[i]);
+            uint256 word = _meters[meter];
+            if (word == 0) revert MeterUnknown(meter);
+            words.put(i, word);
         }
     }
 

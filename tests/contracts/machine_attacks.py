@@ -267,8 +267,8 @@ def attack_settlement(world: World, rng: Random, mtu: Mtu, chunk: int, count: in
     for caller, function, arguments, by in rng.sample(calls, min(count, len(calls))):
         world.counts["attacks"] += 1
         world.refused(caller, contract, function, *arguments, by=by)
-    payment = (stranger.address, world.suppliers[0].address, 10**9, 0)
-    outcome = (*head, bytes(32), bytes(32), 0, stranger.address, 0, [payment])
+    payment = [int(stranger.address, 16) | 10**9 << 160, int(world.suppliers[0].address, 16)]
+    outcome = (*head, bytes(32), bytes(32), 0, stranger.address, 0, payment)
     thieves: list[tuple[str, str, tuple[Any, ...]]] = [
         ("EnergyTrading", "applyOutcome", (outcome,)),
         ("CarbonLedger", "grantRewards", (kept.mtu_start, [(stranger.address, stranger.address, 1, 10**6)])),

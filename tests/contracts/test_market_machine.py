@@ -427,7 +427,7 @@ ENCODED: list[tuple[str, str, tuple[object, ...]]] = [
     (
         "EnergyTrading",
         "applyOutcome",
-        ((1, 2, 3, b"\1" * 32, b"\2" * 32, 4, "0x" + "03" * 20, 5, [("0x" + "04" * 20, "0x" + "05" * 20, -6, 7)]),),
+        ((1, 2, 3, b"\1" * 32, b"\2" * 32, 4, "0x" + "03" * 20, 5, [2**256 - 6, 7]),),
     ),
     (
         "EnergyTrading",

@@ -54,20 +54,12 @@ interface IEnergyTrading {
         uint32[] continuedMeters;
     }
 
-    /// @notice Money of one position: out of the escrow to its owner, and with its supplier (positive: to the owner).
-    struct Payment {
-        address owner;
-        address supplier;
-        int256 releasedMicrocents;
-        int256 imbalanceMicrocents;
-    }
-
     /// @notice The outcome of a settlement, for the trading contract to carry out.
     /// @param keptHash the chunk's state hash the settlement started from
     /// @param stateHash the chunk's state hash after it
     /// @param closedPositions positions settled or refunded for the first time
     /// @param feeReceiver who gets the grid fees out of the escrow
-    /// @param payments what each position moves; those of corrections release nothing
+    /// @param payments what each position moves, two words of Payments each; those of corrections release nothing
     struct Outcome {
         uint32 zone;
         uint64 mtuStart;
@@ -77,7 +69,7 @@ interface IEnergyTrading {
         uint32 closedPositions;
         address feeReceiver;
         uint256 feesMicrocents;
-        Payment[] payments;
+        uint256[] payments;
     }
 
     /// @notice What is kept of a clearing; prices in cents per MWh.

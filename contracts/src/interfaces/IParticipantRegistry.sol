@@ -75,7 +75,8 @@ interface IParticipantRegistry {
     function replaceDeviceKey(uint32 meter, bytes32 deviceKeyX, bytes32 deviceKeyY) external;
 
     /// @notice Looks up many meters at once, each as a packed word of MeterWord. Reverts with MeterUnknown.
-    function meterWords(uint32[] calldata meters) external view returns (uint256[] memory words);
+    /// @param meters numbers in the lowest 32 bits; what stands above is ignored, so that orders' terms can be passed
+    function meterWords(uint256[] calldata meters) external view returns (uint256[] memory words);
 
     /// @notice One meter. Reverts with MeterUnknown.
     function meterOf(uint32 meter) external view returns (MeterView memory);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IntegerMath} from "./IntegerMath.sol";
+import {Lists} from "./Lists.sol";
 import {Positions} from "./Positions.sol";
 
 /// @title Pairing
@@ -9,6 +10,7 @@ import {Positions} from "./Positions.sol";
 /// proposed but derived: positions stand by meter; low-carbon buyers are served from low-carbon sellers first, then
 /// all others from what is left, each seller used up before the next.
 library Pairing {
+    using Lists for uint256[];
     using Positions for uint256[];
 
     error EnergyNotBalanced(uint256 unservedWh, uint256 unsoldWh);
@@ -24,11 +26,15 @@ library Pairing {
         uint256 unsoldWh = 0;
         uint256 lowCarbonWh = 0;
         for (uint256 i = 0; i < count; ++i) {
-            if (positions.sells(i)) {
-                leftWh[i] = positions.auctionWh(i);
-                unsoldWh += leftWh[i];
-            } else {
-                lowCarbonWh += positions.lowCarbonWh(i);
+            // 2^16 energies of less than 2^48 Wh.
+            unchecked {
+                if (positions.sells(i)) {
+                    uint256 offeredWh = positions.auctionWh(i);
+                    leftWh.put(i, offeredWh);
+                    unsoldWh += offeredWh;
+                } else {
+                    lowCarbonWh += positions.lowCarbonWh(i);
+                }
             }
         }
         uint256 made;
@@ -70,19 +76,36 @@ library Pairing {
             if (positions.sells(buyer)) continue;
             uint256 wantedWh = lowCarbon ? positions.lowCarbonWh(buyer) : positions.auctionWh(buyer);
             while (wantedWh > 0) {
-                while (seller < count && (leftWh[seller] == 0 || (lowCarbon && positions.source(seller) == 0))) {
-                    ++seller;
-                }
+                seller = _nextSeller(positions, leftWh, seller, lowCarbon);
                 if (seller == count) revert EnergyNotBalanced(wantedWh, 0);
                 address owner = positions.owner(buyer);
                 if (positions.owner(seller) == owner) revert SelfMatch(owner);
-                uint256 energy = IntegerMath.min(wantedWh, leftWh[seller]);
-                leftWh[seller] -= energy;
-                wantedWh -= energy;
-                servedWh += energy;
-                trades[made++] = seller | (buyer << 16) | (energy << 32);
+                uint256 availableWh = leftWh.at(seller);
+                uint256 energy = IntegerMath.min(wantedWh, availableWh);
+                // The smaller of both is taken from either.
+                unchecked {
+                    leftWh.put(seller, availableWh - energy);
+                    wantedWh -= energy;
+                    servedWh += energy;
+                    trades.put(made++, seller | (buyer << 16) | (energy << 32));
+                }
             }
         }
         return (made, servedWh);
+    }
+
+    /// @dev The first seller from `seller` on with energy left, of low-carbon energy only if need be; else the count.
+    function _nextSeller(uint256[] memory positions, uint256[] memory leftWh, uint256 seller, bool lowCarbon)
+        private
+        pure
+        returns (uint256)
+    {
+        unchecked {
+            uint256 count = leftWh.length;
+            while (seller < count && (leftWh.at(seller) == 0 || (lowCarbon && positions.source(seller) == 0))) {
+                ++seller;
+            }
+        }
+        return seller;
     }
 }

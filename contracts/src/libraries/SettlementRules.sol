@@ -2,25 +2,32 @@
 pragma solidity 0.8.30;
 
 import {IntegerMath} from "./IntegerMath.sol";
+import {Lists} from "./Lists.sol";
 import {Pairing} from "./Pairing.sol";
 import {Positions} from "./Positions.sol";
 
 /// @title SettlementRules
 /// @notice The money and energy rules of locking and settling, pure and division-free. Wh x cents/MWh = microcents.
+/// @dev Unchecked: energies are below 2^48 Wh, readings and prices int64, so that nothing comes near 2^255.
 library SettlementRules {
+    using Lists for uint256[];
     using Positions for uint256[];
 
     /// @notice What a buyer must lock per trade quantity, without fees: max(0, price) x energy.
     function buyerLock(uint256 energyWh, int64 price) internal pure returns (uint256 microcents) {
-        return energyWh * IntegerMath.positivePart(price);
+        unchecked {
+            return energyWh * IntegerMath.positivePart(price);
+        }
     }
 
     /// @notice What a seller must lock: (max(0, -price) + max(0, shortage - price)) x energy, so that neither a
     /// negative price nor undelivered energy can be left unpaid.
     function sellerLock(uint256 energyWh, int64 price, int64 shortage) internal pure returns (uint256 microcents) {
-        uint256 perMwh = IntegerMath.positivePart(-int256(price))
-            + IntegerMath.positivePart(int256(shortage) - int256(price));
-        return energyWh * perMwh;
+        unchecked {
+            uint256 perMwh = IntegerMath.positivePart(-int256(price))
+                + IntegerMath.positivePart(int256(shortage) - int256(price));
+            return energyWh * perMwh;
+        }
     }
 
     /// @notice Grid fee of an energy, less the relief if its source is low-carbon.
@@ -29,7 +36,10 @@ library SettlementRules {
         pure
         returns (uint256 microcents)
     {
-        return energyWh * (lowCarbon ? feePerMwh - reliefPerMwh : feePerMwh);
+        // The policy holds the relief to the fee.
+        unchecked {
+            return energyWh * (lowCarbon ? feePerMwh - reliefPerMwh : feePerMwh);
+        }
     }
 
     /// @notice Cash of a position's contracted energy: sellers receive, buyers pay. A seller is paid the price of its
@@ -41,10 +51,12 @@ library SettlementRules {
     {
         int256 auction = int256(positions.auctionWh(index));
         int256 deals = positions.dealMicrocents(index);
-        if (positions.sells(index)) {
-            return deals + auction * (positions.source(index) == 0 ? anyPrice : lowCarbonPrice);
+        unchecked {
+            if (positions.sells(index)) {
+                return deals + auction * (positions.source(index) == 0 ? anyPrice : lowCarbonPrice);
+            }
+            return deals - auction * anyPrice - int256(positions.lowCarbonWh(index)) * lowCarbonPrice;
         }
-        return deals - auction * anyPrice - int256(positions.lowCarbonWh(index)) * lowCarbonPrice;
     }
 
     /// @notice Cash between a participant and its supplier for metered minus contracted energy: a surplus is sold at
@@ -54,9 +66,11 @@ library SettlementRules {
         pure
         returns (int256 microcents)
     {
-        int256 beyondWh = _shareWh(positions, index, meteredWh) - int256(positions.contractedWh(index));
-        int256 imbalanceWh = positions.sells(index) ? beyondWh : -beyondWh;
-        return imbalanceWh * (imbalanceWh >= 0 ? surplus : shortage);
+        unchecked {
+            int256 beyondWh = _shareWh(positions, index, meteredWh) - int256(positions.contractedWh(index));
+            int256 imbalanceWh = positions.sells(index) ? beyondWh : -beyondWh;
+            return imbalanceWh * (imbalanceWh >= 0 ? surplus : shortage);
+        }
     }
 
     /// @notice Energy a position really delivered (seller) or consumed (buyer) of what it contracted, Wh.
@@ -75,26 +89,32 @@ library SettlementRules {
     {
         uint256[] memory remaining = new uint256[](positions.count());
         for (uint256 i = 0; i < remaining.length; ++i) {
-            remaining[i] = fulfilledWh(positions, i);
+            remaining.put(i, fulfilledWh(positions, i));
         }
         served = new uint256[](trades.length);
         for (uint256 i = 0; i < trades.length; ++i) {
-            (uint256 sell, uint256 buy) = (Pairing.sell(trades[i]), Pairing.buy(trades[i]));
-            uint256 delivered = IntegerMath.min(Pairing.energyWh(trades[i]), remaining[sell]);
-            uint256 consumed = IntegerMath.min(Pairing.energyWh(trades[i]), remaining[buy]);
-            remaining[sell] -= delivered;
-            remaining[buy] -= consumed;
-            served[i] = IntegerMath.min(delivered, consumed);
+            uint256 trade = trades.at(i);
+            (uint256 sell, uint256 buy) = (Pairing.sell(trade), Pairing.buy(trade));
+            (uint256 sellerWh, uint256 buyerWh) = (remaining.at(sell), remaining.at(buy));
+            uint256 delivered = IntegerMath.min(Pairing.energyWh(trade), sellerWh);
+            uint256 consumed = IntegerMath.min(Pairing.energyWh(trade), buyerWh);
+            unchecked {
+                remaining.put(sell, sellerWh - delivered);
+                remaining.put(buy, buyerWh - consumed);
+            }
+            served.put(i, IntegerMath.min(delivered, consumed));
         }
     }
 
     /// @dev What of a meter's energy, counted in the direction of its contract, belongs to this position. Where a meter
     /// has positions in several chunks, earlier ones are served first and the last one bears what is beyond.
     function _shareWh(uint256[] memory positions, uint256 index, int256 meteredWh) private pure returns (int256) {
-        int256 energy = positions.sells(index) ? meteredWh : -meteredWh;
-        int256 prior = int256(positions.priorWh(index));
-        if (!positions.isContinued(index)) return energy - _clamp(energy, prior);
-        return _clamp(energy - prior, int256(positions.contractedWh(index)));
+        unchecked {
+            int256 energy = positions.sells(index) ? meteredWh : -meteredWh;
+            int256 prior = int256(positions.priorWh(index));
+            if (!positions.isContinued(index)) return energy - _clamp(energy, prior);
+            return _clamp(energy - prior, int256(positions.contractedWh(index)));
+        }
     }
 
     function _clamp(int256 value, int256 highest) private pure returns (int256) {

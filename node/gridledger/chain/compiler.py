@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 EVM_VERSION = "cancun"
-OPTIMIZER_RUNS = 40
+OPTIMIZER_RUNS = 200
 OPENZEPPELIN = "@openzeppelin/contracts"
 
 _FORMAT_VERSION = 1
