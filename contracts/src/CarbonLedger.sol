@@ -82,13 +82,16 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
                 source = reward.source;
                 savedUgco2PerWh = _savedUgco2PerWh(source, gridFactor);
             }
-            uint256 amountUgco2 = reward.energyWh * savedUgco2PerWh;
-            if (amountUgco2 == 0) continue;
-            energyWh += reward.energyWh;
-            totalUgco2 += amountUgco2;
-            uint256 sellerUgco2 = (amountUgco2 * policy.sellerRewardShareBp) / BASIS_POINTS;
-            _add(mints, reward.seller, sellerUgco2);
-            _add(mints, reward.buyer, amountUgco2 - sellerUgco2);
+            // At most 2^64 x 5e6 each, and the policy holds the share to one.
+            unchecked {
+                uint256 amountUgco2 = reward.energyWh * savedUgco2PerWh;
+                if (amountUgco2 == 0) continue;
+                energyWh += reward.energyWh;
+                totalUgco2 += amountUgco2;
+                uint256 sellerUgco2 = (amountUgco2 * policy.sellerRewardShareBp) / BASIS_POINTS;
+                _add(mints, reward.seller, sellerUgco2);
+                _add(mints, reward.buyer, amountUgco2 - sellerUgco2);
+            }
         }
         emit RewardsGranted(mtuStart, gridFactor, energyWh, totalUgco2);
         _token.mint(mints.holders, mints.amountsUgco2);
@@ -117,7 +120,7 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         emit GridFactorPublished(mtuStart, factorMgco2PerKwh, 0);
     }
 
-    /// @dev mg/kWh = ug/Wh exactly; an amount is at most 2^64 x 5e6, far inside uint128.
+    /// @dev mg/kWh = ug/Wh exactly.
     function _savedUgco2PerWh(uint8 source, uint256 gridFactor) private view returns (uint256) {
         // A source without a factor earns nothing, and must not stop the settlement of everybody else.
         Factor memory factor = _sourceFactors[source];

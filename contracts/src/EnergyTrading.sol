@@ -344,31 +344,29 @@ contract EnergyTrading is OrderDesk {
         uint256 fillWh = terms.fillWh();
         uint256 openWh = terms.quantityWh() - opening.filledWh;
         if (fillWh > openWh) revert OrderOverfilled(checked.uids.at(index), openWh, fillWh);
-        // 2^16 orders of less than 2^40 Wh do not run over.
+        uint256 dealtWh = checked.dealtWh.at(index);
+        uint256 auctionWh;
+        // 2^16 orders of less than 2^40 Wh do not run over, and no offer has dealt more than its fill.
         unchecked {
             opening.energyWh += fillWh;
+            auctionWh = fillWh - dealtWh;
         }
         uint256 position = opening.count;
         opening.positionOf.put(index, position);
         if (terms.isAcceptance()) return opening.positions.addEnergy(position, 0, 0, fillWh);
-        uint256 dealtWh = checked.dealtWh.at(index);
-        uint256 auctionWh = fillWh - dealtWh;
         bool sells = terms.sells();
         bool lowCarbon = sells ? MeterWord.source(checked.meters.at(index)) != 0 : terms.product() == Product.LowCarbon;
-        if (auctionWh > 0) _requireLimit(clearing, checked, index, lowCarbon);
+        if (auctionWh > 0) {
+            int64 price = lowCarbon ? clearing.lowCarbonPrice : clearing.anyPrice;
+            _requireLimit(checked.uids, index, checked.limits.at(index), price, sells);
+        }
         if (lowCarbon && !sells) opening.positions.addEnergy(position, 0, auctionWh, 0);
         else opening.positions.addEnergy(position, auctionWh, 0, dealtWh);
     }
 
     /// @dev What an order has in the auction must be within its limit.
-    function _requireLimit(Clearing calldata clearing, Checked memory checked, uint256 index, bool lowCarbon)
-        private
-        pure
-    {
-        int64 limit = checked.limits.at(index);
-        int64 price = lowCarbon ? clearing.lowCarbonPrice : clearing.anyPrice;
-        bool within = checked.terms.at(index).sells() ? limit <= price : limit >= price;
-        if (!within) revert LimitViolated(checked.uids.at(index), limit, price);
+    function _requireLimit(bytes32[] memory uids, uint256 index, int64 limit, int64 price, bool sells) private pure {
+        if (sells ? limit > price : limit < price) revert LimitViolated(uids.at(index), limit, price);
     }
 
     /// @dev Where the two prices differ, low-carbon energy serves low-carbon bids only.

@@ -268,8 +268,11 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     }
 
     function _requireAscending(uint256 previous, uint256 terms, uint256 index) private pure {
-        bool ascending = terms.meter() > previous.meter()
-            || (terms.meter() == previous.meter() && terms.bookIndex() > previous.bookIndex());
-        if (!ascending) revert OrdersNotAscending(index);
+        if (_sortKey(terms) <= _sortKey(previous)) revert OrdersNotAscending(index);
+    }
+
+    /// @dev By meter, then by place in the book.
+    function _sortKey(uint256 terms) private pure returns (uint256) {
+        return (uint256(terms.meter()) << 16) | terms.bookIndex();
     }
 }

@@ -112,7 +112,7 @@ library SettlementRules {
         unchecked {
             int256 energy = positions.sells(index) ? meteredWh : -meteredWh;
             int256 prior = int256(positions.priorWh(index));
-            if (!positions.isContinued(index)) return energy - _clamp(energy, prior);
+            if (!positions.isContinued(index)) return prior == 0 ? energy : energy - _clamp(energy, prior);
             return _clamp(energy - prior, int256(positions.contractedWh(index)));
         }
     }
