@@ -323,6 +323,12 @@ def test_each_order_of_a_mixed_batch_is_answered_in_its_place_and_only_good_ones
         assert market.cancel(uid, BUYER).status_code == 200
 
 
+def test_a_batch_of_forged_orders_alone_is_answered_and_changes_nothing(market: RunningNode) -> None:
+    forged = [order(signer=SELLER)(market), text("signature", "0x" + "00" * 65)(market)]
+    answer = refused(market, lambda running: running.post("/v1/orders/batch", {"orders": forged}))
+    assert [result["status"] for result in answer.json()["results"]] == [403, 422]
+
+
 @pytest.mark.parametrize("count", [0, 501])
 def test_a_batch_has_one_to_500_orders(market: RunningNode, count: int) -> None:
     body = {"orders": [order()(market)] * count}

@@ -1,8 +1,13 @@
-"""Signed orders accepted per second through the HTTP API, against recovering the same signatures in one thread."""
+"""Signed orders accepted per second through the HTTP API, against recovering the same signatures in one thread.
+
+Each accepted order has its receipt, signed and on disk, before the answer. Batches have 100 orders, as those of an
+aggregator might. Two senders post them: one alone leaves the node waiting while it writes and reads its own JSON.
+"""
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +30,8 @@ from gridledger.simulation.transactions import ContractCalls
 
 __all__ = ["IntakeRates", "measure_intake"]
 
-OWNERS, MTUS, BATCH = 200, 10, 100
+OWNERS, MTUS, BATCH, SENDERS = 200, 10, 100, 2
+WARM_UP_MTUS = 1  # their orders are not counted: a node prepares its routes and statements when they are first used
 MTU_LENGTH_S, ZONE, SEED = 900, 1, 7
 GENESIS_S, FIRST_MTU_START = 1_800_000_000, 1_800_009_000
 ENERGY_WH = 500
@@ -40,7 +46,7 @@ class IntakeRates:
 
 
 def measure_intake() -> IntakeRates:
-    """Post each of 200 owners' orders for ten MTUs to a node of its own. Raises BenchFailed."""
+    """Post each of 200 owners' orders for ten MTUs to a warm node of its own. Raises BenchFailed."""
     with tempfile.TemporaryDirectory(prefix="gridledger-") as folder:
         data = Path(folder)
         create_market(data, mtu_length_s=MTU_LENGTH_S, genesis_time_s=GENESIS_S, seed=SEED)
@@ -51,12 +57,14 @@ def measure_intake() -> IntakeRates:
             keys: dict[str, LocalAccount] = {name: account_from_seed(SEED, name) for name in ACCOUNT_NAMES}
             parties = Parties(grid_operator=keys["grid_operator"], bank=keys["bank"], supplier=keys["supplier"])
             calls = ContractCalls(load_artifacts(), facts.contracts)
-            join(client, community, parties, calls, facts, FIRST_MTU_START + MTUS * MTU_LENGTH_S)
+            join(client, community, parties, calls, facts, FIRST_MTU_START + (WARM_UP_MTUS + MTUS) * MTU_LENGTH_S)
             orders = _orders(community, facts.order_domain)
-            return IntakeRates(
-                accepted_per_s=len(orders) / _post_s(node.base_url, orders),
-                recovered_per_s=len(orders) / _recover_s(orders),
-            )
+            warm_up, orders = orders[: OWNERS * WARM_UP_MTUS], orders[OWNERS * WARM_UP_MTUS :]
+            _post_s(node.base_url, warm_up)
+            recover_s = _recover_s(orders)
+            post_s = _post_s(node.base_url, orders)
+            recover_s = (recover_s + _recover_s(orders)) / 2  # before and after, as other work slows machines down
+            return IntakeRates(accepted_per_s=len(orders) / post_s, recovered_per_s=len(orders) / recover_s)
 
 
 def _specs() -> tuple[MeterSpec, ...]:
@@ -91,19 +99,24 @@ def _orders(community: Community, domain: OrderDomain) -> list[SignedOrder]:
         OrderWindow(
             mtu_start=FIRST_MTU_START + index * MTU_LENGTH_S, floor_cents_per_mwh=8_000, cap_cents_per_mwh=32_000
         )
-        for index in range(MTUS)
+        for index in range(WARM_UP_MTUS + MTUS)
     ]
     return [order for window in windows for agent in agents for order in agent.orders(window)]
 
 
 def _post_s(base_url: str, orders: Sequence[SignedOrder]) -> float:
     bodies = [order_body(order) for order in orders]
-    with httpx.Client(base_url=base_url, timeout=60, trust_env=False) as http:
-        started = time.perf_counter()
-        for begin in range(0, len(bodies), BATCH):
-            answer = http.post("/v1/orders/batch", json={"orders": bodies[begin : begin + BATCH]}).raise_for_status()
+    batches = [{"orders": bodies[begin : begin + BATCH]} for begin in range(0, len(bodies), BATCH)]
+    with httpx.Client(base_url=base_url, timeout=60, trust_env=False) as http, ThreadPoolExecutor(SENDERS) as senders:
+
+        def post(batch: Mapping[str, object]) -> None:
+            answer = http.post("/v1/orders/batch", json=batch).raise_for_status()
             if any(result["status"] != 201 for result in answer.json()["results"]):
                 raise BenchFailed(step="order intake")
+
+        started = time.perf_counter()
+        for _ in senders.map(post, batches):
+            pass
         return time.perf_counter() - started
 
 
