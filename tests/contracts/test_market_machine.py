@@ -75,7 +75,6 @@ SEEN = (
     "withdraw: RequestNotDue",
     "setCredit",
     "applyCreditCut",
-    "applyCreditCut: CreditInUse",
     "applyCreditCut: RequestNotDue",
     "payDebt",
     "schedulePolicy",
