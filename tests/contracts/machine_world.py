@@ -72,7 +72,8 @@ class World(ClearedMarket):
         indexes = rng.choices(choice, k=rng.randint(1, 1 + len(kept.positions)))
         metered = [self._metered(rng, kept.positions[index]) for index in indexes]
         arguments = settle_arguments(kept, indexes, metered)
-        if reasons := self.settle_reasons(mtu):
+        reasons = self.settle_reasons(mtu) or _says_nothing_new(kept, indexes, metered)
+        if reasons:
             self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
             return
         receipt = self.do(self.market.market_operator, "EnergySettlement", "settle", *arguments)
@@ -153,6 +154,16 @@ class World(ClearedMarket):
                 self._pay(mtu, chunk, index, before, substitute_wh(before))
         self.counts["refunded" if function == "refund" else "substituted"] += len(indexes)
         mtu.chunks[chunk] = kept.refunded(indexes) if function == "refund" else kept.substituted(indexes)
+
+
+def _says_nothing_new(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> set[str]:
+    """Whether a reading says what the one before it said."""
+    known = {index: one.metered_wh for index, one in enumerate(kept.positions) if one.read}
+    for index, energy in zip(indexes, metered_wh, strict=True):
+        if known.get(index) == energy:
+            return {"NothingToCorrect"}
+        known[index] = energy
+    return set()
 
 
 def _shown(event: DecodedEvent) -> tuple[str, int, int, int]:

@@ -16,6 +16,7 @@ __all__ = [
     "MeterUnknown",
     "MtuUnknown",
     "NotAdmitted",
+    "NothingToCorrect",
     "OfferNotAcceptable",
     "OfferUsedUp",
     "OrderExpired",
@@ -29,6 +30,7 @@ __all__ = [
     "RangeRefused",
     "SignatureMalformed",
     "SignerNotOwner",
+    "VersionsUsedUp",
     "WrongTransition",
 ]
 
@@ -235,3 +237,19 @@ class OrderHasDeals(Conflict):
 
     order_uid: str
     mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingToCorrect(Conflict):
+    """The position is settled on this very reading."""
+
+    meter: int
+    metered_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class VersionsUsedUp(Conflict):
+    """The position has been corrected as often as it can be."""
+
+    meter: int
+    version: int
