@@ -18,6 +18,7 @@ from tests.contracts.words import (
 
 from gridledger.chain.codec import DecodedEvent, keccak256
 from gridledger.chain.commands import compact_signature
+from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import (
     Position,
 )
@@ -72,7 +73,7 @@ class World(ClearedMarket):
         indexes = rng.choices(choice, k=rng.randint(1, 1 + len(kept.positions)))
         metered = [self._metered(rng, kept.positions[index]) for index in indexes]
         arguments = settle_arguments(kept, indexes, metered)
-        reasons = self.settle_reasons(mtu) or _says_nothing_new(kept, indexes, metered)
+        reasons = self.settle_reasons(mtu) or _correction_reasons(kept, indexes, metered)
         if reasons:
             self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
             return
@@ -156,13 +157,14 @@ class World(ClearedMarket):
         mtu.chunks[chunk] = kept.refunded(indexes) if function == "refund" else kept.substituted(indexes)
 
 
-def _says_nothing_new(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> set[str]:
-    """Whether a reading says what the one before it said."""
-    known = {index: one.metered_wh for index, one in enumerate(kept.positions) if one.read}
-    for index, energy in zip(indexes, metered_wh, strict=True):
-        if known.get(index) == energy:
-            return {"NothingToCorrect"}
-        known[index] = energy
+def _correction_reasons(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> set[str]:
+    """Why the node's rules would not correct a position, one reading after the other."""
+    positions = kept.positions
+    try:
+        for index, energy in zip(indexes, metered_wh, strict=True):
+            positions = settle_positions(positions, {index: energy})
+    except (NothingToCorrect, VersionsUsedUp) as refusal:
+        return {type(refusal).__name__}
     return set()
 
 
