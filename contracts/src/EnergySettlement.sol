@@ -205,6 +205,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             emit PositionSettled(mtuStart, kept.meter(index), metered, imbalance);
             return;
         }
+        _requireCorrection(kept, index, metered);
         int256 delta = _imbalance(settlement, index, metered) - _imbalance(settlement, index, kept.meteredWh(index));
         _pay(settlement, index, 0, delta);
         kept.settle(index, metered, false);
@@ -300,6 +301,12 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
         uint64 deadline = mtuStart + _mtuLengthS + policy.correctionS;
         if (block.timestamp > deadline) revert CorrectionsEnded(mtuStart, deadline, uint64(block.timestamp));
+    }
+
+    /// @dev Every correction changes the kept hash, so that none can be presented again.
+    function _requireCorrection(uint256[] memory kept, uint16 index, int64 metered) private pure {
+        if (kept.isRead(index) && kept.meteredWh(index) == metered) revert NothingToCorrect(kept.meter(index));
+        if (kept.version(index) == Positions.LAST_VERSION) revert VersionsUsedUp(kept.meter(index));
     }
 
     function _requireUnsettled(uint256[] memory kept, uint16 index) private pure {

@@ -40,7 +40,7 @@ contract EnergyTrading is OrderDesk {
         IEnergyDispatching dispatching;
     }
 
-    /// @dev Three slots: hash, hash, 40 + 40 + 40 + 32 + 16 + 64 + 16 + 8 = 256 bits. `tradedWh` and `openCarries`
+    /// @dev Three slots: hash, hash, 40 + 40 + 40 + 32 + 16 + 56 + 16 + 8 + 8 = 256 bits. `tradedWh` and `openCarries`
     /// count over all chunks; the latter counts meters that have to go on in a later chunk.
     struct ClearingState {
         bytes32 bookHash;
@@ -50,8 +50,9 @@ contract EnergyTrading is OrderDesk {
         uint40 clearedAt;
         uint32 openPositions;
         uint16 chunkCount;
-        uint64 tradedWh;
+        uint56 tradedWh;
         uint16 openCarries;
+        bool merged;
         Status status;
     }
 
@@ -181,11 +182,11 @@ contract EnergyTrading is OrderDesk {
         }
     }
 
-    /// @dev Chunks after the first state the same prices; their intervals were checked then.
+    /// @dev Chunks after the first state the same prices of as many books; their intervals were checked then.
     function _requireSamePrices(Clearing calldata clearing, ClearingState storage state) private view {
-        if (clearing.anyPrice != state.anyPrice || clearing.lowCarbonPrice != state.lowCarbonPrice) {
-            revert ChunkDiffers(clearing.zone, clearing.mtuStart);
-        }
+        bool same = clearing.anyPrice == state.anyPrice && clearing.lowCarbonPrice == state.lowCarbonPrice
+            && clearing.merged == state.merged;
+        if (!same) revert ChunkDiffers(clearing.zone, clearing.mtuStart);
     }
 
     /// @dev Each price is the floored midpoint of its interval. Returns the head of the result's hash chain.
@@ -485,10 +486,11 @@ contract EnergyTrading is OrderDesk {
         state.resultHash = resultHash;
         // Prices lie within four times the policy's limit of 1e7, times within 2^32.
         (state.anyPrice, state.lowCarbonPrice) = (int40(clearing.anyPrice), int40(clearing.lowCarbonPrice));
-        state.clearedAt = uint40(block.timestamp);
+        (state.clearedAt, state.merged) = (uint40(block.timestamp), clearing.merged);
         state.openPositions += uint32(opening.count);
         state.chunkCount = clearing.chunk + 1;
-        state.tradedWh += uint64(tradedWh);
+        // At most 2^16 orders of 2^24 Wh each.
+        state.tradedWh += uint56(tradedWh);
         uint256 openCarries = state.openCarries + clearing.continuedMeters.length - opening.takenCarries;
         if (clearing.last && openCarries > 0) revert MeterNotContinued(0);
         state.openCarries = uint16(openCarries);

@@ -272,16 +272,16 @@ abstract contract OrderEvidence is IMarketBond, AccessManaged {
         }
     }
 
-    /// @dev The limit an order trades at, as in the clearing. Where no reference price was published, a pegged order
-    /// counts at its guard: leaving the price out is no way to leave orders out.
+    /// @dev The limit an order trades at, as in the clearing. Where no reference price was published before the
+    /// second of the clearing, a pegged order counts at its guard: neither leaving the price out nor naming it when all
+    /// is done is a way to leave orders out.
     function _limitOf(Mtu memory mtu, SignedOrder calldata order) internal view returns (int64 limit) {
         limit = order.guard.limit();
         if (order.terms.pricing() == Pricing.Limit) return limit;
-        try _pricing.referencePrice(mtu.zone, mtu.mtuStart) returns (int64 zonePrice) {
-            if (order.terms.sells() ? zonePrice > limit : zonePrice < limit) limit = zonePrice;
-        } catch (bytes memory reason) {
-            _requireReason(reason, IEnergyPricing.PriceNotPublished.selector);
-        }
+        uint64 publishedAt = _pricing.publishedAt(mtu.zone, mtu.mtuStart);
+        if (publishedAt == 0 || publishedAt >= mtu.clearing.clearedAt) return limit;
+        int64 zonePrice = _pricing.referencePrice(mtu.zone, mtu.mtuStart);
+        if (order.terms.sells() ? zonePrice > limit : zonePrice < limit) limit = zonePrice;
     }
 
     /// @dev Whether the order belongs to the low-carbon product.

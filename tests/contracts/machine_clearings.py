@@ -51,8 +51,10 @@ class ClearedMarket(OrderMarket):
         mtu.listed = True
         if rng.random() < 0.9:
             supply, demand = rng.randint(0, 3_000), rng.randint(0, 3_000)
-            self.do(self.market.market_operator, "EnergyPricing", "publish", ZONE, mtu.start, supply, demand)
-            mtu.reference = reference_price(mtu.prices, supply, demand)
+            arguments = ("EnergyPricing", "publish", ZONE, mtu.start, supply, demand)
+            late = ["PriceTooLate"] if self.now > mtu.deadline else []
+            if self.expect(late, self.market.market_operator, *arguments):
+                mtu.reference = reference_price(mtu.prices, supply, demand)
 
     def _commitment(self, mtu: Mtu) -> tuple[Any, ...]:
         book = tuple(BookEntry(running_number=number, signed=signed) for number, signed in mtu.receipted)

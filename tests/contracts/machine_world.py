@@ -18,6 +18,7 @@ from tests.contracts.words import (
 
 from gridledger.chain.codec import DecodedEvent, keccak256
 from gridledger.chain.commands import compact_signature
+from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import (
     Position,
 )
@@ -72,7 +73,8 @@ class World(ClearedMarket):
         indexes = rng.choices(choice, k=rng.randint(1, 1 + len(kept.positions)))
         metered = [self._metered(rng, kept.positions[index]) for index in indexes]
         arguments = settle_arguments(kept, indexes, metered)
-        if reasons := self.settle_reasons(mtu):
+        reasons = self.settle_reasons(mtu) or _correction_reasons(kept, indexes, metered)
+        if reasons:
             self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
             return
         receipt = self.do(self.market.market_operator, "EnergySettlement", "settle", *arguments)
@@ -153,6 +155,17 @@ class World(ClearedMarket):
                 self._pay(mtu, chunk, index, before, substitute_wh(before))
         self.counts["refunded" if function == "refund" else "substituted"] += len(indexes)
         mtu.chunks[chunk] = kept.refunded(indexes) if function == "refund" else kept.substituted(indexes)
+
+
+def _correction_reasons(kept: Kept, indexes: Sequence[int], metered_wh: Sequence[int]) -> set[str]:
+    """Why the node's rules would not correct a position, one reading after the other."""
+    positions = kept.positions
+    try:
+        for index, energy in zip(indexes, metered_wh, strict=True):
+            positions = settle_positions(positions, {index: energy})
+    except (NothingToCorrect, VersionsUsedUp) as refusal:
+        return {type(refusal).__name__}
+    return set()
 
 
 def _shown(event: DecodedEvent) -> tuple[str, int, int, int]:

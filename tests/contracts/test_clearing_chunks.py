@@ -203,6 +203,13 @@ def a_chunk_at_another_price(scene: ChunkScene, market: Market) -> tuple[Clearin
 
 
 @bad
+def a_chunk_of_separate_books_after_one_of_a_merged_book(
+    scene: ChunkScene, market: Market
+) -> tuple[ClearingData, Expected]:
+    return right(scene, market)[0] | {"merged": False}, ("ChunkDiffers", ZONE, FIRST_MTU)
+
+
+@bad
 def a_chunk_at_another_low_carbon_price(scene: ChunkScene, market: Market) -> tuple[ClearingData, Expected]:
     return right(scene, market, price=(15_000, 15_001))[0], ("ChunkDiffers", ZONE, FIRST_MTU)
 
@@ -327,6 +334,6 @@ def test_a_second_chunk_cannot_sell_low_carbon_energy_below_its_price(market: Ma
     clearing, kept = market.chunk(book, {0: 300, 1: 400, 2: 300, 3: 400}, number=0, last=False, **separate)
     market.accept(clearing, kept)
     # Roof would be paid 20,000 while the thief pays 12,000: the difference would come out of other members' locks.
-    theft = market.present(book, {4: 200, 5: 200}, price=(12_000, 20_000), chunk=1, merged=True)
+    theft = market.present(book, {4: 200, 5: 200}, price=(12_000, 20_000), chunk=1, merged=False)
     with market.refuses("LowCarbonNotBalanced", 0, 200):
         market.clear(theft)

@@ -65,7 +65,18 @@ def test_a_price_is_published_once_after_the_gate_of_an_aligned_mtu(market: Mark
     market.close_gate()
     with market.refuses("MtuUnaligned", FIRST_MTU + 1, MTU_LENGTH_S):
         publish(market, 1, 1, FIRST_MTU + 1)
+    assert market.view("EnergyPricing", "publishedAt", ZONE, FIRST_MTU) == 0
     publish(market, 1, 1)
+    assert market.view("EnergyPricing", "publishedAt", ZONE, FIRST_MTU) == market.now
     with market.refuses("PriceAlreadyPublished", ZONE, FIRST_MTU):
         publish(market, 0, 1)
     assert market.view("EnergyPricing", "referencePrice", ZONE, FIRST_MTU) == 8_000
+
+
+def test_no_price_is_published_after_the_clearing_deadline(market: Market) -> None:
+    deadline = market.rules().clearing_deadline(FIRST_MTU)
+    market.move_to(deadline + 1)
+    with market.refuses("PriceTooLate", FIRST_MTU, deadline, deadline + 1):
+        publish(market, 1, 1)
+    market.move_to(deadline)
+    publish(market, 1, 1)

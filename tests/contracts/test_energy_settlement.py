@@ -163,7 +163,7 @@ def test_a_trade_is_rewarded_once_when_its_second_side_is_read(market: Market) -
     assert receipt.named("RewardsGranted") == ()
     kept, receipt = market.settle(kept, {0: 500})
     assert receipt.one("RewardsGranted")["energyWh"] == 500
-    kept, receipt = market.settle(kept, {0: 600, 1: -600})
+    kept, receipt = market.settle(kept, {0: 600, 1: -599})
     assert receipt.named("RewardsGranted") == ()
     assert market.view("LowCarbonToken", "totalSupply") == 500 * AVOIDED_PER_WH
 
@@ -245,7 +245,7 @@ def test_a_correction_is_a_numbered_version_and_pays_the_difference_only(market:
     kept, _ = market.settle(pair.delivered(market), {0: 600, 1: -600})
     before = market.free(pair.seller.owner)
     for version, (metered, delta) in enumerate(
-        [(500, -100 * SHORTAGE), (650, 100 * SHORTAGE + 50 * SURPLUS), (650, 0), (600, -50 * SURPLUS)], start=1
+        [(500, -100 * SHORTAGE), (650, 100 * SHORTAGE + 50 * SURPLUS), (600, -50 * SURPLUS)], start=1
     ):
         kept, receipt = market.settle(kept, {0: metered})
         event = receipt.one("PositionResettled")
@@ -280,16 +280,41 @@ def test_readings_are_taken_until_corrections_end(market: Market) -> None:
     assert market.escrow() == 0
 
 
-def test_the_number_of_corrections_does_not_run_into_the_capacity_beside_it(market: Market) -> None:
+def test_the_last_version_is_never_corrected_so_that_no_settlement_can_be_repeated(market: Market) -> None:
     pair = Pair.of(market)
     market.deposit(market.supplier, EUR)
-    kept = pair.delivered(market)
-    for step in range(258):
+    kept, seen = pair.delivered(market), set[bytes]()
+    for step in range(255):
         arguments = settle_arguments(kept, [0], [600 - step % 2])
         market.send(market.market_operator, "EnergySettlement", "settle", *arguments)
         kept = kept.settled({0: 600 - step % 2})
         assert market.view("EnergyTrading", "stateHashOf", ZONE, FIRST_MTU, 0) == kept.state_hash()
-    assert (kept.positions[0].version, kept.positions[0].capacity_w) == (255, 40_000)
+        seen.add(kept.state_hash())
+    assert (kept.positions[0].version, kept.positions[0].capacity_w) == (254, 40_000)
+    assert len(seen) == 255
+    for value in (599, 601):
+        with market.refuses("VersionsUsedUp", pair.seller.number):
+            market.send(market.market_operator, "EnergySettlement", "settle", *settle_arguments(kept, [0], [value]))
+    market.settle(kept, {1: -600})
+
+
+def test_a_reading_that_says_the_same_again_corrects_nothing(market: Market) -> None:
+    pair = Pair.of(market)
+    market.deposit(market.supplier, EUR)
+    kept, _ = market.settle(pair.delivered(market), {0: 600})
+    with market.refuses("NothingToCorrect", pair.seller.number):
+        market.send(market.market_operator, "EnergySettlement", "settle", *settle_arguments(kept, [1, 0], [-600, 600]))
+    with market.refuses("NothingToCorrect", pair.buyer.number):
+        market.send(market.market_operator, "EnergySettlement", "settle", *settle_arguments(kept, [1, 1], [-6, -6]))
+
+
+def test_a_reading_that_says_what_the_substitute_said_replaces_it(market: Market) -> None:
+    pair = Pair.of(market)
+    kept = pair.delivered(market)
+    market.move_to(END + market.policy.substitute_after_s)
+    kept, _ = market.substitute(kept, [0, 1])
+    kept, _ = market.settle(kept, {0: 600, 1: -600})
+    assert [(one.version, one.substitute) for one in kept.positions] == [(1, False), (1, False)]
 
 
 # --- void dispatch and halts ------------------------------------------------------------------------------------------

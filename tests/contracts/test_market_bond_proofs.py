@@ -356,6 +356,27 @@ def test_without_a_published_reference_price_a_pegged_order_counts_at_its_guard(
     assert world.upheld(scene.meters["low_bid"].owner, Proof.BETTER, claim) == expected
 
 
+@pytest.mark.parametrize(("after_the_clearing", "counts"), [(-1, True), (0, False), (1, False)])
+def test_a_reference_price_counts_only_if_it_was_published_before_the_clearing(
+    scene: Scene, after_the_clearing: int, counts: bool
+) -> None:
+    world, market = scene.world, scene.world.market
+    pegged = market.order(scene.meters["low_bid"], BUY, 400, 31_000, pricing=Pricing.PEGGED)
+    book: list[AnySigned | BookEntry] = [scene.solar, pegged, scene.large]
+    closed, cleared_at = world.close(book), market.now + 10
+    market.move_to(cleared_at)
+    cleared = world.clear(closed, book, market.auction([scene.solar, scene.large]))
+    market.move_to(cleared_at + after_the_clearing)
+    assert market.publish_price(book) == 8_000
+    market.move_to(cleared_at + 2)
+    owner, claim = scene.meters["low_bid"].owner, world.claim(pegged, cleared)
+    if counts:
+        with world.refuses("NotBetter", uid_bytes(pegged), 8_000, 10_000):
+            world.challenge(owner, Proof.BETTER, claim, stake=False)
+    else:
+        assert world.upheld(owner, Proof.BETTER, claim) == FEE + 400 * (31_000 - 10_000)
+
+
 # --- (e) inside the stated interval -------------------------------------------------------------------------------
 
 

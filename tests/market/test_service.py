@@ -190,6 +190,15 @@ def test_an_mtu_not_cleared_by_its_deadline_lapses_and_trades_nothing() -> None:
     assert len(world.ledger.submitted) == before
 
 
+@pytest.mark.parametrize(("late_s", "published"), [(0, True), (1, False)])
+def test_no_reference_price_is_published_after_the_clearing_deadline(late_s: int, published: bool) -> None:
+    world = a_world()
+    world.accept(an_order(Side.SELL))
+    world.clock.move_to(POLICY.clearing_deadline(MTU_START) + late_s)
+    world.market.close_gate(ZONE, MTU_START)
+    assert [type(command) for command in world.ledger.submitted] == [CommitBook, *([PublishPrice] * published)]
+
+
 def test_two_products_have_two_prices_where_low_carbon_energy_is_scarce() -> None:
     """The neighbour offers 500 Wh of other energy; the seller 100 Wh of solar, for which the buyer pays its limit."""
     world = a_world()

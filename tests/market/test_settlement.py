@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import Position, Side, Trade
 from gridledger.market.pairing import derive_trades
 from gridledger.market.settlement import (
+    LAST_VERSION,
     RewardedTrade,
     buyer_lock_microcents,
     fulfilled_wh,
@@ -269,6 +271,23 @@ def test_each_correction_is_a_new_version_and_the_first_settlement_is_none() -> 
         positions = settle_positions(positions, {0: metered_wh})
         versions.append((positions[0].version, positions[0].metered_wh, positions[0].read))
     assert versions == [(0, 500, True), (1, 510, True), (2, 520, True)]
+
+
+def test_a_reading_that_says_the_same_again_corrects_nothing() -> None:
+    positions = settle_positions([position(600)], {0: 500})
+    with pytest.raises(NothingToCorrect) as refused:
+        settle_positions(positions, {0: 500})
+    assert refused.value.meter == positions[0].meter
+    (substituted,) = substitute_positions([position(600)], [0])
+    assert settle_positions([substituted], {0: 600})[0].version == 1
+
+
+def test_the_last_version_is_never_corrected() -> None:
+    last = replace(position(600), settled=True, version=LAST_VERSION - 1)
+    (after,) = settle_positions([last], {0: 1})
+    assert after.version == LAST_VERSION == 254
+    with pytest.raises(VersionsUsedUp):
+        settle_positions([after], {0: 2})
 
 
 # ---- substitutes and refunds

@@ -26,12 +26,15 @@ interface IEnergySettlement {
     error PositionAlreadySettled(uint32 meter);
     error PositionUnknown(uint16 index);
     error MeteredOutOfRange(uint32 meter, int64 meteredWh);
+    error NothingToCorrect(uint32 meter);
+    error VersionsUsedUp(uint32 meter);
     error CorrectionsEnded(uint64 mtuStart, uint64 deadline, uint64 blockTime);
     error SubstituteTooEarly(uint64 mtuStart, uint64 earliest, uint64 blockTime);
     error NothingToSettle(uint32 zone, uint64 mtuStart);
     error ListsDiffer(uint256 indexes, uint256 values);
 
-    /// @notice Settles positions whose meters have been read, and corrects those settled before by a new version.
+    /// @notice Settles positions whose meters have been read, and corrects those settled before by a new version, 254
+    /// times at most. A reading that says what the one before said corrects nothing and is refused.
     /// @param positions all positions of the chunk as last kept, in words of Positions
     /// @param deals all direct deals of the chunk, as trades of Pairing
     /// @param indexes positions to settle now

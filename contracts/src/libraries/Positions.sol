@@ -12,6 +12,7 @@ import {MeterWord} from "./MeterWord.sol";
 /// Wh. money, all microcents: fee 80, locked 88, deal cash 88 (signed) = 256 bits.
 library Positions {
     uint256 internal constant WORDS = 3;
+    uint8 internal constant LAST_VERSION = 254;
     uint256 private constant BYTES = 0x60;
     /// @dev Byte offsets of a position's words, behind the list's length.
     uint256 private constant IDENTITY = 0x20;
@@ -186,11 +187,11 @@ library Positions {
         _set(words, index, MONEY, (_word(words, index, MONEY) & ((1 << 168) - 1)) | (sum << 168));
     }
 
-    /// @notice Marks the position as settled on `metered`; a position settled before gets the next version.
+    /// @notice Marks the position as settled on `metered`; a position settled before gets the next version, unless it
+    /// has the last one already, which the caller must refuse.
     function settle(uint256[] memory words, uint256 index, int64 metered, bool substitute) internal pure {
         uint256 identity = _word(words, index, IDENTITY);
-        // The 255th correction and those after it share the last version number.
-        if (identity & SETTLED != 0 && uint8(identity >> 224) < type(uint8).max) identity += VERSION_UNIT;
+        if (identity & SETTLED != 0) identity += VERSION_UNIT;
         identity = substitute ? identity | SETTLED | SUBSTITUTE : (identity | SETTLED) & ~SUBSTITUTE;
         _set(words, index, IDENTITY, identity);
         uint256 energy = _word(words, index, ENERGY) & ((1 << METERED_SHIFT) - 1);

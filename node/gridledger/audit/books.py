@@ -46,9 +46,16 @@ def check_reference_prices(evidence: Evidence) -> None:
         supply_wh, demand_wh = supply_and_demand(undealt_orders(book, listed_deals(book)), prices)
         expected = (reference_price(prices, supply_wh, demand_wh), supply_wh, demand_wh)
         published = evidence.history.markets[slot].reference
-        if published is not None or evidence.is_late(slot.mtu_start):
+        if published is not None or (evidence.is_late(slot.mtu_start) and _could_be_published(evidence, slot)):
             record = f"{slot_name(slot)}, price, supply, demand"
             evidence.findings.compare(Rule.REFERENCE_PRICE, record, expected, published)
+
+
+def _could_be_published(evidence: Evidence, slot: Slot) -> bool:
+    """Whether the book came before the clearing deadline; the contract takes no price after it."""
+    history, book = evidence.history, evidence.history.markets[slot].book
+    deadline = history.rules.policy_at(slot.mtu_start).clearing_deadline(slot.mtu_start)
+    return book is None or history.blocks[book.block_number].time_s < deadline
 
 
 def check_fills(evidence: Evidence) -> None:

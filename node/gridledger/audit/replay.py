@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from gridledger.audit.opening import Opened, open_chunk
 from gridledger.audit.ports import ChainCall, Event
 from gridledger.audit.presented import ClearingCall, EntryKind, SettlementCall, clearing_call, settlement_call
 from gridledger.errors import GridLedgerError
+from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import Position
 from gridledger.market.settlement import (
     imbalance_microcents,
@@ -233,7 +235,8 @@ class _Settling:
         index = self._index_of.get(meter) if mtu_start == self._mtu_start else None
         expected = None
         if index is not None and self.positions[index].settled == (kind is EntryKind.CORRECTED):
-            expected = self._closed(kind, index, stated.metered_wh)
+            with suppress(NothingToCorrect, VersionsUsedUp):
+                expected = self._closed(kind, index, stated.metered_wh)
         return Entry(kind=kind, meter=meter, stated=stated, expected=expected)
 
     def _closed(self, kind: EntryKind, index: int, metered_wh: int) -> EntryState:

@@ -16,6 +16,7 @@ __all__ = [
     "MeterUnknown",
     "MtuUnknown",
     "NotAdmitted",
+    "NothingToCorrect",
     "OfferNotAcceptable",
     "OfferUsedUp",
     "OrderExpired",
@@ -30,6 +31,7 @@ __all__ = [
     "SaltCancelled",
     "SignatureMalformed",
     "SignerNotOwner",
+    "VersionsUsedUp",
     "WrongTransition",
 ]
 
@@ -245,3 +247,19 @@ class OrderHasDeals(Conflict):
 
     order_uid: str
     mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingToCorrect(Conflict):
+    """The position is settled on this very reading."""
+
+    meter: int
+    metered_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class VersionsUsedUp(Conflict):
+    """The position has been corrected as often as it can be."""
+
+    meter: int
+    version: int

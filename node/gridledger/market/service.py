@@ -103,7 +103,8 @@ class MarketService:
         self._ledger.submit(
             CommitBook(zone=zone, mtu_start=mtu_start, book_hash=record.book_hash, order_count=len(book))
         )
-        self._ledger.submit(PublishPrice(zone=zone, mtu_start=mtu_start, supply_wh=supply_wh, demand_wh=demand_wh))
+        if self._clock.now() <= policy.clearing_deadline(mtu_start):  # no price is taken after it
+            self._ledger.submit(PublishPrice(zone=zone, mtu_start=mtu_start, supply_wh=supply_wh, demand_wh=demand_wh))
 
     def match(self, zone: int, mtu_start: int) -> None:
         """Clear the committed book and propose the result to the contract, once the bond knows who cannot trade."""

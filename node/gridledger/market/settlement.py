@@ -6,11 +6,13 @@ Wh x cents/MWh = microcents. Positive cash is received by the participant.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import MeterFacts, Position, Side, Trade
 from gridledger.market.pairing import derive_trades
 from gridledger.units import cost_microcents
 
 __all__ = [
+    "LAST_VERSION",
     "Cash",
     "RewardedTrade",
     "buyer_lock_microcents",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 
+LAST_VERSION = 254
 _SECONDS_PER_HOUR = 3600
 
 
@@ -114,7 +117,12 @@ def position_cash(
 
 
 def settle_positions(positions: Sequence[Position], metered_wh: Mapping[int, int]) -> tuple[Position, ...]:
-    """Positions after settling those indexes on readings (export minus import, Wh); settled ones get a new version."""
+    """Positions after settling those indexes on readings (export minus import, Wh); settled ones get a new version.
+
+    Every correction changes the position, so that none can be presented again. Raises NothingToCorrect, VersionsUsedUp.
+    """
+    for index, energy_wh in metered_wh.items():
+        _require_correction(positions[index], energy_wh)
     return tuple(
         _settled(position, metered_wh[index], substitute=False) if index in metered_wh else position
         for index, position in enumerate(positions)
@@ -177,8 +185,15 @@ def rewarded_trades(
     return tuple(rewarded)
 
 
+def _require_correction(position: Position, metered_wh: int) -> None:
+    if position.read and position.metered_wh == metered_wh:
+        raise NothingToCorrect(meter=position.meter, metered_wh=metered_wh)
+    if position.settled and position.version == LAST_VERSION:
+        raise VersionsUsedUp(meter=position.meter, version=position.version)
+
+
 def _settled(position: Position, metered_wh: int, *, substitute: bool) -> Position:
-    version = min(255, position.version + 1) if position.settled else position.version
+    version = position.version + position.settled
     return replace(position, settled=True, substitute=substitute, metered_wh=metered_wh, version=version)
 
 
