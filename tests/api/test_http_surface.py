@@ -241,13 +241,14 @@ def test_a_posted_order_is_told_again_with_the_same_receipt(market: RunningNode)
 
 def test_a_bulk_cancellation_says_which_orders_it_took(market: RunningNode) -> None:
     uids = [market.accept(market.order(Side.BUY, quantity_wh=1))["uid"] for _ in range(3)]
-    body = market.cancel_up_to_body(BUYER, market.salt - 1)
+    cancelled = market.salt - 1
+    body = market.cancel_up_to_body(BUYER, cancelled)
     answer = market.post("/v1/orders/cancellations", body)
     assert (answer.status_code, answer.json()["cancelled"]) == (200, uids[:2])
     again = market.post("/v1/orders/cancellations", body).json()
     assert (again["cancelled"], again["receipt"]) == ([], answer.json()["receipt"])
-    later = market.post("/v1/orders", market.order_body(market.order(Side.BUY, quantity_wh=1, salt=market.salt - 1)))
-    assert_problem(later, 409, "salt-cancelled", cancelled_up_to=market.salt - 1)
+    later = market.post("/v1/orders", market.order_body(market.order(Side.BUY, quantity_wh=2, salt=cancelled)))
+    assert_problem(later, 409, "salt-cancelled", cancelled_up_to=cancelled)
     assert [market.get(f"/v1/orders/{uid}")["state"] for uid in uids] == ["cancelled", "cancelled", "open"]
     assert market.cancel(uids[2], BUYER).status_code == 200
 

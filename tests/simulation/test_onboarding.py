@@ -19,6 +19,7 @@ from gridledger.simulation.devices import MeterDevice
 from gridledger.simulation.inputs import load_carbon, load_prices
 from gridledger.simulation.node_client import MarketFacts
 from gridledger.simulation.onboarding import (
+    BOND_EUR,
     MEMBER_CREDIT_EUR,
     SUPPLIER_DEPOSIT_EUR,
     Parties,
@@ -48,7 +49,7 @@ def facts_of(market: DeployedMarket) -> MarketFacts:
         chain_id=CHAIN_ID,
         mtu_length_s=MTU_LENGTH_S,
         now=market.now,
-        accounts={},
+        accounts={"market_operator": market.market_operator.address},
         contracts=addresses_of(market),
         grid_operators={1: market.grid_operator.address},
     )
@@ -96,6 +97,7 @@ def test_everybody_is_in_with_meters_devices_money_and_credit(market: DeployedMa
         assert market.view("EnergyTrading", "accountOf", owner) == (deposit, credit)
     free, _ = market.view("EnergyTrading", "accountOf", market.supplier.address)
     assert free == SUPPLIER_DEPOSIT_EUR * EUR
+    assert market.view("SettlementToken", "balanceOf", market.market_operator.address) == BOND_EUR * EUR
 
 
 def test_each_account_counts_its_nonces_from_zero(market: DeployedMarket) -> None:
