@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
@@ -13,9 +13,8 @@ from gridledger.market.notices import NoticeDetails, NoticeKind
 from gridledger.market.omission import Proof
 from gridledger.market.packing import order_from_words
 from gridledger.market.ports import AcceptedOrder, PostedOrder
-from gridledger.market.settlement import trade_microcents
 from gridledger.relay import ChainEvent
-from gridledger.store.positions import SettledValues, position_of
+from gridledger.store.closings import Place, change_free, close_position
 from gridledger.store.schema import (
     carbon_reward,
     feed_in_price,
@@ -33,14 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["apply_event"]
 
 Arguments = Mapping[str, Any]
-
-
-class Place(NamedTuple):
-    """A chunk of a clearing."""
-
-    zone: int
-    mtu_start: int
-    chunk: int
 
 
 def apply_event(tx: "Transaction", event: ChainEvent, block_time_s: int) -> None:
@@ -126,7 +117,7 @@ def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 
 
 def _deposited(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    _change(tx, event.arguments["account"], event.arguments["amountMicrocents"])
+    change_free(tx, event.arguments["account"], event.arguments["amountMicrocents"])
 
 
 def _withdrawal_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
@@ -136,7 +127,7 @@ def _withdrawal_requested(tx: "Transaction", event: ChainEvent, time: int) -> No
 def _withdrawn(tx: "Transaction", event: ChainEvent, time: int) -> None:
     account = event.arguments["account"]
     tx.directory.request_withdrawal(account, 0, time)
-    _change(tx, account, -event.arguments["amountMicrocents"])
+    change_free(tx, account, -event.arguments["amountMicrocents"])
 
 
 def _credit_cut_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
@@ -146,7 +137,7 @@ def _credit_cut_requested(tx: "Transaction", event: ChainEvent, time: int) -> No
 def _credit_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     account, credit = event.arguments["account"], event.arguments["creditMicrocents"]
     before = tx.directory.set_credit(account, credit)
-    _change(tx, event.arguments["supplier"], before - credit)
+    change_free(tx, event.arguments["supplier"], before - credit)
 
 
 def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -154,8 +145,8 @@ def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
     tx.directory.add_debt(debtor, creditor, amount)
-    _change(tx, debtor, amount)
-    _change(tx, creditor, -amount)
+    change_free(tx, debtor, amount)
+    change_free(tx, creditor, -amount)
 
 
 def _debt_paid(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -163,7 +154,7 @@ def _debt_paid(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     arguments = event.arguments
     debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
     tx.directory.add_debt(debtor, creditor, -amount)
-    _change(tx, creditor, amount)
+    change_free(tx, creditor, amount)
 
 
 def _reference_price_published(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -238,7 +229,7 @@ def _market_cleared(tx: "Transaction", event: ChainEvent, time: int) -> None:
     key = (arguments["zone"], arguments["mtuStart"])
     record, chunk = tx.mtus.record(*key), arguments["chunk"]
     for opened in tx.mtus.opened_positions(*key, chunk).values():
-        _change(tx, opened.owner, -opened.locked_microcents)
+        change_free(tx, opened.owner, -opened.locked_microcents)
     tx.mtus.lock_fills(*key)
     tx.mtus.set_chunks(*key, chunk_count=record.chunk_count, cleared_chunks=chunk + 1)
     tx.mtus.set_prices(
@@ -317,85 +308,9 @@ def _settlement_progressed(tx: "Transaction", event: ChainEvent, time: int) -> N
     key = (arguments["zone"], arguments["mtuStart"])
     closed, tx.closed_positions = tx.closed_positions, []
     for one in closed:
-        _CLOSINGS[one.name](tx, one, Place(*key, arguments["chunk"]), time)
+        close_position(tx, one, Place(*key, arguments["chunk"]), time)
     if arguments["openPositions"] == 0 and tx.mtus.record(*key).phase in (MtuPhase.CLEARED, MtuPhase.STOPPED):
         tx.mtus.move(*key, "positions_closed")
-
-
-def _position_settled(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
-    _settle_first(tx, event, place, event.arguments["meteredWh"], time, substitute=False)
-
-
-def _position_substituted(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
-    _settle_first(tx, event, place, event.arguments["substituteWh"], time, substitute=True)
-
-
-def _settle_first(
-    tx: "Transaction", event: ChainEvent, place: Place, metered_wh: int, time: int, *, substitute: bool
-) -> None:
-    arguments = event.arguments
-    row = tx.mtus.opened_positions(*place)[arguments["meter"]]
-    record = tx.mtus.record(place.zone, place.mtu_start)
-    assert record.price_cents_per_mwh is not None  # it was cleared
-    assert record.low_carbon_price_cents_per_mwh is not None
-    trade = trade_microcents(position_of(row), record.price_cents_per_mwh, record.low_carbon_price_cents_per_mwh)
-    imbalance, fee = arguments["imbalanceMicrocents"], row.fee_microcents
-    values = SettledValues(
-        substitute=substitute, version=0, metered_wh=metered_wh, trade_microcents=trade, imbalance_microcents=imbalance
-    )
-    tx.mtus.keep_settled(row, values)
-    _change(tx, row.owner, row.locked_microcents + trade - fee + imbalance)
-    _change(tx, tx.directory.grid_operator_of(place.zone), fee)
-    _change(tx, row.supplier, -imbalance)
-    _move_orders(tx, place, row.meter, OrderState.SETTLED)
-    details = NoticeDetails(
-        metered_wh=metered_wh,
-        trade_microcents=trade,
-        fee_microcents=fee,
-        imbalance_microcents=imbalance,
-        reason="substitute value" if substitute else None,
-        transaction_hash=event.transaction_hash,
-    )
-    tx.notices.tell_settled(place.zone, place.mtu_start, row, details, time)
-
-
-def _position_resettled(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
-    arguments = event.arguments
-    row, delta = tx.mtus.settled_position(*place, arguments["meter"]), arguments["deltaMicrocents"]
-    values = SettledValues(
-        substitute=False,
-        version=arguments["version"],
-        metered_wh=arguments["meteredWh"],
-        trade_microcents=row.trade_microcents,
-        imbalance_microcents=row.imbalance_microcents + delta,
-    )
-    tx.mtus.keep_settled(row, values)
-    _change(tx, row.owner, delta)
-    _change(tx, row.supplier, -delta)
-    details = NoticeDetails(
-        sequence=arguments["version"],
-        metered_wh=arguments["meteredWh"],
-        imbalance_microcents=delta,
-        transaction_hash=event.transaction_hash,
-    )
-    tx.notices.tell_resettled(place.zone, place.mtu_start, row, details, time)
-
-
-def _position_refunded(tx: "Transaction", event: ChainEvent, place: Place, time: int) -> None:
-    arguments = event.arguments
-    row = tx.mtus.opened_positions(*place)[arguments["meter"]]
-    tx.mtus.keep_refunded(row)
-    _change(tx, row.owner, arguments["lockedMicrocents"])
-    _move_orders(tx, place, row.meter, OrderState.REFUNDED)
-    details = NoticeDetails(refunded_microcents=arguments["lockedMicrocents"], transaction_hash=event.transaction_hash)
-    tx.notices.tell_refunded(place.zone, place.mtu_start, row, details, time)
-
-
-def _move_orders(tx: "Transaction", place: Place, meter_number: int, state: OrderState) -> None:
-    """The meter's orders are through once all its positions are closed, in whatever chunks; also of a stopped MTU."""
-    if not tx.mtus.has_open_position(place.zone, place.mtu_start, meter_number):
-        for before in (OrderState.LOCKED, OrderState.MATCHED):
-            tx.orders.move_meter(meter_number, place.mtu_start, before, state)
 
 
 def _eligibility_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -448,17 +363,7 @@ def _token_transfer(tx: "Transaction", event: ChainEvent, time: int) -> None:
     tx.notices.tell_rewarded(tx.rewarded_mtu_start, zones, holder, amount_ugco2, event.transaction_hash, time)
 
 
-def _change(tx: "Transaction", account: str, amount_microcents: int) -> None:
-    tx.free_changes[account] += amount_microcents
-
-
 _PROOFS = tuple(proof.name.lower().replace("_", " ") for proof in Proof)
-_CLOSINGS: dict[str, Callable[["Transaction", ChainEvent, Place, int], None]] = {
-    "PositionSettled": _position_settled,
-    "PositionRefunded": _position_refunded,
-    "PositionSubstituted": _position_substituted,
-    "PositionResettled": _position_resettled,
-}
 _HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "ZoneRegistered": _zone_registered,
     "MarketHalted": _market_halted,
