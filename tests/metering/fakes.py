@@ -5,12 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import ECKey
 
 from gridledger.clock import ManualClock
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.metering.ocmf import sign_registers
+from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.metering.salts import SeededSalts
 from gridledger.metering.service import MeteringService
 from gridledger.metering.signed_reading import READING_TYPE, key_from_seed, public_key, sign
@@ -37,6 +40,15 @@ class Device:
     def sign(self, reading: Reading) -> str:
         return sign(reading, self._key)
 
+    def sign_registers(self, registers: RegisterReading) -> str:
+        return sign_registers(registers, self._key)
+
+    def sign_ocmf(self, payload: Mapping[str, object]) -> str:
+        """Sign any payload as OCMF."""
+        text = json.dumps(payload, separators=(",", ":"))
+        signature = self._key.sign(text.encode(), ECDSA(SHA256()))
+        return f"OCMF|{text}|" + json.dumps({"SA": "ECDSA-secp256r1-SHA256", "SD": signature.hex()})
+
     def sign_by_chance(self, payload: Payload, **header: object) -> str:
         """Sign any payload under any header, with a random nonce as most devices do."""
         content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -55,6 +67,19 @@ def a_reading(meter: int = 1, mtu_start: int = MTU_START, **changes: object) -> 
         interval_s=MTU_LENGTH_S,
         import_wh=120,
         export_wh=30,
+        counter=7,
+    )
+    return replace(reading, **changes)  # type: ignore[arg-type]
+
+
+def a_register_reading(meter: int = 1, taken_at: int = MTU_START, **changes: object) -> RegisterReading:
+    """An unremarkable register reading with some fields changed."""
+    reading = RegisterReading(
+        meter=meter,
+        meter_id=f"load {meter}",
+        taken_at=taken_at,
+        import_register_wh=1_000,
+        export_register_wh=500,
         counter=7,
     )
     return replace(reading, **changes)  # type: ignore[arg-type]
@@ -101,6 +126,7 @@ class FakeStore:
     def __init__(self, directory: FakeDirectory) -> None:
         self._directory = directory
         self.kept: dict[tuple[int, int], StoredReading] = {}
+        self.registers: dict[tuple[int, int], StoredRegisters] = {}
         self.recorded: set[tuple[int, int, int]] = set()
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
@@ -110,6 +136,23 @@ class FakeStore:
         key = (stored.reading.meter, stored.reading.mtu_start)
         assert key not in self.kept
         self.kept[key] = stored
+
+    def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
+        return self.registers.get((meter, taken_at))
+
+    def registers_around(self, meter: int, taken_at: int) -> tuple[StoredRegisters | None, StoredRegisters | None]:
+        moments = sorted(moment for of_meter, moment in self.registers if of_meter == meter)
+        before = [moment for moment in moments if moment < taken_at]
+        after = [moment for moment in moments if moment > taken_at]
+        return (
+            self.registers[meter, before[-1]] if before else None,
+            self.registers[meter, after[0]] if after else None,
+        )
+
+    def add_registers(self, stored: StoredRegisters) -> None:
+        key = (stored.registers.meter, stored.registers.taken_at)
+        assert key not in self.registers
+        self.registers[key] = stored
 
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         found = [kept for kept in self.kept.values() if kept.zone == zone and kept.reading.mtu_start == mtu_start]

@@ -13,27 +13,31 @@ from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import DeviceKey, Reading
-from gridledger.metering.signed_reading import peek_meter, verify
+from gridledger.metering.texts import is_pair, peek_reading_meter, verify_reading
 
 __all__ = ["check_anchors", "check_columns", "check_reading", "check_reading_intervals"]
+
+
+_NO_SPARE_BITS = "without spare bits"
 
 
 def check_reading(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
     """A device key of the meter named in the text signed it, and the columns say what the text says."""
     record = meter_name(row.meter, row.interval_start)
     try:
-        signed = _signed(row.text, device_keys)
+        signed, text = _signed(row.text, device_keys)
     except GridLedgerError as error:
         findings.report(Rule.READING_SIGNATURE, record, "signed by a device key of its meter", error)
         return
-    findings.compare(Rule.READING_SIGNATURE, record, "base64url without spare bits", _spare_bits(row.text))
+    spare = _spare_bits(row.text) if not is_pair(row.text) else _NO_SPARE_BITS if text == row.text else "another form"
+    findings.compare(Rule.READING_SIGNATURE, record, _NO_SPARE_BITS, spare)
     _compare_columns(row, signed, findings)
 
 
 def check_columns(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
     """The columns say what the text says, if a known key signed it; earlier keys of a device cannot be known here."""
     try:
-        signed = _signed(row.text, device_keys)
+        signed, _ = _signed(row.text, device_keys)
     except SignatureInvalid:
         return
     except GridLedgerError as error:
@@ -42,13 +46,13 @@ def check_columns(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]
     _compare_columns(row, signed, findings)
 
 
-def _signed(text: str, device_keys: Mapping[int, Sequence[DeviceKey]]) -> Reading:
-    """The reading in the text under any key of its meter, the newest first. Raises the errors of `verify`."""
-    meter = peek_meter(text)
+def _signed(text: str, device_keys: Mapping[int, Sequence[DeviceKey]]) -> tuple[Reading, str]:
+    """The reading in the text under any key of its meter, the newest first. Raises the errors of `verify_reading`."""
+    meter = peek_reading_meter(text)
     error: GridLedgerError = SignatureInvalid(meter=meter)
     for key in reversed(device_keys.get(meter, ())):
         try:
-            return verify(text, key)
+            return verify_reading(text, key)
         except SignatureInvalid as refused:
             error = refused
     raise error
@@ -80,7 +84,7 @@ def _spare_bits(text: str) -> str:
             return "not base64url"
         if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != segment:
             return "spare bits set"
-    return "base64url without spare bits"
+    return _NO_SPARE_BITS
 
 
 def check_reading_intervals(evidence: Evidence) -> None:

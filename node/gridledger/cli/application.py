@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.meters import add_meter_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
 from gridledger.cli.summary import print_summary
@@ -34,6 +35,9 @@ def create_cli(operations: Operations) -> typer.Typer:
     network = typer.Typer(no_args_is_help=True, help="The market's network.")
     _add_network_commands(network, operations)
     cli.add_typer(network, name="network")
+    meter = typer.Typer(no_args_is_help=True, help="A meter's device.")
+    add_meter_commands(meter)
+    cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     _add_dispatch_commands(dispatch, operations)
     cli.add_typer(dispatch, name="dispatch")

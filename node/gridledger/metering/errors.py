@@ -8,6 +8,8 @@ __all__ = [
     "AboveCapacity",
     "AnchorMixed",
     "BatchTooLarge",
+    "ClockNotSynchronised",
+    "CounterReplayed",
     "DeviceKeyInvalid",
     "FieldRefused",
     "FieldsRefused",
@@ -15,6 +17,7 @@ __all__ = [
     "IntervalLengthRefused",
     "LeafTwice",
     "LeafUnknown",
+    "MeterFault",
     "MeterMismatch",
     "NothingToAnchor",
     "ReadingDiffers",
@@ -22,7 +25,10 @@ __all__ = [
     "ReadingNotAnchored",
     "ReadingTooOld",
     "ReadingUnreadable",
+    "RegisterBackwards",
+    "RegistersDiffer",
     "SeedTooShort",
+    "SerialChanged",
     "SignatureInvalid",
     "UnknownMeter",
 ]
@@ -30,7 +36,7 @@ __all__ = [
 
 @dataclass(kw_only=True, eq=False)
 class ReadingUnreadable(InvalidInput):
-    """The text is not a signed reading in JWS compact form."""
+    """The text is not a signed reading in one of the forms."""
 
     problem: str
 
@@ -180,3 +186,56 @@ class ReadingNotAnchored(NotFound):
 
     meter: int
     mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterFault(InvalidInput):
+    """The device itself flags the value as not good."""
+
+    meter: int
+    status: str
+    error_flags: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ClockNotSynchronised(InvalidInput):
+    """The device says that its clock is not synchronised, so nobody knows which interval the value belongs to."""
+
+    meter: int
+    status: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SerialChanged(Conflict):
+    """The text names another device than the meter's earlier ones; a replacement has to be registered first."""
+
+    meter: int
+    known: str
+    found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CounterReplayed(Conflict):
+    """The device's counter does not rise with time."""
+
+    meter: int
+    counter: int
+    known_counter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class RegisterBackwards(Conflict):
+    """A register shows less than before; a reset has to be registered first."""
+
+    meter: int
+    register: str
+    before_wh: int
+    after_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class RegistersDiffer(Conflict):
+    """There are other registers of this meter and moment."""
+
+    meter: int
+    taken_at: int

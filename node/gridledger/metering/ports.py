@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gridledger.metering.model import MeterFacts, StoredReading
+from gridledger.metering.registers import StoredRegisters
 
 __all__ = ["MeterDirectory", "ReadingStore", "Salts"]
 
@@ -23,6 +24,15 @@ class ReadingStore(Protocol):
 
     def add(self, stored: StoredReading) -> None:
         """Keep a newly accepted reading, the first of its meter and MTU."""
+
+    def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
+        """The accepted register reading of a meter and moment."""
+
+    def registers_around(self, meter: int, taken_at: int) -> tuple[StoredRegisters | None, StoredRegisters | None]:
+        """The nearest accepted register readings of a meter before and after a moment."""
+
+    def add_registers(self, stored: StoredRegisters) -> None:
+        """Keep a newly accepted register reading, the first of its meter and moment."""
 
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """All accepted readings of a zone and MTU, ascending by meter."""

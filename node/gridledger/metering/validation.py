@@ -4,7 +4,7 @@ from gridledger.metering.errors import AboveCapacity, IntervalLengthRefused, Rea
 from gridledger.metering.model import MeterFacts, Reading
 from gridledger.units import require_aligned
 
-__all__ = ["GREATEST_AGE_S", "capacity_wh_rounded_up", "check_reading", "same_values"]
+__all__ = ["GREATEST_AGE_S", "capacity_wh_rounded_up", "check_moment", "check_reading", "same_values"]
 
 GREATEST_AGE_S = 7 * 86_400
 SECONDS_PER_HOUR = 3600
@@ -19,12 +19,21 @@ def check_reading(reading: Reading, facts: MeterFacts, *, now: int, mtu_length_s
     if reading.interval_s != mtu_length_s:
         raise IntervalLengthRefused(interval_s=reading.interval_s, mtu_length_s=mtu_length_s)
     require_aligned(reading.mtu_start, mtu_length_s)
-    if reading.interval_end > now:
-        raise ReadingInFuture(interval_end=reading.interval_end, now=now)
-    if now - reading.interval_end > GREATEST_AGE_S:
-        raise ReadingTooOld(interval_end=reading.interval_end, now=now, greatest_age_s=GREATEST_AGE_S)
+    check_moment(reading.interval_end, now=now, mtu_length_s=mtu_length_s)
     _require_capacity(reading, "import", reading.import_wh, facts.import_capacity_w)
     _require_capacity(reading, "export", reading.export_wh, facts.export_capacity_w)
+
+
+def check_moment(moment: int, *, now: int, mtu_length_s: int) -> None:
+    """Check when something was measured: where MTUs meet, not after now and not too long ago, all in Unix seconds.
+
+    Raises UnalignedMtu, ReadingInFuture, ReadingTooOld.
+    """
+    require_aligned(moment, mtu_length_s)
+    if moment > now:
+        raise ReadingInFuture(interval_end=moment, now=now)
+    if now - moment > GREATEST_AGE_S:
+        raise ReadingTooOld(interval_end=moment, now=now, greatest_age_s=GREATEST_AGE_S)
 
 
 def capacity_wh_rounded_up(capacity_w: int, interval_s: int) -> int:

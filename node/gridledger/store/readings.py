@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.store.schema import meter as meter_table
-from gridledger.store.schema import meter_reading, reading_anchor
+from gridledger.store.schema import meter_reading, reading_anchor, register_reading
 
 __all__ = ["Readings"]
 
@@ -56,6 +57,51 @@ class Readings:
                 anchor_sequence=stored.anchor_sequence,
             )
         )
+
+    def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
+        """The accepted register reading of a meter and moment."""
+        return self._registers(register_reading.c.meter == meter, register_reading.c.taken_at == taken_at)
+
+    def registers_around(self, meter: int, taken_at: int) -> tuple[StoredRegisters | None, StoredRegisters | None]:
+        """The nearest accepted register readings of a meter before and after a moment."""
+        of_meter, moment = register_reading.c.meter == meter, register_reading.c.taken_at
+        return (
+            self._registers(of_meter, moment < taken_at, order=moment.desc()),
+            self._registers(of_meter, moment > taken_at, order=moment),
+        )
+
+    def add_registers(self, stored: StoredRegisters) -> None:
+        """Keep a newly accepted register reading, the first of its meter and moment."""
+        registers = stored.registers
+        self._connection.execute(
+            insert(register_reading).values(
+                meter=registers.meter,
+                taken_at=registers.taken_at,
+                meter_id=registers.meter_id,
+                import_register_wh=registers.import_register_wh,
+                export_register_wh=registers.export_register_wh,
+                counter=registers.counter,
+                text=stored.text,
+                received_at=stored.received_at,
+            )
+        )
+
+    def _registers(
+        self, *where: ColumnElement[bool], order: ColumnElement[int] | None = None
+    ) -> StoredRegisters | None:
+        query = select(register_reading).where(*where).order_by(order).limit(1)
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        registers = RegisterReading(
+            meter=row.meter,
+            meter_id=row.meter_id,
+            taken_at=row.taken_at,
+            import_register_wh=row.import_register_wh,
+            export_register_wh=row.export_register_wh,
+            counter=row.counter,
+        )
+        return StoredRegisters(registers=registers, text=row.text, received_at=row.received_at)
 
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """All accepted readings of a zone and MTU, ascending by meter."""

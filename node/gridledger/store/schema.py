@@ -255,6 +255,19 @@ meter_reading = Table(
     Index("meter_reading_by_anchor", "anchor_sequence", "mtu_start", "zone"),
 )
 
+register_reading = Table(
+    "register_reading",
+    metadata,
+    Column("meter", BigInteger, primary_key=True),
+    Column("taken_at", BigInteger, primary_key=True),
+    Column("meter_id", String(64), nullable=False),
+    Column("import_register_wh", BigInteger, nullable=False),
+    Column("export_register_wh", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("text", String, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)
+
 reading_anchor = Table(
     "reading_anchor",
     metadata,

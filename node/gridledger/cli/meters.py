@@ -1,0 +1,177 @@
+"""`gridledger meter`: a device's key, and its signed texts."""
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from gridledger.errors import Conflict, InvalidInput
+from gridledger.metering.ocmf import sign_registers
+from gridledger.metering.registers import RegisterReading
+from gridledger.metering.signed_reading import public_key
+from gridledger.units import parse_decimal, parse_utc
+
+__all__ = ["DeviceKeyUnreadable", "KeyExists", "MeterNotInFile", "add_meter_commands"]
+
+_DECIMALS = 3  # kWh to Wh
+_COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
+KeyFile = Annotated[Path, typer.Option("--key", exists=True, dir_okay=False, help="The device's private key, PEM.")]
+Number = Annotated[int, typer.Option("--meter", min=1, help="The meter's number in the registry.")]
+Serial = Annotated[str, typer.Option("--serial", help="The device's serial.")]
+
+
+@dataclass(kw_only=True, eq=False)
+class KeyExists(Conflict):
+    """There is a key already; none is ever overwritten."""
+
+    path: str
+
+
+@dataclass(kw_only=True, eq=False)
+class DeviceKeyUnreadable(InvalidInput):
+    """The file does not hold an unencrypted P-256 private key in PEM."""
+
+    path: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterNotInFile(InvalidInput):
+    """The file of readings has no row of this meter, or not the columns of one."""
+
+    meter_id: str
+    missing_columns: tuple[str, ...]
+
+
+def add_meter_commands(cli: typer.Typer) -> None:
+    """`keygen` and `sign`."""
+
+    @cli.command()
+    def keygen(out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the key is written.")]) -> None:
+        """Make a device's P-256 key; prints what the grid operator registers (x and y) and verifiers want (DER)."""
+        key = generate_private_key(SECP256R1())
+        _write_secret(out, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        _print_public(key)
+
+    @cli.command()
+    def public(key: KeyFile) -> None:
+        """Print the public half of a device's key."""
+        _print_public(_load(key))
+
+    @cli.command()
+    def sign(
+        key: KeyFile,
+        meter: Number,
+        serial: Serial,
+        at: Annotated[str, typer.Option("--at", help="When the registers were read, e.g. 2016-06-13T00:15:00Z.")],
+        import_kwh: Annotated[str, typer.Option("--import-kwh", help="Register 1-0:1.8.0.")],
+        export_kwh: Annotated[str, typer.Option("--export-kwh", help="Register 1-0:2.8.0.")],
+        counter: Annotated[int, typer.Option("--counter", min=0, help="The device's pagination.")],
+    ) -> None:
+        """Sign one register reading as OCMF 1.4."""
+        reading = RegisterReading(
+            meter=meter,
+            meter_id=serial,
+            taken_at=parse_utc("at", at),
+            import_register_wh=parse_decimal("import_kwh", import_kwh, _DECIMALS),
+            export_register_wh=parse_decimal("export_kwh", export_kwh, _DECIMALS),
+            counter=counter,
+        )
+        typer.echo(sign_registers(reading, _load(key)))
+
+    @cli.command(name="sign-file")
+    def sign_file(
+        key: KeyFile,
+        meter: Number,
+        serial: Serial,
+        readings: Annotated[Path, typer.Option("--readings", exists=True, dir_okay=False)],
+        meter_id: Annotated[str, typer.Option("--meter-id", help="The rows of this meter; default: the serial.")] = "",
+    ) -> None:
+        """Sign the registers that interval readings of a file (CSV, also gzip) add up to, one OCMF text a line."""
+        device = _load(key)
+        for reading in _registers(readings, meter_id or serial, meter, serial):
+            typer.echo(sign_registers(reading, device))
+
+
+def _registers(path: Path, meter_id: str, meter: int, serial: str) -> Iterator[RegisterReading]:
+    """Registers that start at zero, wherever an interval begins or ends."""
+    imported = exported = counter = 0
+    last: int | None = None
+    for start, seconds, import_wh, export_wh in _rows(path, meter_id):
+        for moment, taken, given in ((start, 0, 0), (start + seconds, import_wh, export_wh)):
+            imported, exported = imported + taken, exported + given
+            if moment == last:
+                continue
+            last, counter = moment, counter + 1
+            yield RegisterReading(
+                meter=meter,
+                meter_id=serial,
+                taken_at=moment,
+                import_register_wh=imported,
+                export_register_wh=exported,
+                counter=counter,
+            )
+
+
+def _rows(path: Path, meter_id: str) -> Iterator[tuple[int, int, int, int]]:
+    """Intervals of one meter in the file's order: start (Unix seconds), length (s), import and export (Wh)."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        rows = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
+        missing = tuple(name for name in _COLUMNS if name not in (rows.fieldnames or ()))
+        found = False
+        for row in rows if not missing else ():
+            if row["meter_id"] == meter_id:
+                found = True
+                yield (
+                    parse_utc("interval_start", row["interval_start"]),
+                    int(row["interval_seconds"]),
+                    int(row["import_wh"]),
+                    int(row["export_wh"]),
+                )
+        if not found:
+            raise MeterNotInFile(meter_id=meter_id, missing_columns=missing)
+
+
+def _load(path: Path) -> EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise DeviceKeyUnreadable(path=path.name)
+    return key
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyExists(path=path.name) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _print_public(key: EllipticCurvePrivateKey) -> None:
+    device = public_key(key)
+    typer.echo(f"x    0x{device.x.hex()}")
+    typer.echo(f"y    0x{device.y.hex()}")
+    typer.echo(f"der  {key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo).hex()}")

@@ -1,0 +1,88 @@
+"""`gridledger meter` makes keys and OCMF texts that pyocmf's own command line verifies."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gridledger.cli.meters import add_meter_commands
+
+TIMEOUT_S = 60
+ROWS = """meter_id,interval_start,interval_seconds,import_wh,export_wh
+a,2016-06-13T00:00:00Z,900,120,0
+b,2016-06-13T00:00:00Z,900,7,0
+a,2016-06-13T00:15:00Z,900,0,30
+a,2016-06-13T01:00:00Z,900,5,5
+"""
+
+
+@pytest.fixture
+def cli() -> typer.Typer:
+    made = typer.Typer()
+    add_meter_commands(made)
+    return made
+
+
+def run(cli: typer.Typer, *arguments: object) -> list[str]:
+    result = CliRunner().invoke(cli, [str(one) for one in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output.splitlines()
+
+
+def der(lines: list[str]) -> str:
+    return next(line.split()[1] for line in lines if line.startswith("der"))
+
+
+def pyocmf_accepts(text: str, public_key: str) -> bool:
+    """What pyocmf's own command line says."""
+    command = [sys.executable, "-c", "from pyocmf.cli import main; main()", text, "--public-key", public_key]
+    return subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False).returncode == 0
+
+
+def test_a_signed_reading_verifies_in_pyocmf_and_with_a_flipped_digit_it_does_not(
+    cli: typer.Typer, tmp_path: Path
+) -> None:
+    key = tmp_path / "device.pem"
+    public = der(run(cli, "keygen", "--out", key))
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert der(run(cli, "public", "--key", key)) == public
+    at = ("--at", "2016-06-13T00:15:00Z")
+    registers = ("--import-kwh", "123.456", "--export-kwh", "3.25", "--counter", 7)
+    (text,) = run(cli, "sign", "--key", key, "--meter", 17, "--serial", "load 17", *at, *registers)
+    assert pyocmf_accepts(text, public)
+    assert not pyocmf_accepts(text.replace("123.456", "123.457"), public)
+
+
+def test_a_key_is_never_overwritten(cli: typer.Typer, tmp_path: Path) -> None:
+    key = tmp_path / "device.pem"
+    run(cli, "keygen", "--out", key)
+    before = key.read_bytes()
+    result = CliRunner().invoke(cli, ["keygen", "--out", str(key)])
+    assert (type(result.exception).__name__, key.read_bytes()) == ("KeyExists", before)
+
+
+def test_a_file_of_intervals_becomes_the_registers_they_add_up_to(cli: typer.Typer, tmp_path: Path) -> None:
+    key, readings = tmp_path / "device.pem", tmp_path / "readings.csv"
+    readings.write_text(ROWS)
+    run(cli, "keygen", "--out", key)
+    texts = run(cli, "sign-file", "--key", key, "--meter", 3, "--serial", "a", "--readings", readings)
+    values = [tuple(part.split(",")[0] for part in text.split('"RV":')[1:]) for text in texts]
+    assert values == [("0.0", "0.0"), ("0.12", "0.0"), ("0.12", "0.03"), ("0.12", "0.03"), ("0.125", "0.035")]
+
+
+def test_a_meter_without_rows_is_named(cli: typer.Typer, tmp_path: Path) -> None:
+    key, readings = tmp_path / "device.pem", tmp_path / "readings.csv"
+    readings.write_text(ROWS)
+    run(cli, "keygen", "--out", key)
+    command = ["sign-file", "--key", str(key), "--meter", "3", "--serial", "c", "--readings", str(readings)]
+    assert type(CliRunner().invoke(cli, command).exception).__name__ == "MeterNotInFile"
+
+
+def test_what_is_no_p_256_key_is_refused(cli: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key")
+    result = CliRunner().invoke(cli, ["public", "--key", str(tmp_path / "key.pem")])
+    assert type(result.exception).__name__ == "DeviceKeyUnreadable"
