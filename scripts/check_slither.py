@@ -72,10 +72,10 @@ def name_of(part: dict[str, Any]) -> str:
 
 
 def places_of(finding: dict[str, Any]) -> Iterator[Exemption]:
-    """Yield what must be excepted: each external call of a reentrancy finding, else the first piece of code named."""
+    """Yield what must be excepted: each piece of code named; of a reentrancy finding each external call."""
     first, *others = finding["elements"]
     where = name_of(first)
-    codes = [one["name"] for one in others if one["type"] == "node"][:1]
+    codes = sorted({one["name"] for one in others if one["type"] == "node"})
     if finding["check"].startswith("reentrancy"):
         kinds = [(one["name"], one.get("additional_fields", {}).get("underlying_type", "")) for one in others]
         calls = {name for name, kind in kinds if kind.startswith("external_calls")}
