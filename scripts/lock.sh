@@ -12,6 +12,7 @@ lock_python() {
 lock_python pyproject.toml --group dev -o requirements/dev.txt
 lock_python pyproject.toml --group build -c requirements/dev.txt -o requirements/service.txt
 lock_python requirements/node.in -o requirements/node.txt
+lock_python requirements/slither.in -o requirements/slither.txt
 
 (cd contracts && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund)
 python3 scripts/complete_npm_lock.py contracts/package-lock.json

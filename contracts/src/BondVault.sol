@@ -16,15 +16,15 @@ abstract contract BondVault is IMarketBond {
     uint64 private constant WITHDRAWAL_GRACE_S = 7 days;
 
     IERC20 private immutable _token;
-    uint64 private immutable _withdrawalDelayS;
-    uint256 private immutable _stakeMicrocents;
+    uint64 internal immutable _withdrawalDelayS;
+    uint128 internal immutable _stakeMicrocents;
 
     uint256 private _bondMicrocents;
     uint256 private _reservedMicrocents;
     uint256 private _announcedMicrocents;
     uint64 private _availableAt;
 
-    constructor(IERC20 token, uint64 withdrawalDelayS, uint256 stakeMicrocents) {
+    constructor(IERC20 token, uint64 withdrawalDelayS, uint128 stakeMicrocents) {
         _token = token;
         _withdrawalDelayS = withdrawalDelayS;
         _stakeMicrocents = stakeMicrocents;

@@ -47,11 +47,8 @@ contract MarketBond is BondVault, OrderExclusion {
 
     uint64 private immutable _challengePeriodS;
     uint64 private immutable _responseWindowS;
-    uint64 private immutable _withdrawalDelayS;
-    uint64 private immutable _longestOrderS;
     uint128 private immutable _fixedFeeMicrocents;
     uint128 private immutable _capMicrocents;
-    uint128 private immutable _stakeMicrocents;
 
     mapping(address owner => mapping(uint256 slotKey => Challenge)) private _challenges;
 
@@ -68,11 +65,8 @@ contract MarketBond is BondVault, OrderExclusion {
         if (terms.capMicrocents < terms.fixedFeeMicrocents) revert TermsRefused("cap below fee");
         _challengePeriodS = terms.challengePeriodS;
         _responseWindowS = terms.responseWindowS;
-        _withdrawalDelayS = terms.withdrawalDelayS;
-        _longestOrderS = terms.longestOrderS;
         _fixedFeeMicrocents = terms.fixedFeeMicrocents;
         _capMicrocents = terms.capMicrocents;
-        _stakeMicrocents = terms.stakeMicrocents;
     }
 
     /// @inheritdoc IMarketBond

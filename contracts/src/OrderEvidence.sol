@@ -61,7 +61,7 @@ abstract contract OrderEvidence is IMarketBond, AccessManaged {
     IEnergyPricing private immutable _pricing;
     IEnergyTrading internal immutable _trading;
     uint64 internal immutable _mtuLengthS;
-    uint64 private immutable _longestOrderS;
+    uint64 internal immutable _longestOrderS;
 
     mapping(address signer => bool) private _recognised;
     mapping(bytes32 orderUid => uint64) private _postedAt;

@@ -151,7 +151,7 @@ interface IEnergyTrading {
     function applyOutcome(Outcome calldata outcome) external returns (uint32 openPositions);
 
     /// @notice Cancels one of the caller's orders: it is not filled in any MTU whose gate has not closed yet.
-    function cancel(bytes32 orderUid) external;
+    function cancel(bytes32 uid) external;
 
     /// @notice Cancels all orders of the caller with a salt up to this one, in the same way.
     function cancelUpTo(uint64 salt) external;
