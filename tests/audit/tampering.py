@@ -7,7 +7,7 @@ from tests.audit.fakes import MemoryFiles
 from gridledger.audit.formats import ROW_FILES
 from gridledger.audit.model import Slot, chunk_name, position_name
 
-__all__ = ["CELLS", "EVERY_CELL", "ROWS", "Cell", "change_cell", "names_of", "undetectable"]
+__all__ = ["CELLS", "EVERY_CELL", "ROWS", "Cell", "change_cell", "names_of"]
 
 _OTHER_WORDS = {
     "true": "false",
@@ -51,17 +51,8 @@ class Cell:
         return f"{self.file}-{self.row}-{self.column}"
 
 
-def undetectable(cell: Cell) -> bool:
-    """Nobody signs the moment of a cancellation; only receipts before it and gates after it hold it."""
-    return cell.file in ("cancellations.csv", "bulk_cancellations.csv") and cell.column == "received_at"
-
-
 EVERY_CELL = [
-    cell
-    for file, rows in ROWS.items()
-    for row in range(1, rows + 1)
-    for column in _COLUMNS[file]
-    if not undetectable(cell := Cell(file, row, column))
+    Cell(file, row, column) for file, rows in ROWS.items() for row in range(1, rows + 1) for column in _COLUMNS[file]
 ]
 # one row per column, another one for each column, so that most rows have their turn
 CELLS = [cell for cell in EVERY_CELL if cell.row == 1 + 5 * _COLUMNS[cell.file].index(cell.column) % ROWS[cell.file]]

@@ -28,15 +28,6 @@ def _claimed(files: MemoryFiles, folder: Path) -> MarketFacts | None:
         return None
 
 
-def _in_a_cancellations_moment(name: str, content: bytes, place: int) -> bool:
-    """Nobody signs that moment: only receipts before it and gates after it bound it."""
-    if name not in ("cancellations.csv", "bulk_cancellations.csv"):
-        return False
-    start = content.rfind(b"\n", 0, place) + 1
-    end = content.find(b"\n", place)
-    return start > 0 and content.rfind(b",", start, end) < place < end
-
-
 def test_any_flipped_bit_is_found_even_if_the_manifest_is_mended(
     files: MemoryFiles, chain: RecordedChain, tmp_path: Path
 ) -> None:
@@ -56,8 +47,6 @@ def _missed(seeds: range, files: MemoryFiles, chain: RecordedChain, folder: Path
         draw = random.Random(seed)
         name = names[seed % len(names)]
         place, bit = draw.randrange(len(files.content[name])), draw.randrange(8)
-        if _in_a_cancellations_moment(name, files.content[name], place):
-            continue
         tampered = files.copy()
         tampered.content[name] = _flipped(files.content[name], place, bit)
         if name != MANIFEST:
