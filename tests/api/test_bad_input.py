@@ -480,11 +480,6 @@ def test_a_cancellation_without_a_signature_is_refused(market: RunningNode) -> N
 
 
 READINGS: dict[str, tuple[Callable[[RunningNode], str], str, dict[str, object]]] = {
-    "another reading of a settled MTU": (
-        lambda market: market.reading(SELL_METER, 101, FIRST),
-        "reading-differs",
-        {"meter": SELL_METER, "mtu_start": FIRST},
-    ),
     "a reading for the future": (
         lambda market: market.reading(SELL_METER, 1, THIRD),
         "reading-in-future",
@@ -533,6 +528,19 @@ def test_a_bad_reading_is_refused_by_name_and_leaves_no_trace(market: RunningNod
     (result,) = answer.json()["results"]
     assert (result["status"], result["problem"]["type"]) == ("refused", PROBLEM_TYPE + code)
     assert {name: result["problem"][name] for name in values} == values
+
+
+def test_a_reading_that_contradicts_an_accepted_one_is_kept_beside_it_and_counted(market: RunningNode) -> None:
+    text = market.reading(SELL_METER, 101, FIRST)
+    before = market.memory()
+    for _ in range(2):
+        (result,) = market.post("/v1/readings", {"readings": [text]}).json()["results"]
+        assert (result["status"], result["problem"]["type"]) == ("disputed", PROBLEM_TYPE + "reading-differs")
+    after = market.memory()
+    ((meter, moment, number, kept, _),) = after.pop("reading_dispute")
+    assert (meter, moment, number, kept) == (SELL_METER, FIRST, 0, text)
+    assert after == {name: rows for name, rows in before.items() if name != "reading_dispute"}
+    assert 'gridledger_reading_outcomes_total{outcome="reading-differs"} 2.0' in market.http.get("/metrics").text
 
 
 def test_a_reading_with_a_broken_signature_is_refused(market: RunningNode) -> None:

@@ -127,6 +127,7 @@ class FakeStore:
         self._directory = directory
         self.kept: dict[tuple[int, int], StoredReading] = {}
         self.registers: dict[tuple[int, int], StoredRegisters] = {}
+        self.disputes: dict[tuple[int, int], list[str]] = {}
         self.recorded: set[tuple[int, int, int]] = set()
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
@@ -153,6 +154,9 @@ class FakeStore:
         key = (stored.registers.meter, stored.registers.taken_at)
         assert key not in self.registers
         self.registers[key] = stored
+
+    def add_dispute(self, meter: int, moment: int, text: str, received_at: int) -> None:
+        self.disputes.setdefault((meter, moment), []).append(text)
 
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         found = [kept for kept in self.kept.values() if kept.zone == zone and kept.reading.mtu_start == mtu_start]

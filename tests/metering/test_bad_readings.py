@@ -333,10 +333,12 @@ DIFFERENT: list[tuple[str, Callable[[], str]]] = [
 
 
 @pytest.mark.parametrize("text", [entry[1] for entry in DIFFERENT], ids=[entry[0] for entry in DIFFERENT])
-def test_a_second_different_reading_of_the_mtu_is_refused_and_the_first_stands(text: Callable[[], str]) -> None:
-    world = a_world()
-    first, second = world.service.accept([TEXT, text()])
+def test_a_second_different_reading_of_the_mtu_is_a_dispute_and_the_first_stands(text: Callable[[], str]) -> None:
+    world, other = a_world(), text()
+    first, second = world.service.accept([TEXT, other])
     assert first.status is ReadingStatus.ACCEPTED
+    assert second.status is ReadingStatus.DISPUTED
+    assert world.store.disputes == {(1, MTU_START): [other]}
     assert isinstance(second.error, ReadingDiffers)
     assert second.error.values() == {"meter": 1, "mtu_start": MTU_START}
     kept = world.store.find(1, MTU_START)

@@ -79,6 +79,7 @@ def test_the_same_registers_again_are_a_duplicate_and_others_are_not_taken() -> 
     ]
     (error,) = sent(world, other)
     assert isinstance(error, RegistersDiffer)
+    assert world.store.disputes == {(1, second.taken_at): [world.devices[1].sign_registers(other)]}
     assert kept(world) == {MTU_START: (100, 10)}
 
 

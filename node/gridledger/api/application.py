@@ -34,16 +34,23 @@ def create_application(node: NodeContext) -> FastAPI:
         "(10^-8 EUR), carbon in micrograms CO2e, times in Unix seconds UTC. Errors are problem+json (RFC 9457).",
     )
     install_problem_handlers(app)
-    for routes in (order_routes, deal_routes, reading_routes, market_routes, dispatch_routes, transaction_routes):
+    registry = CollectorRegistry()
+    for routes in (order_routes, deal_routes, market_routes, dispatch_routes, transaction_routes):
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes):
         app.include_router(routes(node))
-    _install_operations(app, node)
+    outcomes = Counter(
+        "gridledger_reading_outcomes_total",
+        "What became of readings that were sent: a status, or why one was not accepted",
+        ["outcome"],
+        registry=registry,
+    )
+    app.include_router(reading_routes(node, outcomes))
+    _install_operations(app, node, registry)
     return app
 
 
-def _install_operations(app: FastAPI, node: NodeContext) -> None:
-    registry = CollectorRegistry()
+def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegistry) -> None:
     requests = Counter(
         "gridledger_http_requests_total",
         "Requests by route and status",

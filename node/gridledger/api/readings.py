@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from prometheus_client import Counter
 
 from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
@@ -12,16 +13,22 @@ from gridledger.units import UINT32_MAX
 __all__ = ["reading_routes"]
 
 
-def reading_routes(node: NodeContext) -> APIRouter:
-    """Routes of readings and their proofs."""
+def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
+    """Routes of readings and their proofs; outcomes of readings are `counted`."""
     router = APIRouter(prefix="/v1", tags=["readings"])
 
     @router.post("/readings")
     def post_readings(body: ReadingsIn) -> dict[str, Any]:
-        """Accept or refuse each signed reading on its own; one result per reading, in order."""
+        """Accept or refuse each signed reading on its own; one result per reading, in order.
+
+        A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
+        `disputed`, and the accepted one stands.
+        """
         with node.database.write() as tx:
             outcomes = node.services(tx).metering.accept(body.readings)
         node.wake()
+        for outcome in outcomes:
+            counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
         return {
             "results": [
                 {"status": outcome.status}

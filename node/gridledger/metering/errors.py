@@ -144,6 +144,11 @@ class ReadingDiffers(Conflict):
     meter: int
     mtu_start: int
 
+    @property
+    def moment(self) -> int:
+        """What it is about, Unix seconds."""
+        return self.mtu_start
+
 
 @dataclass(kw_only=True, eq=False)
 class BatchTooLarge(InvalidInput):
@@ -239,3 +244,8 @@ class RegistersDiffer(Conflict):
 
     meter: int
     taken_at: int
+
+    @property
+    def moment(self) -> int:
+        """What it is about, Unix seconds."""
+        return self.taken_at

@@ -117,12 +117,16 @@ class ReadingStatus(StrEnum):
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
+    DISPUTED = "disputed"
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingOutcome:
-    """The answer to the reading at `index` (from 0) of a batch; `error` is set where it was refused, and only there."""
+    """The answer to the reading at `index` (from 0) of a batch; `error` says why one was refused or is disputed.
+
+    A disputed text is genuine and contradicts what was accepted before: that stands, and the text is kept beside it.
+    """
 
     index: int
     status: ReadingStatus

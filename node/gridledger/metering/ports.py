@@ -34,6 +34,9 @@ class ReadingStore(Protocol):
     def add_registers(self, stored: StoredRegisters) -> None:
         """Keep a newly accepted register reading, the first of its meter and moment."""
 
+    def add_dispute(self, meter: int, moment: int, text: str, received_at: int) -> None:
+        """Keep a genuine text that contradicts an accepted one, once; of one meter and moment only the first few."""
+
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """All accepted readings of a zone and MTU, ascending by meter."""
 

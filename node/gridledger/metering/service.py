@@ -71,6 +71,9 @@ class MeteringService:
     def _outcome(self, index: int, text: str, now: int) -> ReadingOutcome:
         try:
             return ReadingOutcome(index=index, status=self._accept_one(text, now))
+        except (ReadingDiffers, RegistersDiffer) as error:
+            self._store.add_dispute(error.meter, error.moment, text, now)
+            return ReadingOutcome(index=index, status=ReadingStatus.DISPUTED, error=error)
         except GridLedgerError as error:
             return ReadingOutcome(index=index, status=ReadingStatus.REFUSED, error=error)
 

@@ -8,9 +8,11 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.store.schema import meter as meter_table
-from gridledger.store.schema import meter_reading, reading_anchor, register_reading
+from gridledger.store.schema import meter_reading, reading_anchor, reading_dispute, register_reading
 
 __all__ = ["Readings"]
+
+_MOST_DISPUTES = 10
 
 
 class Readings:
@@ -85,6 +87,24 @@ class Readings:
                 received_at=stored.received_at,
             )
         )
+
+    def add_dispute(self, meter: int, moment: int, text: str, received_at: int) -> None:
+        """Keep a genuine text that contradicts an accepted one, once; of one meter and moment only the first few."""
+        of_moment = (reading_dispute.c.meter == meter, reading_dispute.c.moment == moment)
+        known = set(self._connection.execute(select(reading_dispute.c.text).where(*of_moment)).scalars())
+        if text in known or len(known) >= _MOST_DISPUTES:
+            return
+        values = {"meter": meter, "moment": moment, "number": len(known), "text": text, "received_at": received_at}
+        self._connection.execute(insert(reading_dispute).values(**values))
+
+    def disputes(self, meter: int, moment: int) -> tuple[str, ...]:
+        """Texts that contradict the accepted one of a meter and moment, in the order they came."""
+        query = (
+            select(reading_dispute.c.text)
+            .where(reading_dispute.c.meter == meter, reading_dispute.c.moment == moment)
+            .order_by(reading_dispute.c.number)
+        )
+        return tuple(self._connection.execute(query).scalars())
 
     def _registers(
         self, *where: ColumnElement[bool], order: ColumnElement[int] | None = None

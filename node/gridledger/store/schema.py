@@ -268,6 +268,16 @@ register_reading = Table(
     Column("received_at", BigInteger, nullable=False),
 )
 
+reading_dispute = Table(
+    "reading_dispute",
+    metadata,
+    Column("meter", BigInteger, primary_key=True),
+    Column("moment", BigInteger, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("text", String, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)
+
 reading_anchor = Table(
     "reading_anchor",
     metadata,

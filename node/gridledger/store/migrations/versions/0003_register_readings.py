@@ -1,4 +1,4 @@
-"""Register readings."""
+"""Register readings, and texts that contradict accepted ones."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,8 +23,18 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("meter", "taken_at"),
     )
+    op.create_table(
+        "reading_dispute",
+        sa.Column("meter", sa.BigInteger(), nullable=False),
+        sa.Column("moment", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("meter", "moment", "number"),
+    )
 
 
 def downgrade() -> None:
     """Take the step back."""
+    op.drop_table("reading_dispute")
     op.drop_table("register_reading")
