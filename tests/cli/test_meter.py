@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -22,8 +23,9 @@ a,2016-06-13T01:00:00Z,900,5,5
 
 @pytest.fixture
 def cli() -> typer.Typer:
+    nothing: Any = None
     made = typer.Typer()
-    add_meter_commands(made)
+    add_meter_commands(made, nothing)
     return made
 
 

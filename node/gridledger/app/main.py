@@ -11,6 +11,7 @@ from typing import Any
 from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
 from gridledger.app.export import export_run
+from gridledger.app.fleet_run import run_fleet
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
 from gridledger.app.replay import run_demo, run_replay
@@ -44,6 +45,7 @@ def _operations() -> Operations:
         network_init=_network_init,
         network_up=_network_up,
         listen=_listen,
+        simulate=run_fleet,
         bench=run_bench,
     )
 

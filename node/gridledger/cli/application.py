@@ -36,7 +36,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     _add_network_commands(network, operations)
     cli.add_typer(network, name="network")
     meter = typer.Typer(no_args_is_help=True, help="A meter's device.")
-    add_meter_commands(meter)
+    add_meter_commands(meter, operations)
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     _add_dispatch_commands(dispatch, operations)

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from gridledger.cli.operations import FleetRequest, Operations
+from gridledger.cli.output import progress, write_json
 from gridledger.errors import Conflict, InvalidInput
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.registers import RegisterReading
@@ -56,8 +58,9 @@ class MeterNotInFile(InvalidInput):
     missing_columns: tuple[str, ...]
 
 
-def add_meter_commands(cli: typer.Typer) -> None:
-    """`keygen` and `sign`."""
+def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
+    """`keygen`, `public`, `sign`, `sign-file` and `simulate`."""
+    _add_simulate_command(cli, operations)
 
     @cli.command()
     def keygen(out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the key is written.")]) -> None:
@@ -104,6 +107,30 @@ def add_meter_commands(cli: typer.Typer) -> None:
         device = _load(key)
         for reading in _registers(readings, meter_id or serial, meter, serial):
             typer.echo(sign_registers(reading, device))
+
+
+def _add_simulate_command(cli: typer.Typer, operations: Operations) -> None:
+    @cli.command()
+    def simulate(
+        readings: Annotated[
+            Path, typer.Option("--readings", exists=True, dir_okay=False, help="Intervals, CSV or gzip.")
+        ],
+        fleet: Annotated[
+            Path, typer.Option("--fleet", exists=True, dir_okay=False, help="CSV of meter_id, meter, key (PEM file).")
+        ],
+        url: Annotated[str, typer.Option("--url", help="The node's API.")] = "http://127.0.0.1:8000",
+        speed: Annotated[float, typer.Option("--speed", min=0, help="Multiple of real time; 0 without waiting.")] = 0,
+        fault: Annotated[
+            list[str] | None, typer.Option("--fault", help="drop, delay, duplicate, reorder, corrupt, skew, reset = p")
+        ] = None,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="Which faults happen when.")] = 1,
+        json_path: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+    ) -> None:
+        """Play a file as the meters of a fleet would: OCMF texts to a node, with faults."""
+        request = FleetRequest(readings=readings, fleet=fleet, url=url, speed=speed, faults=fault or [], seed=seed)
+        with progress("fleet") as on_progress:
+            result = operations.simulate(request, on_progress)
+        write_json(json_path, result)
 
 
 def _registers(path: Path, meter_id: str, meter: int, serial: str) -> Iterator[RegisterReading]:

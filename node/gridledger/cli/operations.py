@@ -7,7 +7,7 @@ from typing import Any
 
 from gridledger.cli.output import OnProgress
 
-__all__ = ["Operations", "ReplayRequest", "ServeRequest"]
+__all__ = ["FleetRequest", "Operations", "ReplayRequest", "ServeRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,18 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FleetRequest:
+    """Play readings as signed texts; speed is a multiple of real time, 0 as fast as the node takes them."""
+
+    readings: Path
+    fleet: Path
+    url: str
+    speed: float
+    faults: list[str]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The application's functions behind the commands; results are JSON-able."""
 
@@ -50,4 +62,5 @@ class Operations:
     network_init: Callable[[Path, int, int | None], dict[str, Any]]
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
+    simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]
