@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1
@@ -113,8 +113,8 @@ class FakeDirectory:
     def __init__(self, facts: Sequence[MeterFacts]) -> None:
         self._facts = {entry.meter: entry for entry in facts}
 
-    def facts(self, meter: int) -> MeterFacts | None:
-        return self._facts.get(meter)
+    def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
+        return {meter: self._facts[meter] for meter in meters if meter in self._facts}
 
     def zone_meters(self, zone: int) -> set[int]:
         return {entry.meter for entry in self._facts.values() if entry.zone == zone}
@@ -133,10 +133,14 @@ class FakeStore:
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         return self.kept.get((meter, mtu_start))
 
-    def add(self, stored: StoredReading) -> None:
-        key = (stored.reading.meter, stored.reading.mtu_start)
-        assert key not in self.kept
-        self.kept[key] = stored
+    def find_each(self, keys: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], StoredReading]:
+        return {key: self.kept[key] for key in keys if key in self.kept}
+
+    def add_all(self, readings: Sequence[StoredReading]) -> None:
+        for stored in readings:
+            key = (stored.reading.meter, stored.reading.mtu_start)
+            assert key not in self.kept
+            self.kept[key] = stored
 
     def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
         return self.registers.get((meter, taken_at))

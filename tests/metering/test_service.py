@@ -170,7 +170,7 @@ def test_late_readings_make_a_further_anchor() -> None:
 def test_the_fakes_implement_the_ports() -> None:
     directory: MeterDirectory = FakeDirectory([])
     store: ReadingStore = FakeStore(FakeDirectory([]))
-    assert directory.facts(1) is None
+    assert directory.facts_of({1}) == {}
     assert store.find(1, MTU_START) is None
 
 

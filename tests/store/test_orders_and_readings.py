@@ -492,7 +492,7 @@ def test_an_mtu_has_one_book(tx: Transaction) -> None:
 
 def test_a_reading_comes_back_as_it_was_kept(tx: Transaction) -> None:
     kept = stored(SELL_METER, import_wh=2**40, export_wh=1)
-    tx.readings.add(kept)
+    tx.readings.add_all([kept])
     assert tx.readings.find(SELL_METER, MTU_START) == kept
     assert tx.readings.find(BUY_METER, MTU_START) is None
     assert list(tx.readings.all_rows()) == [kept]
@@ -500,19 +500,19 @@ def test_a_reading_comes_back_as_it_was_kept(tx: Transaction) -> None:
 
 
 def test_one_meter_and_mtu_counts_once(tx: Transaction) -> None:
-    tx.readings.add(stored(SELL_METER))
+    tx.readings.add_all([stored(SELL_METER)])
     with pytest.raises(IntegrityError):
-        tx.readings.add(replace(stored(SELL_METER, import_wh=5), text="another"))
+        tx.readings.add_all([replace(stored(SELL_METER, import_wh=5), text="another")])
 
 
 def test_anchors_are_numbered_without_gaps_and_take_each_reading_once(tx: Transaction) -> None:
-    tx.readings.add(stored(BUY_METER, import_wh=580))
+    tx.readings.add_all([stored(BUY_METER, import_wh=580)])
     assert tx.readings.missing_count(ZONE, MTU_START) == 1
     assert tx.readings.unanchored_mtus() == ((ZONE, MTU_START),)
     assert tx.readings.next_anchor_sequence(ZONE, MTU_START) == 0
     tx.readings.mark_anchored(ZONE, MTU_START, 0, [BUY_METER])
     assert (tx.readings.unanchored_mtus(), tx.readings.next_anchor_sequence(ZONE, MTU_START)) == ((), 1)
-    tx.readings.add(stored(SELL_METER, export_wh=700))
+    tx.readings.add_all([stored(SELL_METER, export_wh=700)])
     assert [one.reading.meter for one in tx.readings.unanchored(ZONE, MTU_START)] == [SELL_METER]
     assert [one.anchor_sequence for one in tx.readings.at(ZONE, MTU_START)] == [None, 0]
     assert tx.readings.missing_count(ZONE, MTU_START) == 0
@@ -521,9 +521,9 @@ def test_anchors_are_numbered_without_gaps_and_take_each_reading_once(tx: Transa
 def test_only_readings_whose_anchor_the_chain_has_recorded_are_settled_and_proven(tx: Transaction) -> None:
     chain = Chain()
     chain.number = 0
-    tx.readings.add(stored(BUY_METER, import_wh=580))
+    tx.readings.add_all([stored(BUY_METER, import_wh=580)])
     tx.readings.mark_anchored(ZONE, MTU_START, 0, [BUY_METER])
-    tx.readings.add(stored(SELL_METER, export_wh=700, import_wh=50))
+    tx.readings.add_all([stored(SELL_METER, export_wh=700, import_wh=50)])
     tx.readings.mark_anchored(ZONE, MTU_START, 1, [SELL_METER])
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {}
     assert not tx.readings.anchor_is_recorded(ZONE, MTU_START, 0)

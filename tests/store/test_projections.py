@@ -116,14 +116,12 @@ def test_members_meters_zones_and_suppliers_are_known_as_the_chain_states_them(t
 
 
 def test_a_replaced_device_key_is_the_one_that_counts(tx: Transaction, chain: Chain) -> None:
-    before = tx.readings.facts(SELL_METER)
-    assert before is not None
+    before = tx.readings.facts_of({SELL_METER})[SELL_METER]
     assert "0x" + before.device_key.x.hex() == KEY[0]
     new = ("0x" + "ab" * 32, "0x" + "cd" * 32)
     chain.index(tx, ("DeviceKeyReplaced", {"meter": SELL_METER, "deviceKeyX": new[0], "deviceKeyY": new[1]}))
-    after, other = tx.readings.facts(SELL_METER), tx.readings.facts(BUY_METER)
-    assert after is not None
-    assert other is not None
+    facts = tx.readings.facts_of({SELL_METER, BUY_METER})
+    after, other = facts[SELL_METER], facts[BUY_METER]
     assert ("0x" + after.device_key.x.hex(), "0x" + after.device_key.y.hex()) == new
     assert "0x" + other.device_key.x.hex() == KEY[0]
 

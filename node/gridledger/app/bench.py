@@ -7,12 +7,15 @@ from typing import Any
 from gridledger.app.bench_auction import measure_auction
 from gridledger.app.bench_gas import measure_gas
 from gridledger.app.bench_intake import measure_intake
+from gridledger.app.bench_readings import measure_readings, measure_tree_s
 from gridledger.errors import InvalidInput
 
 __all__ = ["BenchUnknown", "run_bench"]
 
 GAS_CLEARING_LIMIT, GAS_LIFECYCLE_LIMIT = 30_000, 60_000  # gas per trade at 100 trades
 INTAKE_SHARE = 0.15  # of the single-thread signature-recovery rate of the same run
+READING_SHARE = 0.5  # of the single-thread P-256 verification rate of the same run
+TREE_100K_LIMIT_S = 0.5
 AUCTION_PER_SORT_LIMIT, AUCTION_1M_LIMIT_S = 30, 5.0
 
 
@@ -30,6 +33,8 @@ def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
         "auction": (("auction_10k_vs_sort", "auction_1m_s"), _auction),
         "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100", "gas_plain_per_trade"), _gas),
         "intake": (("order_intake_vs_recover",), _intake),
+        "readings": (("reading_intake_vs_verify",), _readings),
+        "tree": (("tree_100k_s",), _tree),
     }
     results: dict[str, dict[str, Any]] = {}
     for group, (names, measure) in groups.items():
@@ -63,6 +68,18 @@ def _intake() -> dict[str, dict[str, Any]]:
     """The limit is the least rate: a ratio above one is good here."""
     rates = measure_intake()
     return {"order_intake_vs_recover": _entry(rates.accepted_per_s, "orders/s", INTAKE_SHARE * rates.recovered_per_s)}
+
+
+def _readings() -> dict[str, dict[str, Any]]:
+    """The limit is the least rate, as of orders."""
+    rates = measure_readings()
+    return {
+        "reading_intake_vs_verify": _entry(rates.accepted_per_s, "readings/s", READING_SHARE * rates.verified_per_s)
+    }
+
+
+def _tree() -> dict[str, dict[str, Any]]:
+    return {"tree_100k_s": _entry(measure_tree_s(), "s", TREE_100K_LIMIT_S)}
 
 
 def _entry(value: float, unit: str, limit: float) -> dict[str, Any]:

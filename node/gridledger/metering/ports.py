@@ -1,6 +1,6 @@
 """What the metering room needs from outside. Adapters implement these; tests use small fakes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from gridledger.metering.model import MeterFacts, StoredReading
@@ -12,8 +12,8 @@ __all__ = ["MeterDirectory", "ReadingStore", "Salts"]
 class MeterDirectory(Protocol):
     """What the registry says about meters."""
 
-    def facts(self, meter: int) -> MeterFacts | None:
-        """Facts of a registered meter, None for an unknown one."""
+    def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
+        """Facts of those meters that are registered."""
 
 
 class ReadingStore(Protocol):
@@ -22,8 +22,11 @@ class ReadingStore(Protocol):
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         """The accepted reading of a meter and MTU."""
 
-    def add(self, stored: StoredReading) -> None:
-        """Keep a newly accepted reading, the first of its meter and MTU."""
+    def find_each(self, keys: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], StoredReading]:
+        """The accepted readings of those meters and MTUs that have one."""
+
+    def add_all(self, readings: Sequence[StoredReading]) -> None:
+        """Keep newly accepted readings, each the first of its meter and MTU."""
 
     def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
         """The accepted register reading of a meter and moment."""

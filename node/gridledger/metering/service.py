@@ -1,6 +1,8 @@
 """The metering room's tasks: accept signed readings, make their anchors. A task never commits; its caller does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import ParamSpec, TypeVar
 
 from gridledger.clock import Clock
 from gridledger.errors import GridLedgerError
@@ -24,6 +26,8 @@ from gridledger.metering.validation import check_moment, check_reading, same_val
 __all__ = ["MAX_BATCH_READINGS", "MeteringService", "commitment"]
 
 MAX_BATCH_READINGS = 500
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class MeteringService:
@@ -48,7 +52,14 @@ class MeteringService:
         if len(texts) > MAX_BATCH_READINGS:
             raise BatchTooLarge(count=len(texts), highest=MAX_BATCH_READINGS)
         now = self._clock.now()
-        return tuple(self._outcome(index, text, now) for index, text in enumerate(texts))
+        results: list[ReadingStatus | GridLedgerError] = []
+        for of_moments, run in groupby(texts, is_ocmf):
+            accept = self._accept_moments if of_moments else self._accept_intervals
+            results += accept(tuple(run), now)
+        return tuple(
+            self._outcome(index, text, result, now)
+            for index, (text, result) in enumerate(zip(texts, results, strict=True))
+        )
 
     def build_anchor(self, readings: Sequence[StoredReading]) -> AnchorBatch:
         """Root and count of the commitments of readings of one zone and MTU; their order does not matter.
@@ -68,23 +79,22 @@ class MeteringService:
             raise AnchorMixed(zones=tuple(sorted(zones)), mtu_starts=tuple(sorted(mtu_starts)))
         return MerkleTree(commitment(stored) for stored in readings)
 
-    def _outcome(self, index: int, text: str, now: int) -> ReadingOutcome:
-        try:
-            return ReadingOutcome(index=index, status=self._accept_one(text, now))
-        except (ReadingDiffers, RegistersDiffer) as error:
-            self._store.add_dispute(error.meter, error.moment, text, now)
-            return ReadingOutcome(index=index, status=ReadingStatus.DISPUTED, error=error)
-        except GridLedgerError as error:
-            return ReadingOutcome(index=index, status=ReadingStatus.REFUSED, error=error)
+    def _outcome(self, index: int, text: str, result: ReadingStatus | GridLedgerError, now: int) -> ReadingOutcome:
+        if isinstance(result, ReadingStatus):
+            return ReadingOutcome(index=index, status=result)
+        if isinstance(result, ReadingDiffers | RegistersDiffer):
+            self._store.add_dispute(result.meter, result.moment, text, now)
+            return ReadingOutcome(index=index, status=ReadingStatus.DISPUTED, error=result)
+        return ReadingOutcome(index=index, status=ReadingStatus.REFUSED, error=result)
 
-    def _accept_one(self, text: str, now: int) -> ReadingStatus:
-        return self._accept_registers(text, now) if is_ocmf(text) else self._accept_interval(text, now)
+    def _accept_moments(self, texts: Sequence[str], now: int) -> list[ReadingStatus | GridLedgerError]:
+        """Keep register readings one by one: each may stand between two others."""
+        return [_attempt(self._accept_registers, text, now) for text in texts]
 
     def _accept_registers(self, text: str, now: int) -> ReadingStatus:
         """Keep a register reading, and the readings of the intervals whose other end is known."""
         meter = peek_registry_number(text)
-        if (facts := self._directory.facts(meter)) is None:
-            raise UnknownMeter(meter=meter)
+        facts = _known(meter, self._directory.facts_of({meter}))
         registers, kept_text = verify_registers(text, facts.device_key)
         check_moment(registers.taken_at, now=now, mtu_length_s=self._mtu_length_s)
         if (known := self._store.registers_at(meter, registers.taken_at)) is not None:
@@ -106,27 +116,63 @@ class MeteringService:
             if self._store.find(meter, reading.mtu_start) is not None:
                 raise ReadingDiffers(meter=meter, mtu_start=reading.mtu_start)
         self._store.add_registers(stored)
-        for reading, pair_text in readings:
-            self._keep(reading, facts, pair_text, now)
+        self._store.add_all([self._stored(reading, facts, pair_text, now) for reading, pair_text in readings])
         return ReadingStatus.ACCEPTED
 
-    def _accept_interval(self, text: str, now: int) -> ReadingStatus:
-        meter = peek_meter(text)
-        if (facts := self._directory.facts(meter)) is None:
-            raise UnknownMeter(meter=meter)
-        reading = verify(text, facts.device_key)
-        earlier = self._store.find(meter, reading.mtu_start)
-        if earlier is not None and same_values(earlier.reading, reading):
+    def _accept_intervals(self, texts: Sequence[str], now: int) -> list[ReadingStatus | GridLedgerError]:
+        """Keep interval readings; meters and earlier readings are looked up, and new ones written, all at once."""
+        meters = [_attempt(peek_meter, text) for text in texts]
+        facts = self._directory.facts_of({meter for meter in meters if isinstance(meter, int)})
+        genuine = [
+            meter if isinstance(meter, GridLedgerError) else _attempt(_genuine, text, meter, facts)
+            for meter, text in zip(meters, texts, strict=True)
+        ]
+        keys = {(reading.meter, reading.mtu_start) for reading in genuine if isinstance(reading, Reading)}
+        known = {key: stored.reading for key, stored in self._store.find_each(keys).items()}
+        results: list[ReadingStatus | GridLedgerError] = []
+        added: list[StoredReading] = []
+        for text, reading in zip(texts, genuine, strict=True):
+            if not isinstance(reading, Reading):
+                results.append(reading)
+                continue
+            key = (reading.meter, reading.mtu_start)
+            result = _attempt(self._interval_status, reading, facts[reading.meter], known.get(key), now)
+            if result is ReadingStatus.ACCEPTED:
+                added.append(self._stored(reading, facts[reading.meter], text, now))
+                known[key] = reading
+            results.append(result)
+        self._store.add_all(added)
+        return results
+
+    def _interval_status(self, reading: Reading, facts: MeterFacts, earlier: Reading | None, now: int) -> ReadingStatus:
+        if earlier is not None and same_values(earlier, reading):
             return ReadingStatus.DUPLICATE
         check_reading(reading, facts, now=now, mtu_length_s=self._mtu_length_s)
         if earlier is not None:
-            raise ReadingDiffers(meter=meter, mtu_start=reading.mtu_start)
-        self._keep(reading, facts, text, now)
+            raise ReadingDiffers(meter=reading.meter, mtu_start=reading.mtu_start)
         return ReadingStatus.ACCEPTED
 
-    def _keep(self, reading: Reading, facts: MeterFacts, text: str, now: int) -> None:
+    def _stored(self, reading: Reading, facts: MeterFacts, text: str, now: int) -> StoredReading:
         salt = self._salts.salt_for(reading.meter, reading.mtu_start)
-        self._store.add(StoredReading(reading=reading, zone=facts.zone, text=text, salt=salt, received_at=now))
+        return StoredReading(reading=reading, zone=facts.zone, text=text, salt=salt, received_at=now)
+
+
+def _known(meter: int, facts: Mapping[int, MeterFacts]) -> MeterFacts:
+    if meter not in facts:
+        raise UnknownMeter(meter=meter)
+    return facts[meter]
+
+
+def _genuine(text: str, meter: int, facts: Mapping[int, MeterFacts]) -> Reading:
+    return verify(text, _known(meter, facts).device_key)
+
+
+def _attempt(task: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | GridLedgerError:
+    """What a task returns, or why it refuses."""
+    try:
+        return task(*args, **kwargs)
+    except GridLedgerError as error:
+        return error
 
 
 def commitment(stored: StoredReading) -> bytes:

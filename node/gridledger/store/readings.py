@@ -1,9 +1,9 @@
 """Signed readings in the database; implements the metering room's `MeterDirectory` and `ReadingStore`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, tuple_, update
 
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
@@ -21,44 +21,36 @@ class Readings:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def facts(self, meter: int) -> MeterFacts | None:
-        """Facts of a registered meter, None for an unknown one."""
-        row = self._connection.execute(select(meter_table).where(meter_table.c.meter == meter)).first()
-        if row is None:
-            return None
-        return MeterFacts(
-            meter=row.meter,
-            zone=row.zone,
-            import_capacity_w=row.import_capacity_w,
-            export_capacity_w=row.export_capacity_w,
-            device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
-        )
+    def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
+        """Facts of those meters that are registered."""
+        rows = self._connection.execute(select(meter_table).where(meter_table.c.meter.in_(meters)))
+        return {
+            row.meter: MeterFacts(
+                meter=row.meter,
+                zone=row.zone,
+                import_capacity_w=row.import_capacity_w,
+                export_capacity_w=row.export_capacity_w,
+                device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
+            )
+            for row in rows
+        }
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         """The accepted reading of a meter and MTU."""
-        query = select(meter_reading).where(meter_reading.c.meter == meter, meter_reading.c.mtu_start == mtu_start)
-        row = self._connection.execute(query).first()
-        return None if row is None else _stored(row)
+        return self.find_each([(meter, mtu_start)]).get((meter, mtu_start))
 
-    def add(self, stored: StoredReading) -> None:
-        """Keep a newly accepted reading, the first of its meter and MTU."""
-        reading = stored.reading
-        self._connection.execute(
-            insert(meter_reading).values(
-                meter=reading.meter,
-                mtu_start=reading.mtu_start,
-                zone=stored.zone,
-                meter_id=reading.meter_id,
-                interval_s=reading.interval_s,
-                import_wh=reading.import_wh,
-                export_wh=reading.export_wh,
-                counter=reading.counter,
-                text=stored.text,
-                salt=stored.salt,
-                received_at=stored.received_at,
-                anchor_sequence=stored.anchor_sequence,
-            )
-        )
+    def find_each(self, keys: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], StoredReading]:
+        """The accepted readings of those meters and MTUs that have one."""
+        if not keys:
+            return {}
+        of_keys = tuple_(meter_reading.c.meter, meter_reading.c.mtu_start).in_(keys)
+        rows = self._connection.execute(select(meter_reading).where(of_keys))
+        return {(row.meter, row.mtu_start): _stored(row) for row in rows}
+
+    def add_all(self, readings: Sequence[StoredReading]) -> None:
+        """Keep newly accepted readings, each the first of its meter and MTU."""
+        if readings:
+            self._connection.execute(insert(meter_reading), [_row(stored) for stored in readings])
 
     def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
         """The accepted register reading of a meter and moment."""
@@ -229,6 +221,24 @@ class Readings:
         """Every accepted reading by MTU and meter."""
         query = select(meter_reading).order_by(meter_reading.c.mtu_start, meter_reading.c.meter)
         return [_stored(row) for row in self._connection.execute(query)]
+
+
+def _row(stored: StoredReading) -> dict[str, Any]:
+    reading = stored.reading
+    return {
+        "meter": reading.meter,
+        "mtu_start": reading.mtu_start,
+        "zone": stored.zone,
+        "meter_id": reading.meter_id,
+        "interval_s": reading.interval_s,
+        "import_wh": reading.import_wh,
+        "export_wh": reading.export_wh,
+        "counter": reading.counter,
+        "text": stored.text,
+        "salt": stored.salt,
+        "received_at": stored.received_at,
+        "anchor_sequence": stored.anchor_sequence,
+    }
 
 
 def _stored(row: Row[Any]) -> StoredReading:
