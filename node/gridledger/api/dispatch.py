@@ -1,22 +1,20 @@
 """Dispatch for the grid operator: a resumable event stream, open schedules, and the way back for signed answers."""
 
-import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse
 
 from gridledger.api.context import NodeContext
 from gridledger.api.schemas import AnswerIn
+from gridledger.api.streams import EventStreams
 from gridledger.dispatch.model import Schedule
 from gridledger.units import INT64_MAX, parse_utc
 
-__all__ = ["dispatch_routes"]
+__all__ = ["MOST_STREAMS", "dispatch_routes"]
 
+MOST_STREAMS = 256  # at once; nobody signs in to read what is to be dispatched
 _EVENTS_PER_READ = 200
-_LONGEST_WAIT_S = 5.0
 
 
 def dispatch_routes(node: NodeContext) -> APIRouter:
@@ -27,14 +25,7 @@ def dispatch_routes(node: NodeContext) -> APIRouter:
         with node.database.read() as tx:
             return tx.dispatches.events_after(after, _EVENTS_PER_READ)
 
-    async def stream(after: int) -> AsyncIterator[ServerSentEvent]:
-        while True:
-            events = await run_in_threadpool(read_events, after)
-            for event in events:
-                after = event["id"]
-                yield ServerSentEvent(json.dumps(event), id=str(after), event=event["kind"])
-            if not events:
-                await node.bell.wait(_LONGEST_WAIT_S)
+    streams = EventStreams(node.bell, highest=MOST_STREAMS, highest_of_reader=MOST_STREAMS)
 
     @router.get("/events", response_class=EventSourceResponse)
     async def get_events(
@@ -42,7 +33,7 @@ def dispatch_routes(node: NodeContext) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=INT64_MAX, description="Start after this event id")] = 0,
     ) -> EventSourceResponse:
         """Schedules and answers as server-sent events; `Last-Event-ID` resumes without a gap."""
-        return EventSourceResponse(stream(after if last_event_id is None else last_event_id), ping=15)
+        return streams.open("anybody", after if last_event_id is None else last_event_id, read_events)
 
     @router.get("/schedules")
     def get_pending() -> dict[str, Any]:

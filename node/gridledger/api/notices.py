@@ -1,23 +1,22 @@
 """Notices of the signed-in account: a list, and a stream that resumes without a gap."""
 
-import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.security import HTTPAuthorizationCredentials
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from gridledger.api.context import NodeContext
 from gridledger.api.sessions import Bearer, SessionRequired, session_owner
-from gridledger.market.notices import Notice, notice_document
+from gridledger.api.streams import EventStreams
+from gridledger.market.notices import notice_document
 from gridledger.units import INT64_MAX
 
-__all__ = ["notice_routes"]
+__all__ = ["MOST_STREAMS", "MOST_STREAMS_OF_ACCOUNT", "notice_routes"]
 
+MOST_STREAMS, MOST_STREAMS_OF_ACCOUNT = 1024, 8  # at once
 _NOTICES_PER_READ = 200
-_LONGEST_WAIT_S = 5.0
 NoticeId = Annotated[int, Query(ge=0, le=INT64_MAX, description="Start after this notice id")]
 
 
@@ -25,22 +24,16 @@ def notice_routes(node: NodeContext) -> APIRouter:
     """Routes under /v1/notices."""
     router = APIRouter(prefix="/v1/notices", tags=["notices"])
 
-    def read(bearer: HTTPAuthorizationCredentials | None, after: int, limit: int) -> tuple[Notice, ...]:
-        with node.database.read() as tx:
-            return tx.notices.after(session_owner(tx, node.clock, bearer), after, limit)
+    streams = EventStreams(node.bell, highest=MOST_STREAMS, highest_of_reader=MOST_STREAMS_OF_ACCOUNT)
 
-    async def stream(bearer: HTTPAuthorizationCredentials | None, after: int) -> AsyncIterator[ServerSentEvent]:
-        while True:
-            rings = node.bell.rings
-            try:
-                notices = await run_in_threadpool(read, bearer, after, _NOTICES_PER_READ)
-            except SessionRequired:
-                return  # the session has ended, and the stream with it
-            for notice in notices:
-                after = notice.id
-                yield ServerSentEvent(json.dumps(notice_document(notice)), id=str(after), event=notice.kind)
-            if not notices:
-                await node.bell.wait(_LONGEST_WAIT_S, rings)
+    def read(bearer: HTTPAuthorizationCredentials | None, after: int, limit: int) -> list[dict[str, Any]]:
+        with node.database.read() as tx:
+            notices = tx.notices.after(session_owner(tx, node.clock, bearer), after, limit)
+        return [notice_document(notice) for notice in notices]
+
+    def account(bearer: HTTPAuthorizationCredentials | None) -> str:
+        with node.database.read() as tx:
+            return session_owner(tx, node.clock, bearer)
 
     @router.get("")
     def get_notices(
@@ -51,8 +44,8 @@ def notice_routes(node: NodeContext) -> APIRouter:
         """The account's notices after an id, oldest first; `last` is where to go on."""
         notices = read(bearer, after, limit)
         return {
-            "notices": [notice_document(notice) for notice in notices],
-            "last": notices[-1].id if notices else after,
+            "notices": notices,
+            "last": notices[-1]["id"] if notices else after,
         }
 
     @router.get("/events", response_class=EventSourceResponse)
@@ -62,7 +55,12 @@ def notice_routes(node: NodeContext) -> APIRouter:
         after: NoticeId = 0,
     ) -> EventSourceResponse:
         """The account's notices as server-sent events; `Last-Event-ID` resumes, a notice may come again."""
-        await run_in_threadpool(read, bearer, 0, 1)  # refused before the stream begins, not in it
-        return EventSourceResponse(stream(bearer, after if last_event_id is None else last_event_id), ping=15)
+        reader = await run_in_threadpool(account, bearer)  # refused before the stream begins, not in it
+        return streams.open(
+            reader,
+            after if last_event_id is None else last_event_id,
+            lambda last: read(bearer, last, _NOTICES_PER_READ),
+            until=SessionRequired,
+        )
 
     return router

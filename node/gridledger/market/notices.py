@@ -1,6 +1,5 @@
 """What an owner is told: one notice for each change of an order's life, numbered in the order they happened."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -90,7 +89,7 @@ class Notices(Protocol):
         """Keep a notice for its owner."""
 
 
-def notice_document(notice: Notice) -> Mapping[str, object]:
+def notice_document(notice: Notice) -> dict[str, object]:
     """The notice as its owner reads it, by stream, webhook and list alike; money and carbon are decimal texts."""
     return {
         "id": notice.id,
