@@ -9,6 +9,7 @@ import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IMeterLedger} from "./interfaces/IMeterLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Closings} from "./libraries/Closings.sol";
 import {Lists} from "./libraries/Lists.sol";
 import {Pairing} from "./libraries/Pairing.sol";
 import {Payments} from "./libraries/Payments.sol";
@@ -117,7 +118,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             int64 substituteWh = int64(kept.sells(index) ? energyWh : -energyWh);
             int256 imbalance = _payFirst(settlement, index, substituteWh);
             kept.settle(index, substituteWh, true);
-            emit PositionSubstituted(mtuStart, kept.meter(index), substituteWh, imbalance);
+            emit PositionSubstituted(Closings.pack(mtuStart, kept.meter(index), 0, substituteWh, imbalance));
         }
         _finish(settlement, deals);
     }
@@ -141,7 +142,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             _pay(settlement, index, int256(locked), 0);
             ++settlement.outcome.closedPositions;
             kept.settle(index, 0, true);
-            emit PositionRefunded(mtuStart, kept.meter(index), locked);
+            emit PositionRefunded(Closings.pack(mtuStart, kept.meter(index), 0, 0, int256(locked)));
         }
         _finish(settlement, deals);
     }
@@ -202,14 +203,14 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         if (!kept.isSettled(index)) {
             int256 imbalance = _payFirst(settlement, index, metered);
             kept.settle(index, metered, false);
-            emit PositionSettled(mtuStart, kept.meter(index), metered, imbalance);
+            emit PositionSettled(Closings.pack(mtuStart, kept.meter(index), 0, metered, imbalance));
             return;
         }
         _requireCorrection(kept, index, metered);
         int256 delta = _imbalance(settlement, index, metered) - _imbalance(settlement, index, kept.meteredWh(index));
         _pay(settlement, index, 0, delta);
         kept.settle(index, metered, false);
-        emit PositionResettled(mtuStart, kept.meter(index), kept.version(index), metered, delta);
+        emit PositionResettled(Closings.pack(mtuStart, kept.meter(index), kept.version(index), metered, delta));
     }
 
     /// @dev Releases the lock, pays the trade and the fee out of the escrow, then settles the imbalance.
