@@ -14,6 +14,7 @@ import {Lists} from "./libraries/Lists.sol";
 import {Pairing} from "./libraries/Pairing.sol";
 import {Payments} from "./libraries/Payments.sol";
 import {Positions} from "./libraries/Positions.sol";
+import {Rewards} from "./libraries/Rewards.sol";
 import {SettlementRules} from "./libraries/SettlementRules.sol";
 
 /// @title EnergySettlement
@@ -268,16 +269,20 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     {
         uint256[] memory trades = _tradesOf(kept, deals);
         uint256[] memory served = SettlementRules.servedWh(kept, trades);
-        ICarbonLedger.Reward[] memory rewards = new ICarbonLedger.Reward[](trades.length);
+        uint256[] memory rewards = new uint256[](Rewards.WORDS * trades.length);
         uint256 count = 0;
         for (uint256 i = 0; i < trades.length; ++i) {
-            (uint256 sell, uint256 buy) = (Pairing.sell(trades.at(i)), Pairing.buy(trades.at(i)));
+            uint256 trade = trades.at(i);
+            (uint256 sell, uint256 buy, uint256 energyWh) = (Pairing.sell(trade), Pairing.buy(trade), served.at(i));
             if (!kept.isRead(sell) || !kept.isRead(buy)) continue;
             if (before.wasRead(sell) && before.wasRead(buy)) continue;
-            if (kept.source(sell) == 0 || served.at(i) == 0) continue;
-            ICarbonLedger.Reward memory reward = rewards[count++];
-            (reward.seller, reward.buyer) = (kept.owner(sell), kept.owner(buy));
-            (reward.source, reward.energyWh) = (kept.source(sell), uint64(served.at(i)));
+            if (kept.source(sell) == 0 || energyWh == 0) continue;
+            // Two words for each of the trades at most.
+            unchecked {
+                rewards.put(count, Rewards.packSeller(kept.owner(sell), energyWh, kept.source(sell)));
+                rewards.put(count + 1, uint256(uint160(kept.owner(buy))));
+                count += Rewards.WORDS;
+            }
         }
         if (count == 0) return;
         // Shortens the array to the rewards used; the length word is the only thing written.

@@ -2,8 +2,8 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {EnergyAccounts} from "./EnergyAccounts.sol";
+import {MarketDomain} from "./MarketDomain.sol";
 import {IEnergyPricing} from "./interfaces/IEnergyPricing.sol";
 import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
@@ -21,7 +21,7 @@ import {SaltMarks} from "./libraries/SaltMarks.sol";
 /// @title OrderDesk
 /// @dev What makes a presented order good: its owner's signature, its place in the committed book, and that it still
 /// stood at gate closure. Nothing here moves money.
-abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
+abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
     using Lists for SignedOrder[];
     using Lists for uint256[];
     using OrderRows for Row;
@@ -60,7 +60,6 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
 
     constructor(IERC20 settlementToken, IParticipantRegistry registry, IGridPolicy policy, IEnergyPricing pricing)
         EnergyAccounts(settlementToken, registry, policy.longestClearingS())
-        EIP712("gridledger", "1")
     {
         _policy = policy;
         _pricing = pricing;
@@ -95,12 +94,12 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
 
     /// @inheritdoc IEnergyTrading
     function domainSeparator() external view returns (bytes32) {
-        return _domainSeparatorV4();
+        return _domainSeparator();
     }
 
     /// @inheritdoc IEnergyTrading
     function orderUid(uint256 terms, uint256 guard, address owner) external view returns (bytes32) {
-        return _uidOf(_domainSeparatorV4(), terms, guard, owner);
+        return _uidOf(_domainSeparator(), terms, guard, owner);
     }
 
     function _checkOrders(Clearing calldata clearing, Rules memory rules)
@@ -113,7 +112,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         if (ends.length > MOST_ENDS) revert EndInvalid(uint16(orders.length));
         checked.filled = orders.length;
         checked.rows = OrderRows.make(orders.length + ends.length);
-        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparatorV4());
+        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparator());
         (rules.page, rules.pageWords) = (type(uint256).max, new uint256[](MeterPages.METERS));
         // Keys of known meters are above zero.
         uint256 previous = 0;

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 /// @title MeterPages
 /// @notice Words of neighbouring meters kept as the code of a contract: a clearing reads a whole page for little
 /// more than one storage slot costs. A page is written anew when a meter is added to it.
-/// @dev The code begins with STOP, so that nothing can be called. Meter n stands at place n % METERS of page n / METERS.
+/// @dev The code begins with STOP, so that nothing can be called. Meter n is at place n % METERS of page n / METERS.
 library MeterPages {
     uint256 internal constant METERS = 32;
     /// @dev Returns all that follows it as the code, which begins with the last byte of this.
