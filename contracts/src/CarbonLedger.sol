@@ -6,6 +6,7 @@ import {ICarbonLedger} from "./interfaces/ICarbonLedger.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {ILowCarbonToken} from "./interfaces/ILowCarbonToken.sol";
 import {Lists} from "./libraries/Lists.sol";
+import {Rewards} from "./libraries/Rewards.sol";
 
 /// @title CarbonLedger
 /// @dev The oracle states grid factors within bounds, once per MTU; the regulator states source factors, once. Nobody
@@ -65,32 +66,32 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
     }
 
     /// @inheritdoc ICarbonLedger
-    function grantRewards(uint64 mtuStart, Reward[] calldata rewards)
+    function grantRewards(uint64 mtuStart, uint256[] calldata rewards)
         external
         restricted
         returns (uint256 totalUgco2)
     {
         uint32 gridFactor = _pinGridFactor(mtuStart);
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
-        Mints memory mints = Mints(new address[](2 * rewards.length), new uint256[](2 * rewards.length), 0);
+        Mints memory mints = Mints(new address[](rewards.length), new uint256[](rewards.length), 0);
         uint256 energyWh = 0;
         (uint8 source, uint256 savedUgco2PerWh) = (0, 0);
-        for (uint256 i = 0; i < rewards.length; ++i) {
-            Reward calldata reward = rewards[i];
+        for (uint256 i = 0; i < rewards.length; i += Rewards.WORDS) {
+            (uint256 seller, uint256 buyer) = (rewards[i], rewards[i + 1]);
             // Neighbouring trades mostly have the same source; none is 0.
-            if (reward.source != source) {
-                source = reward.source;
+            if (Rewards.source(seller) != source) {
+                source = Rewards.source(seller);
                 savedUgco2PerWh = _savedUgco2PerWh(source, gridFactor);
             }
             // At most 2^64 x 5e6 each, and the policy holds the share to one.
             unchecked {
-                uint256 amountUgco2 = reward.energyWh * savedUgco2PerWh;
+                uint256 amountUgco2 = Rewards.energyWh(seller) * savedUgco2PerWh;
                 if (amountUgco2 == 0) continue;
-                energyWh += reward.energyWh;
+                energyWh += Rewards.energyWh(seller);
                 totalUgco2 += amountUgco2;
                 uint256 sellerUgco2 = (amountUgco2 * policy.sellerRewardShareBp) / BASIS_POINTS;
-                _add(mints, reward.seller, sellerUgco2);
-                _add(mints, reward.buyer, amountUgco2 - sellerUgco2);
+                _add(mints, Rewards.account(seller), sellerUgco2);
+                _add(mints, Rewards.account(buyer), amountUgco2 - sellerUgco2);
             }
         }
         emit RewardsGranted(mtuStart, gridFactor, energyWh, totalUgco2);

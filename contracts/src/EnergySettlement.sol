@@ -9,10 +9,12 @@ import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IMeterLedger} from "./interfaces/IMeterLedger.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {Closings} from "./libraries/Closings.sol";
 import {Lists} from "./libraries/Lists.sol";
 import {Pairing} from "./libraries/Pairing.sol";
 import {Payments} from "./libraries/Payments.sol";
 import {Positions} from "./libraries/Positions.sol";
+import {Rewards} from "./libraries/Rewards.sol";
 import {SettlementRules} from "./libraries/SettlementRules.sol";
 
 /// @title EnergySettlement
@@ -117,7 +119,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             int64 substituteWh = int64(kept.sells(index) ? energyWh : -energyWh);
             int256 imbalance = _payFirst(settlement, index, substituteWh);
             kept.settle(index, substituteWh, true);
-            emit PositionSubstituted(mtuStart, kept.meter(index), substituteWh, imbalance);
+            emit PositionSubstituted(Closings.pack(mtuStart, kept.meter(index), 0, substituteWh, imbalance));
         }
         _finish(settlement, deals);
     }
@@ -141,7 +143,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             _pay(settlement, index, int256(locked), 0);
             ++settlement.outcome.closedPositions;
             kept.settle(index, 0, true);
-            emit PositionRefunded(mtuStart, kept.meter(index), locked);
+            emit PositionRefunded(Closings.pack(mtuStart, kept.meter(index), 0, 0, int256(locked)));
         }
         _finish(settlement, deals);
     }
@@ -202,14 +204,14 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         if (!kept.isSettled(index)) {
             int256 imbalance = _payFirst(settlement, index, metered);
             kept.settle(index, metered, false);
-            emit PositionSettled(mtuStart, kept.meter(index), metered, imbalance);
+            emit PositionSettled(Closings.pack(mtuStart, kept.meter(index), 0, metered, imbalance));
             return;
         }
         _requireCorrection(kept, index, metered);
         int256 delta = _imbalance(settlement, index, metered) - _imbalance(settlement, index, kept.meteredWh(index));
         _pay(settlement, index, 0, delta);
         kept.settle(index, metered, false);
-        emit PositionResettled(mtuStart, kept.meter(index), kept.version(index), metered, delta);
+        emit PositionResettled(Closings.pack(mtuStart, kept.meter(index), kept.version(index), metered, delta));
     }
 
     /// @dev Releases the lock, pays the trade and the fee out of the escrow, then settles the imbalance.
@@ -267,16 +269,20 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     {
         uint256[] memory trades = _tradesOf(kept, deals);
         uint256[] memory served = SettlementRules.servedWh(kept, trades);
-        ICarbonLedger.Reward[] memory rewards = new ICarbonLedger.Reward[](trades.length);
+        uint256[] memory rewards = new uint256[](Rewards.WORDS * trades.length);
         uint256 count = 0;
         for (uint256 i = 0; i < trades.length; ++i) {
-            (uint256 sell, uint256 buy) = (Pairing.sell(trades.at(i)), Pairing.buy(trades.at(i)));
+            uint256 trade = trades.at(i);
+            (uint256 sell, uint256 buy, uint256 energyWh) = (Pairing.sell(trade), Pairing.buy(trade), served.at(i));
             if (!kept.isRead(sell) || !kept.isRead(buy)) continue;
             if (before.wasRead(sell) && before.wasRead(buy)) continue;
-            if (kept.source(sell) == 0 || served.at(i) == 0) continue;
-            ICarbonLedger.Reward memory reward = rewards[count++];
-            (reward.seller, reward.buyer) = (kept.owner(sell), kept.owner(buy));
-            (reward.source, reward.energyWh) = (kept.source(sell), uint64(served.at(i)));
+            if (kept.source(sell) == 0 || energyWh == 0) continue;
+            // Two words for each of the trades at most.
+            unchecked {
+                rewards.put(count, Rewards.packSeller(kept.owner(sell), energyWh, kept.source(sell)));
+                rewards.put(count + 1, uint256(uint160(kept.owner(buy))));
+                count += Rewards.WORDS;
+            }
         }
         if (count == 0) return;
         // Shortens the array to the rewards used; the length word is the only thing written.

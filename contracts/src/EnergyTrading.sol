@@ -13,6 +13,7 @@ import {IntegerMath} from "./libraries/IntegerMath.sol";
 import {Lists} from "./libraries/Lists.sol";
 import {Product} from "./libraries/MarketTypes.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
+import {OrderRows, Row} from "./libraries/OrderRows.sol";
 import {OrderTerms} from "./libraries/OrderTerms.sol";
 import {Pairing} from "./libraries/Pairing.sol";
 import {Positions} from "./libraries/Positions.sol";
@@ -26,9 +27,9 @@ import {SlotKey} from "./libraries/SlotKey.sol";
 /// kept by hash and presented again, so that one storage word carries a whole clearing. It is shut down by a halt of
 /// the whole market: open positions still settle, deposits can still be withdrawn.
 contract EnergyTrading is OrderDesk {
-    using Lists for bytes32[];
-    using Lists for int64[];
     using Lists for uint256[];
+    using OrderRows for Row;
+    using OrderRows for uint256[];
     using OrderTerms for uint256;
     using Positions for uint256[];
 
@@ -70,15 +71,14 @@ contract EnergyTrading is OrderDesk {
         int64 upper;
     }
 
-    /// @dev Positions in the making. `positionOf` is per order. Of the position in work: all its energy so far, and
-    /// what all chunks so far have filled of its last order. The lists of both lasts are per position, made for
-    /// chunks only.
+    /// @dev Positions in the making. Of the position in work: all its energy so far, as a sum and by parts, and what
+    /// all chunks so far have filled of its last order. The lists of both lasts are per position, made for chunks only.
     struct Opening {
         uint256[] positions;
         uint256[] deals;
-        uint256[] positionOf;
         uint256 count;
         uint256 energyWh;
+        uint256 energies;
         uint256 filledWh;
         bool several;
         uint256[] lastFilledWh;
@@ -244,15 +244,16 @@ contract EnergyTrading is OrderDesk {
         bool lowCarbon
     ) private view returns (int64) {
         if (index == NO_ORDER) return lower ? rules.policy.floor : rules.policy.cap;
-        if (index >= checked.uids.length) revert EndInvalid(index);
-        uint256 terms = checked.terms[index];
+        if (index >= checked.rows.rowCount()) revert EndInvalid(index);
+        Row row = checked.rows.rowAt(index);
+        uint256 terms = row.terms();
         if (terms.isAcceptance()) revert EndInvalid(index);
         bool filled = index < checked.filled;
-        uint256 fillWh = filled ? terms.fillWh() - checked.dealtWh[index] : 0;
+        uint256 fillWh = filled ? terms.fillWh() - row.dealtWh() : 0;
         bool filledSide = terms.sells() == lower;
-        bool valid = filledSide ? fillWh > 0 : fillWh + checked.dealtWh[index] < terms.quantityWh();
+        bool valid = filledSide ? fillWh > 0 : fillWh + row.dealtWh() < terms.quantityWh();
         bool ofBook = terms.sells()
-            ? (MeterWord.source(checked.meters[index]) != 0) == lowCarbon
+            ? (MeterWord.source(row.meter()) != 0) == lowCarbon
             : (terms.product() == Product.LowCarbon) == lowCarbon;
         if (!valid || !(merged || ofBook)) revert EndInvalid(index);
         for (uint256 i = 0; i < clearing.continuedMeters.length; ++i) {
@@ -261,9 +262,9 @@ contract EnergyTrading is OrderDesk {
         if (!filledSide) {
             uint256 count = clearing.orders.length;
             uint256 guard = index < count ? clearing.orders[index].guard : clearing.ends[index - count].guard;
-            _requireAble(terms, guard.limit(), checked.meters[index], rules);
+            _requireAble(terms, guard.limit(), row.meter(), rules);
         }
-        return checked.limits[index];
+        return row.limit();
     }
 
     /// @dev An order that sets a price by what it has left must be one that could trade: its meter can carry all of it
@@ -284,11 +285,11 @@ contract EnergyTrading is OrderDesk {
     {
         uint256 filled = checked.filled;
         opening.positions = new uint256[](Positions.WORDS * filled);
-        opening.positionOf = new uint256[](filled);
         opening.several = clearing.chunk > 0 || !clearing.last || clearing.continuedMeters.length > 0;
         if (opening.several) (opening.lastFilledWh, opening.lastOrder) = (new uint256[](filled), new uint256[](filled));
-        for (uint256 first = 0; first < filled; ++opening.count) {
-            first = _openPosition(clearing, checked, opening, first);
+        (Row row, Row end) = (checked.rows.rowAt(0), checked.rows.rowAt(filled));
+        for (; row.isBefore(end); ++opening.count) {
+            row = _openPosition(clearing, opening, row, end);
         }
         uint256[] memory positions = opening.positions;
         uint256 words = opening.count * Positions.WORDS;
@@ -301,73 +302,68 @@ contract EnergyTrading is OrderDesk {
         _requireBalanced(clearing, opening.positions);
     }
 
-    /// @dev Returns the index of the first order after those of the meter.
-    function _openPosition(
-        Clearing calldata clearing,
-        Checked memory checked,
-        Opening memory opening,
-        uint256 first
-    ) private returns (uint256 next) {
-        uint256 firstTerms = checked.terms.at(first);
-        uint256 meter = checked.meters.at(first);
-        opening.positions.open(opening.count, firstTerms.meter(), meter, firstTerms.sells());
-        bool goesOn = opening.several && _takeCarry(clearing, opening, firstTerms);
-        opening.energyWh = opening.positions.priorWh(opening.count);
-        for (next = first; next < checked.filled; ++next) {
-            uint256 terms = checked.terms.at(next);
-            if (terms.meter() != firstTerms.meter()) break;
-            if (terms.sells() != firstTerms.sells()) revert SidesMixed(terms.meter());
-            // Only the one order that the chunk before left unfinished: any other might be a line it has filled
-            // already.
-            if (goesOn && next > first) revert MeterPresentedTwice(terms.meter());
-            _requireOnce(checked.uids, first, next);
-            _addOrder(clearing, checked, opening, next);
-        }
-        _requireCapacity(firstTerms, opening.energyWh, meter);
-        if (!opening.several) return next;
-        opening.lastOrder[opening.count] = next - 1;
-        opening.lastFilledWh[opening.count] = opening.filledWh + checked.terms[next - 1].fillWh();
-    }
-
-    /// @dev Two lines of the book with one uid are one order. Orders of one meter stand together.
-    function _requireOnce(bytes32[] memory uids, uint256 first, uint256 index) private pure {
-        for (uint256 i = first; i < index; ++i) {
-            if (uids[i] == uids[index]) revert OrderPresentedTwice(uids[index]);
-        }
-    }
-
-    /// @dev Adds one order's energy to its position.
-    function _addOrder(Clearing calldata clearing, Checked memory checked, Opening memory opening, uint256 index)
+    /// @dev Returns the first order after those of the meter.
+    function _openPosition(Clearing calldata clearing, Opening memory opening, Row first, Row end)
         private
-        pure
+        returns (Row next)
     {
-        uint256 terms = checked.terms.at(index);
+        (uint256 firstTerms, uint256 terms, uint256 meter) = (first.terms(), first.terms(), first.meter());
+        (opening.energyWh, opening.energies) = (0, 0);
+        bool goesOn = opening.several && _takeCarry(clearing, opening, firstTerms);
+        next = first;
+        do {
+            if (terms.sells() != firstTerms.sells()) revert SidesMixed(terms.meter());
+            if (first.isBefore(next)) {
+                // Only the one order that the chunk before left unfinished: any other might be a line it has filled
+                // already.
+                if (goesOn) revert MeterPresentedTwice(terms.meter());
+                _requireNew(first, next);
+            }
+            _addOrder(clearing, opening, next, terms);
+            next = next.next();
+            if (!next.isBefore(end)) break;
+            terms = next.terms();
+        } while (terms.meter() == firstTerms.meter());
+        _requireCapacity(firstTerms, opening.energyWh, meter);
+        (uint256[] memory positions, uint256 count) = (opening.positions, opening.count);
+        positions.open(count, firstTerms.meter(), meter, firstTerms.sells(), opening.energies);
+        if (opening.several) _noteLast(opening, next.previous());
+    }
+
+    function _noteLast(Opening memory opening, Row last) private pure {
+        opening.lastOrder[opening.count] = Row.unwrap(last);
+        opening.lastFilledWh[opening.count] = opening.filledWh + last.terms().fillWh();
+    }
+
+    /// @dev Adds one order's energy to the position in work.
+    function _addOrder(Clearing calldata clearing, Opening memory opening, Row row, uint256 terms) private pure {
         uint256 fillWh = terms.fillWh();
         uint256 openWh = terms.quantityWh() - opening.filledWh;
-        if (fillWh > openWh) revert OrderOverfilled(checked.uids.at(index), openWh, fillWh);
-        uint256 dealtWh = checked.dealtWh.at(index);
+        if (fillWh > openWh) revert OrderOverfilled(row.uid(), openWh, fillWh);
+        uint256 dealtWh = terms.isAcceptance() ? fillWh : row.dealtWh();
         uint256 auctionWh;
         // 2^16 orders of less than 2^40 Wh do not run over, and no offer has dealt more than its fill.
         unchecked {
             opening.energyWh += fillWh;
             auctionWh = fillWh - dealtWh;
         }
-        uint256 position = opening.count;
-        opening.positionOf.put(index, position);
-        if (terms.isAcceptance()) return opening.positions.addEnergy(position, 0, 0, fillWh);
-        bool sells = terms.sells();
-        bool lowCarbon = sells ? MeterWord.source(checked.meters.at(index)) != 0 : terms.product() == Product.LowCarbon;
+        row.setPosition(opening.count);
+        uint256 lowCarbonWh = 0;
         if (auctionWh > 0) {
-            int64 price = lowCarbon ? clearing.lowCarbonPrice : clearing.anyPrice;
-            _requireLimit(checked.uids, index, checked.limits.at(index), price, sells);
+            bool sells = terms.sells();
+            bool lowCarbon = sells ? MeterWord.source(row.meter()) != 0 : terms.product() == Product.LowCarbon;
+            _requireLimit(row, lowCarbon ? clearing.lowCarbonPrice : clearing.anyPrice, sells);
+            if (lowCarbon && !sells) (auctionWh, lowCarbonWh) = (0, auctionWh);
         }
-        if (lowCarbon && !sells) opening.positions.addEnergy(position, 0, auctionWh, 0);
-        else opening.positions.addEnergy(position, auctionWh, 0, dealtWh);
+        unchecked {
+            opening.energies += Positions.energy(auctionWh, lowCarbonWh, dealtWh);
+        }
     }
 
     /// @dev What an order has in the auction must be within its limit.
-    function _requireLimit(bytes32[] memory uids, uint256 index, int64 limit, int64 price, bool sells) private pure {
-        if (sells ? limit > price : limit < price) revert LimitViolated(uids.at(index), limit, price);
+    function _requireLimit(Row row, int64 price, bool sells) private pure {
+        int64 limit = row.limit();
+        if (sells ? limit > price : limit < price) revert LimitViolated(row.uid(), limit, price);
     }
 
     /// @dev Where the two prices differ, low-carbon energy serves low-carbon bids only.
@@ -395,8 +391,8 @@ contract EnergyTrading is OrderDesk {
         (int64 anyPrice, int64 lowCarbonPrice) = (clearing.anyPrice, clearing.lowCarbonPrice);
         uint256 count = opening.count;
         for (uint256 i = 0; i < count; ++i) {
-            positions.addLock(i, _auctionLock(positions, i, anyPrice, lowCarbonPrice, rules.policy.shortage));
-            uint256 locked = positions.lockedMicrocents(i);
+            uint256 locked =
+                positions.addLock(i, _auctionLock(positions, i, anyPrice, lowCarbonPrice, rules.policy.shortage));
             // 2^16 amounts of less than 2^88.
             unchecked {
                 lockedMicrocents += locked;
@@ -438,12 +434,12 @@ contract EnergyTrading is OrderDesk {
         uint256[] memory positions = opening.positions;
         uint256 deal = 0;
         for (uint256 i = 0; deal < opening.deals.length; ++i) {
-            uint256 terms = checked.terms[i];
-            if (!terms.isAcceptance()) continue;
+            Row row = checked.rows.rowAt(i);
+            if (!row.terms().isAcceptance()) continue;
             uint256 offer = clearing.acceptedOffers[deal];
-            (uint256 sell, uint256 buy) = (opening.positionOf[offer], opening.positionOf[i]);
+            (uint256 sell, uint256 buy) = (checked.rows.rowAt(offer).position(), row.position());
             if (positions.owner(sell) == positions.owner(buy)) revert Pairing.SelfMatch(positions.owner(buy));
-            uint256 energyWh = terms.fillWh();
+            uint256 energyWh = row.terms().fillWh();
             int64 price = clearing.orders[offer].guard.limit();
             int256 cash = int256(energyWh) * price;
             positions.addDealCash(sell, cash);
@@ -468,7 +464,7 @@ contract EnergyTrading is OrderDesk {
                 tradedWh += energyWh;
             }
             positions.addFee(buy, SettlementRules.gridFee(energyWh, fee, relief, positions.source(sell) != 0));
-            emit EnergyTraded(positions.meter(sell), positions.meter(buy), energyWh);
+            emit EnergyTraded(positions.meter(sell) | (uint256(positions.meter(buy)) << 32) | (energyWh << 64));
         }
     }
 
@@ -482,7 +478,7 @@ contract EnergyTrading is OrderDesk {
     ) private {
         bytes32 stateHash = Positions.stateHash(opening.positions, opening.deals);
         _stateHashes[_chunkKey(clearing.zone, clearing.mtuStart, clearing.chunk)] = stateHash;
-        resultHash = keccak256(abi.encode(resultHash, _fillsHash(checked), stateHash));
+        resultHash = keccak256(abi.encode(resultHash, checked.rows.termsHash(checked.filled), stateHash));
         state.resultHash = resultHash;
         // Prices lie within four times the policy's limit of 1e7, times within 2^32.
         (state.anyPrice, state.lowCarbonPrice) = (int40(clearing.anyPrice), int40(clearing.lowCarbonPrice));
@@ -507,17 +503,6 @@ contract EnergyTrading is OrderDesk {
         );
         if (clearing.last && state.openPositions > 0) {
             _dispatching.schedule(clearing.zone, clearing.mtuStart, resultHash, state.tradedWh);
-        }
-    }
-
-    /// @dev Hash of the terms of all filled orders, fills and places in the book included.
-    function _fillsHash(Checked memory checked) private pure returns (bytes32 hash) {
-        uint256[] memory terms = checked.terms;
-        uint256 filled = checked.filled;
-        // Hashes the leading words in place.
-        // solhint-disable-next-line no-inline-assembly
-        assembly ("memory-safe") {
-            hash := keccak256(add(terms, 0x20), mul(filled, 0x20))
         }
     }
 
@@ -553,7 +538,7 @@ contract EnergyTrading is OrderDesk {
         if (!carry.open || firstTerms.bookIndex() != carry.bookIndex) revert MeterPresentedTwice(meter);
         carry.open = false;
         ++opening.takenCarries;
-        opening.positions.setPrior(opening.count, carry.contractedWh);
+        (opening.energyWh, opening.energies) = (carry.contractedWh, Positions.prior(carry.contractedWh));
         opening.filledWh = carry.filledWh;
         return true;
     }
@@ -566,18 +551,17 @@ contract EnergyTrading is OrderDesk {
             uint32 meter = clearing.continuedMeters[i];
             while (position < opening.count && positions.meter(position) != meter) ++position;
             if (position == opening.count || clearing.last) revert MeterNotContinued(meter);
-            uint256 lastOrder = opening.lastOrder[position];
             positions.setContinued(position);
             _carries[SlotKey.pack(clearing.zone, clearing.mtuStart)][meter] = Carry({
                 contractedWh: uint48(positions.priorWh(position) + positions.contractedWh(position)),
                 filledWh: uint40(opening.lastFilledWh[position]),
-                bookIndex: uint16(checked.terms[lastOrder].bookIndex()),
+                bookIndex: uint16(Row.wrap(opening.lastOrder[position]).terms().bookIndex()),
                 open: true
             });
             ++position;
         }
-        for (uint256 i = checked.filled; i < checked.terms.length; ++i) {
-            _markPresented(clearing, checked.terms[i].meter());
+        for (uint256 i = checked.filled; i < checked.rows.rowCount(); ++i) {
+            _markPresented(clearing, checked.rows.rowAt(i).terms().meter());
         }
     }
 

@@ -2,32 +2,35 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {EnergyAccounts} from "./EnergyAccounts.sol";
+import {MarketDomain} from "./MarketDomain.sol";
 import {IEnergyPricing} from "./interfaces/IEnergyPricing.sol";
 import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {Lists} from "./libraries/Lists.sol";
 import {Pricing, SignedOrder} from "./libraries/MarketTypes.sol";
+import {MeterPages} from "./libraries/MeterPages.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
 import {OrderHash} from "./libraries/OrderHash.sol";
+import {OrderRows, Row} from "./libraries/OrderRows.sol";
 import {OrderTerms} from "./libraries/OrderTerms.sol";
 import {SaltMarks} from "./libraries/SaltMarks.sol";
 
 /// @title OrderDesk
 /// @dev What makes a presented order good: its owner's signature, its place in the committed book, and that it still
 /// stood at gate closure. Nothing here moves money.
-abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
-    using Lists for bytes32[];
-    using Lists for int64[];
+abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
+    using Lists for SignedOrder[];
     using Lists for uint256[];
+    using OrderRows for Row;
+    using OrderRows for uint256[];
     using OrderTerms for uint256;
     using SaltMarks for SaltMarks.Mark[];
 
     /// @dev The rules of one MTU, read once per clearing; `pegged` and `accepts` are
-    /// set by the first pegged order and the first acceptance.
+    /// set by the first pegged order and the first acceptance. `page` is the page of meters in `pageWords`.
     struct Rules {
         IGridPolicy.ClearingRules policy;
         uint32 zone;
@@ -35,17 +38,15 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         bytes32 domain;
         bool pegged;
         bool accepts;
+        uint256 page;
+        uint256[] pageWords;
     }
 
-    /// @dev The presented orders after checking, index by index: orders with energy first, then the named ends. `terms`
-    /// are kept beside the call data, for reading nested call data costs ten times as much.
+    /// @dev The presented orders after checking, in rows of OrderRows: the `filled` with energy first, then the named
+    /// ends.
     struct Checked {
         uint256 filled;
-        uint256[] terms;
-        uint256[] meters;
-        bytes32[] uids;
-        int64[] limits;
-        uint256[] dealtWh;
+        uint256[] rows;
     }
 
     uint256 private constant NUMBER_BYTES = 8;
@@ -59,7 +60,6 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
 
     constructor(IERC20 settlementToken, IParticipantRegistry registry, IGridPolicy policy, IEnergyPricing pricing)
         EnergyAccounts(settlementToken, registry, policy.longestClearingS())
-        EIP712("gridledger", "1")
     {
         _policy = policy;
         _pricing = pricing;
@@ -94,12 +94,12 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
 
     /// @inheritdoc IEnergyTrading
     function domainSeparator() external view returns (bytes32) {
-        return _domainSeparatorV4();
+        return _domainSeparator();
     }
 
     /// @inheritdoc IEnergyTrading
     function orderUid(uint256 terms, uint256 guard, address owner) external view returns (bytes32) {
-        return _uidOf(_domainSeparatorV4(), terms, guard, owner);
+        return _uidOf(_domainSeparator(), terms, guard, owner);
     }
 
     function _checkOrders(Clearing calldata clearing, Rules memory rules)
@@ -111,23 +111,22 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
         SignedOrder[] calldata ends = clearing.ends;
         if (ends.length > MOST_ENDS) revert EndInvalid(uint16(orders.length));
         checked.filled = orders.length;
-        checked.terms = _termsOf(orders, ends);
-        checked.meters = _registry.meterWords(checked.terms);
-        checked.uids = new bytes32[](checked.terms.length);
-        checked.limits = new int64[](checked.terms.length);
-        checked.dealtWh = new uint256[](checked.terms.length);
-        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparatorV4());
+        checked.rows = OrderRows.make(orders.length + ends.length);
+        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparator());
+        (rules.page, rules.pageWords) = (type(uint256).max, new uint256[](MeterPages.METERS));
+        // Keys of known meters are above zero.
         uint256 previous = 0;
+        Row row = checked.rows.rowAt(0);
         for (uint256 i = 0; i < orders.length; ++i) {
-            _checkOrder(checked, i, orders[i], rules);
-            uint256 terms = checked.terms.at(i);
-            if (i > 0) _requireAscending(previous, terms, i);
-            if (terms.fillWh() == 0) revert OrderWithoutEnergy(checked.uids.at(i));
-            previous = terms;
+            uint256 terms = _checkOrder(row, orders.at(i), rules);
+            if (_sortKey(terms) <= previous) revert OrdersNotAscending(i);
+            if (terms.fillWh() == 0) revert OrderWithoutEnergy(row.uid());
+            (previous, row) = (_sortKey(terms), row.next());
         }
         for (uint256 i = 0; i < ends.length; ++i) {
-            _checkOrder(checked, orders.length + i, ends[i], rules);
-            _requireNew(checked.uids, orders.length + i);
+            _checkOrder(row, ends.at(i), rules);
+            _requireNew(checked.rows.rowAt(0), row);
+            row = row.next();
         }
         if (rules.accepts || clearing.acceptedOffers.length > 0) _addDeals(clearing, checked);
         if (rules.pegged) _peg(checked, rules);
@@ -138,50 +137,59 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     function _requireBook(Clearing calldata clearing, Checked memory checked, bytes32 committed) internal pure {
         bytes calldata numbers = clearing.bookNumbers;
         bytes32[] calldata otherUids = clearing.otherUids;
-        bytes32[] memory uids = checked.uids;
+        uint256 count = checked.rows.rowCount();
         uint256 lines = numbers.length / NUMBER_BYTES;
-        if (numbers.length % NUMBER_BYTES != 0 || lines != otherUids.length + uids.length) {
+        if (numbers.length % NUMBER_BYTES != 0 || lines != otherUids.length + count) {
             revert BookMalformed(numbers.length, otherUids.length);
         }
-        uint256[] memory terms = checked.terms;
-        bytes32[] memory listed = new bytes32[](lines);
-        for (uint256 i = 0; i < uids.length; ++i) {
-            uint256 place = terms.at(i).bookIndex();
-            if (place >= lines) revert OrderNotListed(uids.at(i), place);
-            if (listed.at(place) != 0) revert OrderPresentedTwice(uids.at(i));
-            listed.put(place, uids.at(i));
+        bytes memory book = new bytes(OrderHash.LINE_BYTES * lines);
+        Row row = checked.rows.rowAt(0);
+        for (uint256 i = 0; i < count; ++i) {
+            (uint256 place, bytes32 uid) = (row.terms().bookIndex(), row.uid());
+            if (place >= lines) revert OrderNotListed(uid, place);
+            if (!OrderHash.list(book, place, uid)) revert OrderPresentedTwice(uid);
+            row = row.next();
         }
         // As many places are left as there are other uids.
-        uint256 other = 0;
-        for (uint256 i = 0; other < otherUids.length; ++i) {
-            if (listed.at(i) == 0) listed.put(i, otherUids[other++]);
-        }
-        bytes32 presented = OrderHash.bookHash(numbers, listed);
+        bytes32 presented = OrderHash.bookHash(book, numbers, otherUids);
         if (presented != committed) revert BookMismatch(committed, presented);
     }
 
     /// @dev Everything about one order that does not depend on the prices.
-    function _checkOrder(Checked memory checked, uint256 index, SignedOrder calldata order, Rules memory rules)
+    function _checkOrder(Row row, SignedOrder calldata order, Rules memory rules)
         private
         view
+        returns (uint256 terms)
     {
-        uint256 terms = checked.terms.at(index);
-        uint256 meter = checked.meters.at(index);
+        terms = order.terms;
+        uint256 guard = order.guard;
+        uint256 meter = _meterWord(terms.meter(), rules);
         address owner = MeterWord.owner(meter);
-        bytes32 uid = _uidOf(rules.domain, terms, order.guard, owner);
-        checked.uids.put(index, uid);
-        address signer = ECDSA.recover(uid, order.r, order.vs);
+        bytes32 uid = _uidOf(rules.domain, terms, guard, owner);
+        row.begin(terms, meter, uid);
+        address signer = CompactSignature.signer(uid, order.r, order.vs);
         if (signer != owner) revert SignerMismatch(uid, signer, owner);
         if (MeterWord.zone(meter) != rules.zone) revert ZoneMismatch(terms.meter(), MeterWord.zone(meter), rules.zone);
         (bool suspended, bool hasCancelled) = _flagsOf(owner);
         if (suspended) revert AccountSuspended(owner);
         if (!terms.isAcceptance()) {
-            checked.limits.put(index, _checkTerms(uid, terms, order.guard, rules, hasCancelled ? owner : address(0)));
-            return;
+            row.setLimit(_checkTerms(uid, terms, guard, rules, hasCancelled ? owner : address(0)));
+            return terms;
         }
         rules.accepts = true;
         if (terms.firstMtuStart() != rules.mtuStart) revert OrderOutsideMtu(uid, rules.mtuStart);
         if (terms.sells() || terms.fillWh() != terms.quantityWh()) revert AcceptanceInvalid(uid);
+    }
+
+    /// @dev Orders stand by meter, so that each page is mostly read once.
+    function _meterWord(uint32 meter, Rules memory rules) private view returns (uint256 word) {
+        uint256 number = meter / MeterPages.METERS;
+        if (number != rules.page) {
+            rules.page = number;
+            MeterPages.read(_registry.meterPage(number), rules.pageWords);
+        }
+        word = rules.pageWords.at(meter % MeterPages.METERS);
+        if (word == 0) revert IParticipantRegistry.MeterUnknown(meter);
     }
 
     /// @dev Returns the limit, or the guard of a pegged order.
@@ -208,33 +216,35 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     /// @dev Pegged orders trade at the reference price within their guard.
     function _peg(Checked memory checked, Rules memory rules) private view {
         int64 zonePrice = _pricing.referencePrice(rules.zone, rules.mtuStart);
-        for (uint256 i = 0; i < checked.terms.length; ++i) {
-            uint256 terms = checked.terms[i];
+        uint256 count = checked.rows.rowCount();
+        for (uint256 i = 0; i < count; ++i) {
+            Row row = checked.rows.rowAt(i);
+            uint256 terms = row.terms();
             if (terms.pricing() == Pricing.Limit) continue;
-            int64 guard = checked.limits[i];
-            if (terms.sells() ? zonePrice > guard : zonePrice < guard) checked.limits[i] = zonePrice;
+            int64 guard = row.limit();
+            if (terms.sells() ? zonePrice > guard : zonePrice < guard) row.setLimit(zonePrice);
         }
     }
 
     /// @dev Adds up what was accepted of each offer directly, Wh.
     function _addDeals(Clearing calldata clearing, Checked memory checked) private pure {
-        uint256[] memory dealt = checked.dealtWh;
         uint16[] calldata acceptedOffers = clearing.acceptedOffers;
         uint256 deal = 0;
         for (uint256 i = 0; i < checked.filled; ++i) {
-            uint256 terms = checked.terms[i];
+            Row row = checked.rows.rowAt(i);
+            uint256 terms = row.terms();
             if (!terms.isAcceptance()) continue;
-            if (deal == acceptedOffers.length) revert AcceptanceInvalid(checked.uids[i]);
-            uint256 offer = acceptedOffers[deal++];
-            if (offer >= checked.filled || checked.uids[offer] != bytes32(clearing.orders[i].guard)) {
-                revert AcceptanceInvalid(checked.uids[i]);
+            if (deal == acceptedOffers.length) revert AcceptanceInvalid(row.uid());
+            uint256 index = acceptedOffers[deal++];
+            Row offer = checked.rows.rowAt(index);
+            if (index >= checked.filled || offer.uid() != bytes32(clearing.orders[i].guard)) {
+                revert AcceptanceInvalid(row.uid());
             }
-            uint256 offerTerms = checked.terms[offer];
-            if (!offerTerms.sells() || offerTerms.pricing() != Pricing.Limit) revert AcceptanceInvalid(checked.uids[i]);
-            dealt[offer] += terms.fillWh();
-            if (dealt[offer] > offerTerms.fillWh()) {
-                revert OrderOverfilled(checked.uids[offer], offerTerms.fillWh(), dealt[offer]);
-            }
+            uint256 offered = offer.terms();
+            if (!offered.sells() || offered.pricing() != Pricing.Limit) revert AcceptanceInvalid(row.uid());
+            uint256 dealtWh = offer.dealtWh() + terms.fillWh();
+            offer.setDealtWh(dealtWh);
+            if (dealtWh > offered.fillWh()) revert OrderOverfilled(offer.uid(), offered.fillWh(), dealtWh);
         }
         if (deal != acceptedOffers.length) revert AcceptanceInvalid(0);
     }
@@ -245,30 +255,12 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
             : OrderHash.orderUid(domain, terms, guard, owner);
     }
 
-    function _termsOf(SignedOrder[] calldata orders, SignedOrder[] calldata ends)
-        private
-        pure
-        returns (uint256[] memory terms)
-    {
-        uint256 filled = orders.length;
-        terms = new uint256[](filled + ends.length);
-        for (uint256 i = 0; i < filled; ++i) {
-            terms.put(i, orders[i].terms);
+    /// @dev An order that stands in two lines of the book is one order. Refuses a row whose uid is in one from `first`.
+    function _requireNew(Row first, Row row) internal pure {
+        bytes32 uid = row.uid();
+        for (; first.isBefore(row); first = first.next()) {
+            if (first.uid() == uid) revert OrderPresentedTwice(uid);
         }
-        for (uint256 i = 0; i < ends.length; ++i) {
-            terms.put(filled + i, ends[i].terms);
-        }
-    }
-
-    /// @dev An order that stands in two lines of the book is not filled in the one and open in the other.
-    function _requireNew(bytes32[] memory uids, uint256 index) private pure {
-        for (uint256 i = 0; i < index; ++i) {
-            if (uids[i] == uids[index]) revert OrderPresentedTwice(uids[index]);
-        }
-    }
-
-    function _requireAscending(uint256 previous, uint256 terms, uint256 index) private pure {
-        if (_sortKey(terms) <= _sortKey(previous)) revert OrdersNotAscending(index);
     }
 
     /// @dev By meter, then by place in the book.

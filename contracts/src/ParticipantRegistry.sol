@@ -5,6 +5,7 @@ import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManage
 import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
 import {Lists} from "./libraries/Lists.sol";
+import {MeterPages} from "./libraries/MeterPages.sol";
 import {MeterWord} from "./libraries/MeterWord.sol";
 
 /// @title ParticipantRegistry
@@ -20,7 +21,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
 
     uint32 private _meterCount;
     /// @dev Words of MeterWord.
-    mapping(uint32 meter => uint256) private _meters;
+    mapping(uint256 number => address page) private _pages;
     mapping(uint32 meter => DeviceKey) private _deviceKeys;
     /// @dev Supplier numbers start at 1.
     mapping(address account => uint16 supplier) private _supplierOf;
@@ -69,17 +70,25 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         restricted
         returns (uint32 firstMeter)
     {
-        firstMeter = _meterCount + 1;
-        uint32 meter = _meterCount;
+        uint256 meter = _meterCount;
+        firstMeter = uint32(++meter);
+        uint256[] memory words = _page(meter / MeterPages.METERS);
         for (uint256 i = 0; i < registrations.length; ++i) {
-            _register(++meter, registrations[i]);
+            uint256 place = meter % MeterPages.METERS;
+            words.put(place, _register(uint32(meter), registrations[i]));
+            bool full = place == MeterPages.METERS - 1;
+            if (full || i == registrations.length - 1) {
+                _pages[meter / MeterPages.METERS] = MeterPages.write(words, place + 1);
+            }
+            if (full) words = new uint256[](MeterPages.METERS);
+            ++meter;
         }
-        _meterCount = meter;
+        _meterCount = uint32(meter - 1);
     }
 
     /// @inheritdoc IParticipantRegistry
     function replaceDeviceKey(uint32 meter, bytes32 deviceKeyX, bytes32 deviceKeyY) external restricted {
-        if (_meters[meter] == 0) revert MeterUnknown(meter);
+        _wordOf(meter);
         _setDeviceKey(meter, deviceKeyX, deviceKeyY);
         emit DeviceKeyReplaced(meter, deviceKeyX, deviceKeyY);
     }
@@ -88,17 +97,18 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     function meterWords(uint256[] calldata meters) external view returns (uint256[] memory words) {
         words = new uint256[](meters.length);
         for (uint256 i = 0; i < meters.length; ++i) {
-            uint32 meter = uint32(meters[i]);
-            uint256 word = _meters[meter];
-            if (word == 0) revert MeterUnknown(meter);
-            words.put(i, word);
+            words.put(i, _wordOf(uint32(meters[i])));
         }
     }
 
     /// @inheritdoc IParticipantRegistry
+    function meterPage(uint256 number) external view returns (address) {
+        return _pages[number];
+    }
+
+    /// @inheritdoc IParticipantRegistry
     function meterOf(uint32 meter) external view returns (MeterView memory) {
-        uint256 word = _meters[meter];
-        if (word == 0) revert MeterUnknown(meter);
+        uint256 word = _wordOf(meter);
         return MeterView({
             owner: MeterWord.owner(word),
             supplier: _supplierAt[MeterWord.supplier(word)],
@@ -111,7 +121,7 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
 
     /// @inheritdoc IParticipantRegistry
     function deviceKey(uint32 meter) external view returns (bytes32 x, bytes32 y) {
-        if (_meters[meter] == 0) revert MeterUnknown(meter);
+        _wordOf(meter);
         return (_deviceKeys[meter].x, _deviceKeys[meter].y);
     }
 
@@ -141,13 +151,13 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
         return _meterCount;
     }
 
-    function _register(uint32 meter, MeterRegistration calldata registration) private {
+    function _register(uint32 meter, MeterRegistration calldata registration) private returns (uint256 word) {
         uint16 supplier = _supplierOf[registration.owner];
         if (supplier == 0) revert ParticipantUnknown(registration.owner);
         if (_gridOperators[registration.zone] == address(0)) revert ZoneUnknown(registration.zone);
         _setDeviceKey(meter, registration.deviceKeyX, registration.deviceKeyY);
         // A registered zone fits 24 bits.
-        _meters[meter] = MeterWord.pack(
+        word = MeterWord.pack(
             registration.owner,
             uint24(registration.zone),
             registration.importCapacityW,
@@ -170,5 +180,15 @@ contract ParticipantRegistry is IParticipantRegistry, AccessManaged {
     function _setDeviceKey(uint32 meter, bytes32 x, bytes32 y) private {
         if (!P256.isValidPublicKey(x, y)) revert DeviceKeyInvalid(x, y);
         _deviceKeys[meter] = DeviceKey({x: x, y: y});
+    }
+
+    function _wordOf(uint32 meter) private view returns (uint256 word) {
+        word = _page(meter / MeterPages.METERS).at(meter % MeterPages.METERS);
+        if (word == 0) revert MeterUnknown(meter);
+    }
+
+    function _page(uint256 number) private view returns (uint256[] memory words) {
+        words = new uint256[](MeterPages.METERS);
+        MeterPages.read(_pages[number], words);
     }
 }

@@ -269,9 +269,10 @@ def attack_settlement(world: World, rng: Random, mtu: Mtu, chunk: int, count: in
         world.refused(caller, contract, function, *arguments, by=by)
     payment = [int(stranger.address, 16) | 10**9 << 160, int(world.suppliers[0].address, 16)]
     outcome = (*head, bytes(32), bytes(32), 0, stranger.address, 0, payment)
+    reward = [int(stranger.address, 16) | 10**6 << 160 | 1 << 224, int(stranger.address, 16)]
     thieves: list[tuple[str, str, tuple[Any, ...]]] = [
         ("EnergyTrading", "applyOutcome", (outcome,)),
-        ("CarbonLedger", "grantRewards", (kept.mtu_start, [(stranger.address, stranger.address, 1, 10**6)])),
+        ("CarbonLedger", "grantRewards", (kept.mtu_start, reward)),
         ("LowCarbonToken", "mint", ([stranger.address], [1])),
         ("EnergyDispatching", "schedule", (ZONE + 1, kept.mtu_start, b"\1" * 32, 1)),
     ]

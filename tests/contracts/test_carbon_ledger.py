@@ -14,6 +14,15 @@ def publish(market: Market, mtu_start: int, factors: list[int]) -> Receipt:
     return market.send(market.oracle, "CarbonLedger", "publishGridFactors", mtu_start, factors, DOCUMENT)
 
 
+def reward_words(*rewards: tuple[str, str, int, int]) -> list[int]:
+    """Words of the contracts' Rewards: seller, buyer, source and energy of each trade."""
+    return [
+        word
+        for seller, buyer, source, energy_wh in rewards
+        for word in (int(seller, 16) | energy_wh << 160 | source << 224, int(buyer, 16))
+    ]
+
+
 def test_grid_factors_are_published_once_per_mtu_and_default_to_the_policy(market: Market) -> None:
     publish(market, FIRST_MTU, [100_000, 0])
     factors = [market.view("CarbonLedger", "gridFactorAt", FIRST_MTU + step * 900) for step in range(3)]
@@ -51,7 +60,7 @@ def test_a_reward_is_split_without_losing_a_microgram(energy_wh: int, share_bp: 
     seller, buyer = pair.seller.owner, pair.buyer.owner
     reward = (seller.address, buyer.address, SOLAR, energy_wh)
     settlement = market.impersonate("EnergySettlement")
-    receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward, reward])
+    receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, reward_words(reward, reward))
     total = energy_wh * (363_000 - 41_000)
     assert receipt.one("RewardsGranted") == {
         "mtuStart": FIRST_MTU,
@@ -67,12 +76,12 @@ def test_a_reward_is_split_without_losing_a_microgram(energy_wh: int, share_bp: 
 def test_neighbouring_rewards_of_one_holder_are_minted_together(market: Market) -> None:
     first, second, third = (actor(name).address for name in ("first", "second", "third"))
     settlement = market.impersonate("EnergySettlement")
-    rewards = [
+    rewards = reward_words(
         (first, second, SOLAR, 10),
         (first, third, SOLAR, 4),
         (first, third, SOLAR, 2),
         (second, first, SOLAR, 1),
-    ]
+    )
     receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, rewards)
     minted = [(event.arguments["to"], event.arguments["value"]) for event in receipt.named("Transfer")]
     half = (363_000 - 41_000) // 2
@@ -86,7 +95,7 @@ def test_a_source_without_a_factor_and_a_grid_cleaner_than_it_earn_nothing_and_s
     seller, buyer = actor("seller").address, actor("buyer").address
     publish(market, FIRST_MTU, [41_000, 40_999, 41_001])
     settlement = market.impersonate("EnergySettlement")
-    rewards = [(seller, buyer, 9, 1_000), (seller, buyer, SOLAR, 100)]
+    rewards = reward_words((seller, buyer, 9, 1_000), (seller, buyer, SOLAR, 100))
     for place, total in enumerate([0, 0, 100]):
         receipt = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU + place * 900, rewards)
         event = receipt.one("RewardsGranted")
@@ -98,11 +107,13 @@ def test_a_source_without_a_factor_and_a_grid_cleaner_than_it_earn_nothing_and_s
 def test_the_first_reward_of_an_mtu_fixes_its_grid_factor(market: Market) -> None:
     settlement = market.impersonate("EnergySettlement")
     reward = (actor("seller").address, actor("buyer").address, SOLAR, 1)
-    pinned = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward]).one("GridFactorPublished")
+    pinned = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, reward_words(reward)).one(
+        "GridFactorPublished"
+    )
     assert pinned == {"mtuStart": FIRST_MTU, "factorMgco2PerKwh": 363_000, "sourceHash": bytes(32)}
     with market.refuses("GridFactorAlreadyPublished", FIRST_MTU):
         publish(market, FIRST_MTU, [500_000])
-    again = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, [reward])
+    again = market.send(settlement, "CarbonLedger", "grantRewards", FIRST_MTU, reward_words(reward))
     assert not again.named("GridFactorPublished")
     assert again.one("RewardsGranted")["totalUgco2"] == 363_000 - 41_000
 

@@ -4,16 +4,6 @@ pragma solidity 0.8.30;
 /// @title ICarbonLedger
 /// @notice Emission factors and the low-carbon reward that follows from them.
 interface ICarbonLedger {
-    /// @notice Energy that was traded, delivered and consumed.
-    /// @param source code of the seller's generation
-    /// @param energyWh Wh
-    struct Reward {
-        address seller;
-        address buyer;
-        uint8 source;
-        uint64 energyWh;
-    }
-
     event SourceFactorSet(uint8 indexed source, uint32 factorMgco2PerKwh, string citation);
     event GridFactorPublished(uint64 indexed mtuStart, uint32 factorMgco2PerKwh, bytes32 sourceHash);
     /// @notice One settlement's rewards; the mints of the low-carbon token that follow say who received how much.
@@ -36,8 +26,9 @@ interface ICarbonLedger {
 
     /// @notice Mints the reward of each item: Wh x (grid factor - source factor), never below zero, split by policy.
     /// The seller's share is rounded down, the buyer gets the rest. Only the trading contract may.
+    /// @param rewards words of Rewards
     /// @return totalUgco2 sum of all minted amounts
-    function grantRewards(uint64 mtuStart, Reward[] calldata rewards) external returns (uint256 totalUgco2);
+    function grantRewards(uint64 mtuStart, uint256[] calldata rewards) external returns (uint256 totalUgco2);
 
     /// @notice The grid factor of an MTU: published, or the policy's default.
     function gridFactorAt(uint64 mtuStart) external view returns (uint32 factorMgco2PerKwh);

@@ -5,17 +5,16 @@ pragma solidity 0.8.30;
 /// @notice What cleared positions are worth once their meters are read: the trade at its price, the rest with the
 /// supplier, fees, low-carbon rewards, corrections by numbered versions.
 interface IEnergySettlement {
-    event PositionSettled(
-        uint64 indexed mtuStart, uint32 indexed meter, int64 meteredWh, int256 imbalanceMicrocents
-    );
-    event PositionSubstituted(
-        uint64 indexed mtuStart, uint32 indexed meter, int64 substituteWh, int256 imbalanceMicrocents
-    );
+    /// @notice The words of these four are read by Closings: the MTU, the meter, and what the position was closed with.
+    /// @param closing metered energy and the imbalance
+    event PositionSettled(uint256 closing);
+    /// @param closing substitute energy and the imbalance
+    event PositionSubstituted(uint256 closing);
     /// @notice A later or corrected reading: only the difference to the version before is paid.
-    event PositionResettled(
-        uint64 indexed mtuStart, uint32 indexed meter, uint8 version, int64 meteredWh, int256 deltaMicrocents
-    );
-    event PositionRefunded(uint64 indexed mtuStart, uint32 indexed meter, uint256 lockedMicrocents);
+    /// @param closing version, metered energy and the difference of the imbalance
+    event PositionResettled(uint256 closing);
+    /// @param closing what was locked and is given back
+    event PositionRefunded(uint256 closing);
     event SettlementProgressed(uint32 indexed zone, uint64 indexed mtuStart, uint16 chunk, uint32 openPositions);
 
     error DispatchUnanswered(uint32 zone, uint64 mtuStart);

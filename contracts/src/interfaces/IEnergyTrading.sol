@@ -89,8 +89,10 @@ interface IEnergyTrading {
     }
 
     event BookCommitted(uint32 indexed zone, uint64 indexed mtuStart, bytes32 bookHash, uint32 orderCount);
-    /// @notice One trade of the MarketCleared event that follows in the same transaction.
-    event EnergyTraded(uint32 indexed sellMeter, uint32 indexed buyMeter, uint256 energyWh);
+    /// @notice One trade of the MarketCleared event that follows in the same transaction, in one word, for there are
+    /// hundreds.
+    /// @param trade from the lowest bit: selling meter 32, buying meter 32, energy 192 (Wh)
+    event EnergyTraded(uint256 trade);
     event MarketCleared(
         uint32 indexed zone,
         uint64 indexed mtuStart,

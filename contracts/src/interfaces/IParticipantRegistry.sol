@@ -78,6 +78,9 @@ interface IParticipantRegistry {
     /// @param meters numbers in the lowest 32 bits; what stands above is ignored, so that orders' terms can be passed
     function meterWords(uint256[] calldata meters) external view returns (uint256[] memory words);
 
+    /// @notice The contract whose code keeps the words of a page of meters, see MeterPages; zero when there is none.
+    function meterPage(uint256 number) external view returns (address);
+
     /// @notice One meter. Reverts with MeterUnknown.
     function meterOf(uint32 meter) external view returns (MeterView memory);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {SignedOrder} from "./MarketTypes.sol";
+
 /// @title Lists
-/// @notice Reads and writes lists in memory without the compiler's bounds check, which costs several times the access.
+/// @notice Reads and writes lists without the compiler's bounds check, which costs several times the access.
 /// @dev Only for indexes that are counters below the length or have been compared with it.
 library Lists {
     /// @notice A copy in one piece, for the compiler's goes word by word.
@@ -14,21 +16,14 @@ library Lists {
         }
     }
 
+    function at(SignedOrder[] calldata list, uint256 index) internal pure returns (SignedOrder calldata entry) {
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            entry := add(list.offset, shl(7, index))
+        }
+    }
+
     function at(uint256[] memory list, uint256 index) internal pure returns (uint256 entry) {
-        // solhint-disable-next-line no-inline-assembly
-        assembly ("memory-safe") {
-            entry := mload(add(add(list, 0x20), shl(5, index)))
-        }
-    }
-
-    function at(bytes32[] memory list, uint256 index) internal pure returns (bytes32 entry) {
-        // solhint-disable-next-line no-inline-assembly
-        assembly ("memory-safe") {
-            entry := mload(add(add(list, 0x20), shl(5, index)))
-        }
-    }
-
-    function at(int64[] memory list, uint256 index) internal pure returns (int64 entry) {
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             entry := mload(add(add(list, 0x20), shl(5, index)))
@@ -49,24 +44,8 @@ library Lists {
         }
     }
 
-    function put(bytes32[] memory list, uint256 index, bytes32 entry) internal pure {
-        // solhint-disable-next-line no-inline-assembly
-        assembly ("memory-safe") {
-            mstore(add(add(list, 0x20), shl(5, index)), entry)
-        }
-    }
-
     function put(address[] memory list, uint256 index, address entry) internal pure {
         uint256 word = uint160(entry);
-        // solhint-disable-next-line no-inline-assembly
-        assembly ("memory-safe") {
-            mstore(add(add(list, 0x20), shl(5, index)), word)
-        }
-    }
-
-    function put(int64[] memory list, uint256 index, int64 entry) internal pure {
-        // Widened outside the assembly, so that the sign fills the word.
-        int256 word = entry;
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             mstore(add(add(list, 0x20), shl(5, index)), word)

@@ -5,6 +5,7 @@ pragma solidity 0.8.30;
 /// @notice EIP-712 digests of orders and acceptances, built in one reused piece of memory: a clearing hashes hundreds,
 /// and memory that grew with each would cost more than the hashing. The tests hold both against a plain encoder.
 library OrderHash {
+    uint256 internal constant LINE_BYTES = 40;
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
         "Order(address owner,uint32 meter,uint8 side,uint8 product,uint8 pricing,uint64 firstMtuStart,"
         "uint64 lastMtuStart,uint64 quantityWh,int64 limitCentsPerMwh,uint64 expiry,uint64 salt)"
@@ -43,23 +44,43 @@ library OrderHash {
         }
     }
 
-    /// @notice Commitment to a book: per line 8 bytes running number, 32 bytes uid.
-    /// @param numbers running numbers, 8 bytes each, as many as uids
-    function bookHash(bytes calldata numbers, bytes32[] memory uids) internal pure returns (bytes32 hash) {
+    /// @notice Puts a uid at its place of a book without running numbers. False if there is one already.
+    /// @param place below the number of lines
+    function list(bytes memory book, uint256 place, bytes32 uid) internal pure returns (bool isNew) {
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
-            let start := mload(0x40)
-            let line := start
+            let entry := add(add(book, 0x28), mul(place, LINE_BYTES))
+            isNew := iszero(mload(entry))
+            mstore(entry, uid)
+        }
+    }
+
+    /// @notice Commitment to a book: per line 8 bytes running number, 32 bytes uid.
+    /// @param book lines of LINE_BYTES, with some uids in place
+    /// @param numbers running numbers, 8 bytes each, as many as lines
+    /// @param otherUids uids of the lines that have none, in their order
+    function bookHash(bytes memory book, bytes calldata numbers, bytes32[] calldata otherUids)
+        internal
+        pure
+        returns (bytes32 hash)
+    {
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            let line := add(book, 0x20)
             let source := numbers.offset
-            let uid := add(uids, 0x20)
-            for { let end := add(uid, mul(mload(uids), 0x20)) } lt(uid, end) { uid := add(uid, 0x20) } {
+            let other := otherUids.offset
+            for { let end := add(line, mload(book)) } lt(line, end) { line := add(line, LINE_BYTES) } {
+                let uid := mload(add(line, 8))
+                if iszero(uid) {
+                    uid := calldataload(other)
+                    other := add(other, 0x20)
+                }
                 // The uid overwrites all but the first 8 bytes of the word with the number.
                 mstore(line, calldataload(source))
-                mstore(add(line, 8), mload(uid))
-                line := add(line, 40)
+                mstore(add(line, 8), uid)
                 source := add(source, 8)
             }
-            hash := keccak256(start, sub(line, start))
+            hash := keccak256(add(book, 0x20), mload(book))
         }
     }
 

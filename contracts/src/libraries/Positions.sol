@@ -48,8 +48,16 @@ library Positions {
         }
     }
 
-    /// @notice A new position of a meter; energies and money are added to it.
-    function open(uint256[] memory words, uint256 index, uint32 meter_, uint256 meterWord, bool sells_) internal pure {
+    /// @notice A new position of a meter; money is added to it.
+    /// @param energies parts of `energy`, and what was contracted in earlier chunks by `prior`
+    function open(
+        uint256[] memory words,
+        uint256 index,
+        uint32 meter_,
+        uint256 meterWord,
+        bool sells_,
+        uint256 energies
+    ) internal pure {
         uint24 importW = MeterWord.importCapacityW(meterWord);
         uint24 exportW = MeterWord.exportCapacityW(meterWord);
         _set(
@@ -60,6 +68,17 @@ library Positions {
                 | (uint256(MeterWord.source(meterWord)) << 208) | (sells_ ? SELLS : 0)
                 | (uint256(importW > exportW ? importW : exportW) << 232)
         );
+        _set(words, index, ENERGY, energies);
+    }
+
+    /// @notice Energies of one order. Each part of their sum stays below 2^48: the caller bounds it by the meter's
+    /// capacity.
+    function energy(uint256 auction, uint256 lowCarbon, uint256 dealt) internal pure returns (uint256) {
+        return auction | (lowCarbon << 48) | (dealt << 96);
+    }
+
+    function prior(uint256 energyWh) internal pure returns (uint256) {
+        return energyWh << 144;
     }
 
     function owner(uint256[] memory words, uint256 index) internal pure returns (address) {
@@ -127,9 +146,9 @@ library Positions {
 
     /// @notice Energy this position contracts, whatever its side.
     function contractedWh(uint256[] memory words, uint256 index) internal pure returns (uint256) {
-        uint256 energy = _word(words, index, ENERGY);
+        uint256 parts = _word(words, index, ENERGY);
         unchecked {
-            return (energy & MASK_48) + ((energy >> 48) & MASK_48) + ((energy >> 96) & MASK_48);
+            return (parts & MASK_48) + ((parts >> 48) & MASK_48) + ((parts >> 96) & MASK_48);
         }
     }
 
@@ -150,21 +169,6 @@ library Positions {
         return int88(uint88(_word(words, index, MONEY) >> 168));
     }
 
-    /// @dev Each part stays below 2^48: the caller bounds the sum by the meter's capacity.
-    function addEnergy(uint256[] memory words, uint256 index, uint256 auction, uint256 lowCarbon, uint256 dealt)
-        internal
-        pure
-    {
-        uint256 added = auction | (lowCarbon << 48) | (dealt << 96);
-        unchecked {
-            _set(words, index, ENERGY, _word(words, index, ENERGY) + added);
-        }
-    }
-
-    function setPrior(uint256[] memory words, uint256 index, uint256 prior) internal pure {
-        _set(words, index, ENERGY, _word(words, index, ENERGY) | (prior << 144));
-    }
-
     function setContinued(uint256[] memory words, uint256 index) internal pure {
         _set(words, index, IDENTITY, _word(words, index, IDENTITY) | CONTINUED);
     }
@@ -176,9 +180,12 @@ library Positions {
         }
     }
 
-    function addLock(uint256[] memory words, uint256 index, uint256 locked) internal pure {
+    /// @notice Returns all that is locked for the position now.
+    function addLock(uint256[] memory words, uint256 index, uint256 locked) internal pure returns (uint256) {
         unchecked {
-            _set(words, index, MONEY, _word(words, index, MONEY) + (locked << 80));
+            uint256 money = _word(words, index, MONEY) + (locked << 80);
+            _set(words, index, MONEY, money);
+            return uint88(money >> 80);
         }
     }
 
@@ -194,8 +201,8 @@ library Positions {
         if (identity & SETTLED != 0) identity += VERSION_UNIT;
         identity = substitute ? identity | SETTLED | SUBSTITUTE : (identity | SETTLED) & ~SUBSTITUTE;
         _set(words, index, IDENTITY, identity);
-        uint256 energy = _word(words, index, ENERGY) & ((1 << METERED_SHIFT) - 1);
-        _set(words, index, ENERGY, energy | (uint256(uint48(int48(metered))) << METERED_SHIFT));
+        uint256 parts = _word(words, index, ENERGY) & ((1 << METERED_SHIFT) - 1);
+        _set(words, index, ENERGY, parts | (uint256(uint48(int48(metered))) << METERED_SHIFT));
     }
 
     /// @dev Without the compiler's bounds check, which is a third of a clearing's computing: every index that gets here

@@ -13,6 +13,7 @@ from eth_abi.abi import decode, encode
 from eth_utils.abi import collapse_if_tuple
 
 from gridledger.chain.compiler import Artifacts, Contract
+from gridledger.chain.packed_events import unpacked
 from gridledger.errors import Conflict, InvalidInput
 
 __all__ = ["ContractCodec", "ContractReverted", "DecodedEvent", "UndecodableLog", "decode_revert", "keccak256"]
@@ -36,7 +37,10 @@ class UndecodableLog(InvalidInput):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedEvent:
-    """One event with its arguments by name, in the contract's own names; structs are dictionaries."""
+    """One event with its arguments by name, in the contract's own names; structs are dictionaries.
+
+    What the contract packs into one word arrives as the values in it.
+    """
 
     contract: str
     name: str
@@ -93,7 +97,8 @@ class ContractCodec:
         # Indexed arguments here are all value types: each topic is one word.
         values |= zip((item["name"] for item in indexed), _decode(indexed, b"".join(topics[1:])), strict=True)
         ordered = {item["name"]: values[item["name"]] for item in entry["inputs"]}
-        return DecodedEvent(contract=self.name, name=entry["name"], arguments=ordered)
+        arguments = unpacked(entry["name"], next(iter(ordered.values()), 0)) or ordered
+        return DecodedEvent(contract=self.name, name=entry["name"], arguments=arguments)
 
     @cached_property
     def _by_selector(self) -> dict[bytes, Any]:

@@ -172,17 +172,29 @@ contract RulesHarness {
         }
     }
 
+    /// @param presented places whose uids are put in first, in this order
+    /// @param others uids of all other places
     /// @return hash of the book as the library computes it
     /// @return plain the same without assembly
-    function bookHash(bytes calldata numbers, bytes32[] calldata uids)
-        external
-        pure
-        returns (bytes32 hash, bytes32 plain)
-    {
+    /// @return allNew whether every place was free once, and no place twice
+    function bookHash(
+        bytes calldata numbers,
+        bytes32[] calldata uids,
+        uint256[] calldata presented,
+        bytes32[] calldata others
+    ) external pure returns (bytes32 hash, bytes32 plain, bool allNew) {
         bytes memory book;
         for (uint256 i = 0; i < uids.length; ++i) {
             book = bytes.concat(book, numbers[8 * i:8 * i + 8], uids[i]);
         }
-        return (OrderHash.bookHash(numbers, uids), keccak256(book));
+        bytes memory listed = new bytes(OrderHash.LINE_BYTES * uids.length);
+        allNew = true;
+        for (uint256 i = 0; i < presented.length; ++i) {
+            allNew = OrderHash.list(listed, presented[i], uids[presented[i]]) && allNew;
+        }
+        for (uint256 i = 0; i < presented.length; ++i) {
+            allNew = allNew && !OrderHash.list(listed, presented[i], uids[presented[i]]);
+        }
+        return (OrderHash.bookHash(listed, numbers, others), keccak256(book), allNew);
     }
 }
