@@ -2,13 +2,13 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {EnergyAccounts} from "./EnergyAccounts.sol";
-import {MarketDomain} from "./MarketDomain.sol";
 import {IEnergyPricing} from "./interfaces/IEnergyPricing.sol";
 import {IEnergyTrading} from "./interfaces/IEnergyTrading.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
-import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {Lists} from "./libraries/Lists.sol";
 import {Pricing, SignedOrder} from "./libraries/MarketTypes.sol";
 import {MeterPages} from "./libraries/MeterPages.sol";
@@ -21,7 +21,7 @@ import {SaltMarks} from "./libraries/SaltMarks.sol";
 /// @title OrderDesk
 /// @dev What makes a presented order good: its owner's signature, its place in the committed book, and that it still
 /// stood at gate closure. Nothing here moves money.
-abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
+abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, EIP712 {
     using Lists for SignedOrder[];
     using Lists for uint256[];
     using OrderRows for Row;
@@ -60,6 +60,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
 
     constructor(IERC20 settlementToken, IParticipantRegistry registry, IGridPolicy policy, IEnergyPricing pricing)
         EnergyAccounts(settlementToken, registry, policy.longestClearingS())
+        EIP712("gridledger", "1")
     {
         _policy = policy;
         _pricing = pricing;
@@ -94,12 +95,12 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
 
     /// @inheritdoc IEnergyTrading
     function domainSeparator() external view returns (bytes32) {
-        return _domainSeparator();
+        return _domainSeparatorV4();
     }
 
     /// @inheritdoc IEnergyTrading
     function orderUid(uint256 terms, uint256 guard, address owner) external view returns (bytes32) {
-        return _uidOf(_domainSeparator(), terms, guard, owner);
+        return _uidOf(_domainSeparatorV4(), terms, guard, owner);
     }
 
     function _checkOrders(Clearing calldata clearing, Rules memory rules)
@@ -112,7 +113,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
         if (ends.length > MOST_ENDS) revert EndInvalid(uint16(orders.length));
         checked.filled = orders.length;
         checked.rows = OrderRows.make(orders.length + ends.length);
-        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparator());
+        (rules.zone, rules.mtuStart, rules.domain) = (clearing.zone, clearing.mtuStart, _domainSeparatorV4());
         (rules.page, rules.pageWords) = (type(uint256).max, new uint256[](MeterPages.METERS));
         // Keys of known meters are above zero.
         uint256 previous = 0;
@@ -167,7 +168,7 @@ abstract contract OrderDesk is IEnergyTrading, EnergyAccounts, MarketDomain {
         address owner = MeterWord.owner(meter);
         bytes32 uid = _uidOf(rules.domain, terms, guard, owner);
         row.begin(terms, meter, uid);
-        address signer = CompactSignature.signer(uid, order.r, order.vs);
+        address signer = ECDSA.recover(uid, order.r, order.vs);
         if (signer != owner) revert SignerMismatch(uid, signer, owner);
         if (MeterWord.zone(meter) != rules.zone) revert ZoneMismatch(terms.meter(), MeterWord.zone(meter), rules.zone);
         (bool suspended, bool hasCancelled) = _flagsOf(owner);
