@@ -17,7 +17,20 @@ from gridledger.errors import (
     Unavailable,
 )
 
-ROOMS = ("market", "dispatch", "metering", "carbon", "chain", "store", "webhooks", "api")
+ROOMS = (
+    "market",
+    "dispatch",
+    "metering",
+    "carbon",
+    "chain",
+    "store",
+    "webhooks",
+    "api",
+    "simulation",
+    "audit",
+    "cli",
+    "app",
+)
 CATEGORIES = {
     InvalidInput: "invalid",
     Unauthenticated: "unauthenticated",

@@ -81,7 +81,7 @@ def test_a_meter_without_rows_is_named(cli: typer.Typer, tmp_path: Path) -> None
     readings.write_text(ROWS)
     run(cli, "keygen", "--out", key)
     command = ["sign-file", "--key", str(key), "--meter", "3", "--serial", "c", "--readings", str(readings)]
-    assert type(CliRunner().invoke(cli, command).exception).__name__ == "MeterNotInFile"
+    assert type(CliRunner().invoke(cli, command).exception).__name__ == "NoRowsOfMeter"
 
 
 def test_what_is_no_p_256_key_is_refused(cli: typer.Typer, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import public_key
 from gridledger.units import parse_decimal, parse_utc
 
-__all__ = ["DeviceKeyUnreadable", "KeyExists", "MeterNotInFile", "add_meter_commands"]
+__all__ = ["DeviceKeyUnreadable", "KeyExists", "NoRowsOfMeter", "add_meter_commands"]
 
 _DECIMALS = 3  # kWh to Wh
 _COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
@@ -51,7 +51,7 @@ class DeviceKeyUnreadable(InvalidInput):
 
 
 @dataclass(kw_only=True, eq=False)
-class MeterNotInFile(InvalidInput):
+class NoRowsOfMeter(InvalidInput):
     """The file of readings has no row of this meter, or not the columns of one."""
 
     meter_id: str
@@ -172,7 +172,7 @@ def _rows(path: Path, meter_id: str) -> Iterator[tuple[int, int, int, int]]:
                     int(row["export_wh"]),
                 )
         if not found:
-            raise MeterNotInFile(meter_id=meter_id, missing_columns=missing)
+            raise NoRowsOfMeter(meter_id=meter_id, missing_columns=missing)
 
 
 def _load(path: Path) -> EllipticCurvePrivateKey:
