@@ -24,6 +24,8 @@ from gridledger.errors import Unavailable
 
 __all__ = ["AddressUnusable", "ApiPortInUse", "ServeOptions", "open_listener", "serve"]
 
+_COLLECT_AFTER = 50_000  # new objects; Python's own 700 looks several times at each batch of readings or orders
+
 
 @dataclass(kw_only=True, eq=False)
 class ApiPortInUse(Unavailable):
@@ -66,6 +68,7 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
         node.start()
         closing.callback(node.close)
         gc.freeze()  # what the start has loaded stays; walking it again and again would halt the node each time
+        gc.set_threshold(_COLLECT_AFTER)  # a batch makes thousands of objects that are gone with its answer
         if options.simulated_clock:
             closing.enter_context(serve_clock(folder.clock_socket, node.advance))
         announce(json.dumps({"api": f"http://{host}:{port}", "chain": node.chain_url, "now": node.now}))
