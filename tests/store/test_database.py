@@ -40,6 +40,20 @@ def test_the_migrations_make_exactly_the_tables_the_node_works_with(database: Da
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.parametrize("revision", ["0002", "0003", "9901"])
+def test_a_database_of_another_generation_is_refused_by_its_revision_and_left_alone(
+    tmp_path: Path, revision: str
+) -> None:
+    path = tmp_path / "node.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        other.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+    with pytest.raises(DatabaseUnusable, match=f"revision {revision}"):
+        Database(path)
+    with sqlite3.connect(path) as other:
+        assert [name for (name,) in other.execute("SELECT name FROM sqlite_master")] == ["alembic_version"]
+
+
 def test_the_comparison_of_migrations_and_tables_would_see_a_missing_column(database: Database) -> None:
     with database.write() as tx:
         tx.connection.exec_driver_sql("ALTER TABLE outbox DROP COLUMN gas_used")
@@ -106,10 +120,19 @@ def test_writers_of_many_threads_wait_for_each_other_and_lose_nothing(database: 
 def test_a_reference_to_something_that_is_not_there_is_refused(database: Database) -> None:
     def cancel_nothing() -> None:
         with database.write() as tx:
-            row = {"uid": "0x" + "ab" * 32, "signature": "0x", "received_at": 1}
-            tx.connection.execute(insert(order_cancellation).values(**row))
+            tx.connection.execute(
+                insert(order_cancellation).values(
+                    uid="0x" + "ab" * 32,
+                    signature="0x",
+                    running_number=1,
+                    received_at=1,
+                    receipt_block_hash="0x",
+                    receipt_signature="0x",
+                    receipt_digest="0x",
+                )
+            )
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         cancel_nothing()
 
 

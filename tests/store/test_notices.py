@@ -446,7 +446,7 @@ def test_a_database_from_before_notices_is_brought_forward_with_all_it_holds(tmp
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, "0201")
         connection.exec_driver_sql("INSERT INTO node_fact VALUES ('mark', '7')")
         connection.commit()
     engine.dispose()

@@ -8,6 +8,7 @@ from typing import Any
 
 from gridledger.audit.ports import Event
 from gridledger.market.model import MeterFacts, MtuPrices, Policy
+from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.metering.model import DeviceKey
 
 __all__ = ["Members", "PolicyVersion", "Rules", "Timeline"]
@@ -145,34 +146,11 @@ class Rules:
         return self._policy_at(mtu_start)
 
     def _find_policy(self, mtu_start: int) -> Policy:
-        values = self._values_at(mtu_start)
-        return Policy(
-            gate_closure_s=values["gateClosureS"],
-            answer_lead_s=values["answerLeadS"],
-            proceed_without_answer=values["proceedWithoutAnswer"],
-            substitute_after_s=values["substituteAfterS"],
-            correction_s=values["correctionS"],
-            seller_reward_share_bp=values["sellerRewardShareBp"],
-            default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
-            grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
-            low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
-        )
+        return policy_of(self._values_at(mtu_start))
 
     def prices_at(self, mtu_start: int) -> MtuPrices:
         """The prices of an MTU: the policy's tariffs, or the posted feed-in price and the policy's adder."""
-        values = self._values_at(mtu_start)
-        feed_in, retail = values["feedInCentsPerMwh"], values["retailCentsPerMwh"]
-        if mtu_start in self.feed_in:
-            feed_in = self.feed_in[mtu_start]
-            retail = feed_in + values["retailAdderCentsPerMwh"]
-        return MtuPrices(
-            feed_in=feed_in,
-            retail=retail,
-            floor=feed_in + values["floorOffsetCentsPerMwh"],
-            cap=retail + values["capOffsetCentsPerMwh"],
-            surplus=feed_in + values["surplusOffsetCentsPerMwh"],
-            shortage=retail + values["shortageOffsetCentsPerMwh"],
-        )
+        return prices_of(self._values_at(mtu_start), self.feed_in.get(mtu_start))
 
     def gate_closure(self, mtu_start: int) -> int:
         """Last moment for orders of an MTU, Unix seconds."""

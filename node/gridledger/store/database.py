@@ -41,6 +41,9 @@ class Database:
         self._writer = threading.Lock()
         try:
             self._migrate()
+        except DatabaseUnusable:
+            self._engine.dispose()
+            raise
         except (DatabaseError, CommandError) as error:
             self._engine.dispose()
             raise DatabaseUnusable(path=path.name, reason=str(error).splitlines()[0]) from error
@@ -76,10 +79,16 @@ class Database:
     def _migrate(self) -> None:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
-        head = ScriptDirectory.from_config(config).get_current_head()
+        known = ScriptDirectory.from_config(config)
         with self._engine.connect() as connection:
-            if MigrationContext.configure(connection).get_current_revision() == head:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if revision == known.get_current_head():
                 return
+            if revision is not None and revision not in {script.revision for script in known.walk_revisions()}:
+                raise DatabaseUnusable(
+                    path=self._path.name,
+                    reason=f"its tables are of revision {revision}, made by a newer or an incompatible older version",
+                )
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

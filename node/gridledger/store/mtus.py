@@ -16,7 +16,8 @@ from gridledger.market.model import (
     advance_phase,
 )
 from gridledger.market.ports import MtuRecord
-from gridledger.store.orders import signed_acceptance, signed_order
+from gridledger.store.deals import signed_acceptance
+from gridledger.store.orders import signed_order
 from gridledger.store.positions import ContractPositions
 from gridledger.store.schema import (
     book_entry,

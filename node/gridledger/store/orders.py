@@ -17,18 +17,18 @@ from sqlalchemy import (
 
 from gridledger.market.commitments import Commitments, OpenSpan
 from gridledger.market.model import (
-    Acceptance,
     Order,
     OrderState,
     Pricing,
     Product,
     Receipt,
     Side,
-    SignedAcceptance,
     SignedOrder,
 )
-from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.market.ports import AcceptedOrder
+from gridledger.store.deals import Deals
 from gridledger.store.lists import in_list, list_parameter, listed
+from gridledger.store.receipts import receipt_of, receipt_values
 from gridledger.store.schema import (
     book_entry,
     bulk_cancellation,
@@ -118,11 +118,6 @@ _END = (
     .where(market_order.c.uid == bindparam("of_uid"))
     .values(state=bindparam("to_state"), state_reason=bindparam("reason"))
 )
-_CLOSE_DEAL = (
-    update(market_acceptance)
-    .where(market_acceptance.c.uid == bindparam("of_uid"))
-    .values(state=bindparam("to_state"), state_reason=bindparam("reason"))
-)
 _PASS_LISTED = (
     update(market_order)
     .where(market_order.c.uid == bindparam("of_uid"))
@@ -137,18 +132,9 @@ _MOVE_METER = (
     )
     .values(state=bindparam("to_state"))
 )
-_MOVE_METER_DEALS = (
-    update(market_acceptance)
-    .where(
-        market_acceptance.c.meter == bindparam("of_meter"),
-        market_acceptance.c.mtu_start == bindparam("at_mtu_start"),
-        market_acceptance.c.state == bindparam("from_state"),
-    )
-    .values(state=bindparam("to_state"))
-)
 
 
-class Orders(Withdrawals):
+class Orders(Withdrawals, Deals):
     """Accepted orders of one transaction."""
 
     def find(self, uid: str) -> AcceptedOrder | None:
@@ -165,11 +151,6 @@ class Orders(Withdrawals):
             return {}
         rows = self._connection.execute(_BY_NAMES, {"names": list_parameter(names)})
         return {(row.owner, row.client_id): row.uid for row in rows}
-
-    def find_deal(self, uid: str) -> AcceptedDeal | None:
-        """The acceptance with this uid."""
-        row = self._connection.execute(select(market_acceptance).where(market_acceptance.c.uid == uid)).first()
-        return None if row is None else _deal(row)
 
     def next_running_number(self) -> int:
         """The number after the last receipt's, from 1 on."""
@@ -192,49 +173,11 @@ class Orders(Withdrawals):
         """Worst case of the owner's orders that are open, or matched and not yet locked by the contract."""
         return self._committed((owner,))[owner]
 
-    def dealt_wh(self, offer_uid: str, mtu_start: int) -> int:
-        """Energy of an offer that was accepted for an MTU."""
-        query = select(func.coalesce(func.sum(market_acceptance.c.quantity_wh), 0)).where(
-            market_acceptance.c.offer_uid == offer_uid, market_acceptance.c.mtu_start == mtu_start
-        )
-        return int(self._connection.execute(query).scalar_one())
-
-    def last_dealt_mtu(self, offer_uid: str) -> int | None:
-        """Last MTU for which an open offer was accepted and not listed yet."""
-        query = select(func.max(market_acceptance.c.mtu_start)).where(
-            market_acceptance.c.offer_uid == offer_uid, market_acceptance.c.state == OrderState.OPEN
-        )
-        return self._connection.execute(query).scalar()
-
     def add_all(self, orders: Sequence[AcceptedOrder]) -> None:
         """Keep newly accepted orders, in receipt order."""
         if orders:
             self._connection.execute(_INSERT, [_values(order) for order in orders])
             self._last_number = orders[-1].receipt.running_number
-
-    def add_deal(self, deal: AcceptedDeal) -> None:
-        """Keep a newly accepted acceptance."""
-        acceptance, receipt = deal.signed.acceptance, deal.receipt
-        self._last_number = receipt.running_number
-        self._connection.execute(
-            insert(market_acceptance).values(
-                uid=deal.signed.uid,
-                running_number=receipt.running_number,
-                owner=acceptance.owner,
-                meter=acceptance.meter,
-                zone=deal.zone,
-                offer_uid=acceptance.offer_uid,
-                mtu_start=acceptance.mtu_start,
-                quantity_wh=acceptance.quantity_wh,
-                salt=acceptance.salt,
-                signature="0x" + deal.signed.signature.hex(),
-                worst_case_microcents=deal.worst_case_microcents,
-                received_at=receipt.received_at,
-                receipt_block_hash=receipt.block_hash,
-                receipt_signature=receipt.signature,
-                state=deal.state,
-            )
-        )
 
     def open_with_salt_up_to(self, owner: str, salt: int) -> tuple[AcceptedOrder, ...]:
         """The owner's open orders with a salt up to this one, in receipt order."""
@@ -259,19 +202,6 @@ class Orders(Withdrawals):
             .order_by(market_order.c.running_number)
         )
         return tuple(_accepted(row) for row in self._connection.execute(query))
-
-    def open_deals(self, zone: int, mtu_start: int) -> tuple[AcceptedDeal, ...]:
-        """Open acceptances of a zone and MTU in receipt order."""
-        query = (
-            select(market_acceptance)
-            .where(
-                market_acceptance.c.zone == zone,
-                market_acceptance.c.mtu_start == mtu_start,
-                market_acceptance.c.state == OrderState.OPEN,
-            )
-            .order_by(market_acceptance.c.running_number)
-        )
-        return tuple(_deal(row) for row in self._connection.execute(query))
 
     def posted_offers(self, zone: int, mtu_start: int, limit: int) -> tuple[tuple[AcceptedOrder, int], ...]:
         """Open limit offers that cover a zone and MTU, cheapest first, each with its energy not dealt yet, Wh."""
@@ -317,7 +247,7 @@ class Orders(Withdrawals):
         """Keep what became of an order in the book of its last MTU, or of an acceptance."""
         values = {"of_uid": uid, "to_state": state, "reason": reason}
         if self._connection.execute(_CLOSE, {**values, "at_mtu_start": mtu_start}).rowcount == 0:
-            self._connection.execute(_CLOSE_DEAL, values)
+            self._close_deal(values)
 
     def end(self, uid: str, state: OrderState, reason: str | None = None) -> None:
         """Take an open order out of all MTUs still to come: cancelled or expired."""
@@ -341,7 +271,7 @@ class Orders(Withdrawals):
         """Move a meter's orders for an MTU from one state to another."""
         values = {"of_meter": meter, "at_mtu_start": mtu_start, "from_state": from_state, "to_state": to_state}
         self._connection.execute(_MOVE_METER, values)
-        self._connection.execute(_MOVE_METER_DEALS, values)
+        self._move_meter_deals(values)
 
     def count(self) -> int:
         """How many orders were accepted."""
@@ -369,10 +299,9 @@ class Orders(Withdrawals):
 
 
 def _values(accepted: AcceptedOrder) -> dict[str, Any]:
-    order, receipt = accepted.signed.order, accepted.receipt
+    order = accepted.signed.order
     return {
         "uid": accepted.signed.uid,
-        "running_number": receipt.running_number,
         "owner": order.owner,
         "client_id": accepted.client_id,
         "meter": order.meter,
@@ -388,9 +317,7 @@ def _values(accepted: AcceptedOrder) -> dict[str, Any]:
         "salt": order.salt,
         "signature": "0x" + accepted.signed.signature.hex(),
         "worst_case_microcents": accepted.worst_case_microcents,
-        "received_at": receipt.received_at,
-        "receipt_block_hash": receipt.block_hash,
-        "receipt_signature": receipt.signature,
+        **receipt_values(accepted.receipt),
         "state": accepted.state,
         "next_mtu_start": accepted.next_mtu_start,
         "final_mtu_start": accepted.final_mtu_start,
@@ -402,13 +329,7 @@ def _accepted(row: Row[Any]) -> AcceptedOrder:
         signed=signed_order(row),
         zone=row.zone,
         client_id=row.client_id,
-        receipt=Receipt(
-            order_uid=row.uid,
-            running_number=row.running_number,
-            received_at=row.received_at,
-            block_hash=row.receipt_block_hash,
-            signature=row.receipt_signature,
-        ),
+        receipt=receipt_of(row, row.uid),
         worst_case_microcents=row.worst_case_microcents,
         state=OrderState(row.state),
         state_reason=row.state_reason,
@@ -416,36 +337,6 @@ def _accepted(row: Row[Any]) -> AcceptedOrder:
         next_mtu_start=row.next_mtu_start,
         final_mtu_start=row.final_mtu_start,
     )
-
-
-def _deal(row: Row[Any]) -> AcceptedDeal:
-    return AcceptedDeal(
-        signed=signed_acceptance(row),
-        zone=row.zone,
-        receipt=Receipt(
-            order_uid=row.uid,
-            running_number=row.running_number,
-            received_at=row.received_at,
-            block_hash=row.receipt_block_hash,
-            signature=row.receipt_signature,
-        ),
-        worst_case_microcents=row.worst_case_microcents,
-        state=OrderState(row.state),
-        state_reason=row.state_reason,
-    )
-
-
-def signed_acceptance(row: Row[Any]) -> SignedAcceptance:
-    """The signed acceptance of a `market_acceptance` row."""
-    acceptance = Acceptance(
-        owner=row.owner,
-        meter=row.meter,
-        offer_uid=row.offer_uid,
-        mtu_start=row.mtu_start,
-        quantity_wh=row.quantity_wh,
-        salt=row.salt,
-    )
-    return SignedAcceptance(acceptance=acceptance, uid=row.uid, signature=bytes.fromhex(row.signature[2:]))
 
 
 def signed_order(row: Row[Any]) -> SignedOrder:

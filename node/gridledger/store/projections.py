@@ -1,10 +1,10 @@
 """What each contract event changes in the node's projections. Replaying all events rebuilds them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import insert
 
 from gridledger.dispatch.model import Answer, Schedule, ScheduleState
 from gridledger.market.defence import Challenge
@@ -14,24 +14,17 @@ from gridledger.market.omission import Proof
 from gridledger.market.packing import order_from_words
 from gridledger.market.ports import AcceptedOrder, PostedOrder
 from gridledger.relay import ChainEvent
+from gridledger.store.cash_events import CASH_HANDLERS
 from gridledger.store.closings import Place, change_free, close_position
-from gridledger.store.schema import (
-    carbon_reward,
-    feed_in_price,
-    meter,
-    participant,
-    policy_version,
-    supplier,
-    suspension,
-    zone,
-)
+from gridledger.store.registry_events import REGISTRY_HANDLERS
+from gridledger.store.schema import carbon_reward
 
 if TYPE_CHECKING:
     from gridledger.store.transaction import Transaction
 
 __all__ = ["apply_event"]
 
-Arguments = Mapping[str, Any]
+Handler = Callable[["Transaction", ChainEvent, int], None]
 
 
 def apply_event(tx: "Transaction", event: ChainEvent, block_time_s: int) -> None:
@@ -39,122 +32,6 @@ def apply_event(tx: "Transaction", event: ChainEvent, block_time_s: int) -> None
     handler = _HANDLERS.get(event.name)
     if handler is not None:
         handler(tx, event, block_time_s)
-
-
-def _zone_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    _upsert_zone(tx, event.arguments["zone"], grid_operator=event.arguments["gridOperator"])
-
-
-def _market_halted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    _upsert_zone(tx, event.arguments["zone"], halted=event.arguments["halted"])
-
-
-def _upsert_zone(tx: "Transaction", number: int, **values: Any) -> None:
-    if tx.connection.execute(update(zone).where(zone.c.zone == number).values(**values)).rowcount == 0:
-        tx.connection.execute(insert(zone).values(**{"zone": number, "grid_operator": "", "halted": False, **values}))
-
-
-def _supplier_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    number = tx.connection.execute(select(func.count()).select_from(supplier)).scalar_one() + 1
-    tx.connection.execute(insert(supplier).values(account=event.arguments["supplier"], number=number))
-
-
-def _participant_admitted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    arguments = event.arguments
-    tx.connection.execute(insert(participant).values(account=arguments["account"], supplier=arguments["supplier"]))
-
-
-def _participant_suspended(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    account = event.arguments["account"]
-    tx.connection.execute(delete(suspension).where(suspension.c.account == account))
-    if event.arguments["suspended"]:
-        tx.connection.execute(insert(suspension).values(account=account))
-
-
-def _meter_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    arguments = event.arguments
-    tx.connection.execute(
-        insert(meter).values(
-            meter=arguments["meter"],
-            owner=arguments["owner"],
-            zone=arguments["zone"],
-            import_capacity_w=arguments["importCapacityW"],
-            export_capacity_w=arguments["exportCapacityW"],
-            source=arguments["source"],
-            device_key_x=arguments["deviceKeyX"],
-            device_key_y=arguments["deviceKeyY"],
-        )
-    )
-
-
-def _device_key_replaced(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    arguments = event.arguments
-    tx.connection.execute(
-        update(meter)
-        .where(meter.c.meter == arguments["meter"])
-        .values(device_key_x=arguments["deviceKeyX"], device_key_y=arguments["deviceKeyY"])
-    )
-
-
-def _policy_scheduled(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    arguments = event.arguments
-    tx.connection.execute(
-        insert(policy_version).values(
-            version=arguments["version"],
-            effective_mtu_start=arguments["effectiveMtuStart"],
-            policy=dict(arguments["policy"]),
-        )
-    )
-
-
-def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    arguments = event.arguments
-    tx.connection.execute(
-        insert(feed_in_price).values(
-            mtu_start=arguments["mtuStart"], feed_in_cents_per_mwh=arguments["feedInCentsPerMwh"]
-        )
-    )
-
-
-def _deposited(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    change_free(tx, event.arguments["account"], event.arguments["amountMicrocents"])
-
-
-def _withdrawal_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    tx.directory.request_withdrawal(event.arguments["account"], event.arguments["amountMicrocents"], time)
-
-
-def _withdrawn(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    account = event.arguments["account"]
-    tx.directory.request_withdrawal(account, 0, time)
-    change_free(tx, account, -event.arguments["amountMicrocents"])
-
-
-def _credit_cut_requested(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    tx.directory.request_credit_cut(event.arguments["account"], event.arguments["creditMicrocents"], time)
-
-
-def _credit_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    account, credit = event.arguments["account"], event.arguments["creditMicrocents"]
-    before = tx.directory.set_credit(account, credit)
-    change_free(tx, event.arguments["supplier"], before - credit)
-
-
-def _debt_recorded(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    """The imbalance event that follows moves the full amount, so what was not collected is moved back here."""
-    arguments = event.arguments
-    debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
-    tx.directory.add_debt(debtor, creditor, amount)
-    change_free(tx, debtor, amount)
-    change_free(tx, creditor, -amount)
-
-
-def _debt_paid(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    """The debtor pays from its wallet, not from its free money."""
-    arguments = event.arguments
-    debtor, creditor, amount = arguments["debtor"], arguments["creditor"], arguments["amountMicrocents"]
-    tx.directory.add_debt(debtor, creditor, -amount)
-    change_free(tx, creditor, amount)
 
 
 def _reference_price_published(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -364,23 +241,9 @@ def _token_transfer(tx: "Transaction", event: ChainEvent, time: int) -> None:
 
 
 _PROOFS = tuple(proof.name.lower().replace("_", " ") for proof in Proof)
-_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
-    "ZoneRegistered": _zone_registered,
-    "MarketHalted": _market_halted,
-    "SupplierRegistered": _supplier_registered,
-    "ParticipantAdmitted": _participant_admitted,
-    "ParticipantSuspended": _participant_suspended,
-    "MeterRegistered": _meter_registered,
-    "DeviceKeyReplaced": _device_key_replaced,
-    "PolicyScheduled": _policy_scheduled,
-    "FeedInPosted": _feed_in_posted,
-    "Deposited": _deposited,
-    "WithdrawalRequested": _withdrawal_requested,
-    "Withdrawn": _withdrawn,
-    "CreditCutRequested": _credit_cut_requested,
-    "CreditSet": _credit_set,
-    "DebtRecorded": _debt_recorded,
-    "DebtPaid": _debt_paid,
+_HANDLERS: dict[str, Handler] = {
+    **REGISTRY_HANDLERS,
+    **CASH_HANDLERS,
     "ReferencePricePublished": _reference_price_published,
     "BookCommitted": _book_committed,
     "OrderCancelled": _order_cancelled,

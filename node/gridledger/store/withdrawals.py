@@ -9,6 +9,7 @@ from gridledger.market.model import Receipt
 from gridledger.market.packing import order_from_words, order_words
 from gridledger.market.ports import PostedOrder
 from gridledger.store.lists import in_list, list_parameter
+from gridledger.store.receipts import receipt_of, receipt_values
 from gridledger.store.schema import bulk_cancellation, cancelled_salt, market_mtu, order_cancellation, posted_order
 
 __all__ = ["Withdrawals"]
@@ -101,22 +102,11 @@ class Withdrawals:
         self._connection.execute(
             insert(table).values(
                 **values,
-                running_number=receipt.running_number,
-                received_at=receipt.received_at,
-                receipt_block_hash=receipt.block_hash,
-                receipt_signature=receipt.signature,
+                **receipt_values(receipt),
                 receipt_digest=receipt.order_uid,
             )
         )
 
     def _cancellation_receipt(self, table: Table, *of_cancellation: ColumnElement[bool]) -> Receipt | None:
         row = self._connection.execute(select(table).where(*of_cancellation)).first()
-        if row is None:
-            return None
-        return Receipt(
-            order_uid=row.receipt_digest,
-            running_number=row.running_number,
-            received_at=row.received_at,
-            block_hash=row.receipt_block_hash,
-            signature=row.receipt_signature,
-        )
+        return None if row is None else receipt_of(row, row.receipt_digest)

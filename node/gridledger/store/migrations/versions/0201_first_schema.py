@@ -5,7 +5,7 @@ from alembic import op
 
 from gridledger.store.schema import WideInteger
 
-revision = "0001"
+revision = "0201"
 down_revision = None
 branch_labels = None
 depends_on = None
