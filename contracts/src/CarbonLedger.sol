@@ -35,6 +35,7 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
     ILowCarbonToken private immutable _token;
     mapping(uint8 source => Factor) private _sourceFactors;
     mapping(uint64 mtuStart => Factor) private _gridFactors;
+    mapping(address holder => uint256) private _owedUgco2;
 
     constructor(address accessManager, IGridPolicy policy, ILowCarbonToken token) AccessManaged(accessManager) {
         _policy = policy;
@@ -99,6 +100,47 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
     }
 
     /// @inheritdoc ICarbonLedger
+    function correctRewards(uint64 mtuStart, uint256[] calldata rewards)
+        external
+        restricted
+        returns (int256 totalUgco2)
+    {
+        uint32 gridFactor = _pinGridFactor(mtuStart);
+        (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
+        int256 energyWh = 0;
+        for (uint256 i = 0; i < rewards.length; i += Rewards.WORDS) {
+            (uint256 seller, uint256 buyer) = (rewards[i], rewards[i + 1]);
+            uint256 saved = _savedUgco2PerWh(Rewards.source(seller), gridFactor);
+            if (saved == 0) continue;
+            (uint256 due, uint256 paid) = (Rewards.energyWh(seller) * saved, Rewards.rewardedWh(buyer) * saved);
+            // Each share is rounded as if the reward had been granted at once.
+            int256 sellerUgco2 = int256((due * policy.sellerRewardShareBp) / BASIS_POINTS)
+                - int256((paid * policy.sellerRewardShareBp) / BASIS_POINTS);
+            int256 changeUgco2 = int256(due) - int256(paid);
+            energyWh += int256(Rewards.energyWh(seller)) - int256(Rewards.rewardedWh(buyer));
+            totalUgco2 += changeUgco2;
+            _change(mtuStart, Rewards.account(seller), sellerUgco2);
+            _change(mtuStart, Rewards.account(buyer), changeUgco2 - sellerUgco2);
+        }
+        emit RewardsCorrected(mtuStart, gridFactor, energyWh, totalUgco2);
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function collectOwed(address holder) external {
+        uint256 owedUgco2 = _owedUgco2[holder];
+        uint256 amountUgco2 = _available(holder, owedUgco2);
+        if (amountUgco2 == 0) revert NothingToCollect(holder, owedUgco2);
+        _owedUgco2[holder] = owedUgco2 - amountUgco2;
+        emit TokensCollected(holder, amountUgco2);
+        _token.invalidate(holder, amountUgco2, "debt");
+    }
+
+    /// @inheritdoc ICarbonLedger
+    function owedUgco2Of(address holder) external view returns (uint256) {
+        return _owedUgco2[holder];
+    }
+
+    /// @inheritdoc ICarbonLedger
     function gridFactorAt(uint64 mtuStart) public view returns (uint32) {
         Factor memory factor = _gridFactors[mtuStart];
         if (factor.known) return factor.mgco2PerKwh;
@@ -111,6 +153,28 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         Factor memory factor = _sourceFactors[source];
         if (!factor.known) revert SourceUnknown(source);
         return factor.mgco2PerKwh;
+    }
+
+    /// @dev Mints, or takes back as much as the holder still has; the rest is owed.
+    function _change(uint64 mtuStart, address holder, int256 changeUgco2) private {
+        if (changeUgco2 > 0) {
+            (address[] memory holders, uint256[] memory amountsUgco2) = (new address[](1), new uint256[](1));
+            (holders[0], amountsUgco2[0]) = (holder, uint256(changeUgco2));
+            _token.mint(holders, amountsUgco2);
+        } else if (changeUgco2 < 0) {
+            uint256 unearnedUgco2 = uint256(-changeUgco2);
+            uint256 heldUgco2 = _available(holder, unearnedUgco2);
+            if (heldUgco2 < unearnedUgco2) {
+                _owedUgco2[holder] += unearnedUgco2 - heldUgco2;
+                emit TokensOwed(holder, mtuStart, unearnedUgco2 - heldUgco2);
+            }
+            if (heldUgco2 > 0) _token.invalidate(holder, heldUgco2, "correction");
+        }
+    }
+
+    function _available(address holder, uint256 wantedUgco2) private view returns (uint256) {
+        uint256 balance = _token.balanceOf(holder);
+        return balance < wantedUgco2 ? balance : wantedUgco2;
     }
 
     /// @dev The first reward of an MTU decides its factor, so that all its rewards use the same.

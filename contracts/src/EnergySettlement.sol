@@ -81,18 +81,43 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         if (indexes.length != meteredWh.length) revert ListsDiffer(indexes.length, meteredWh.length);
         Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
         if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
-        if (_meterLedger.anchorCount(zone, mtuStart) == 0) revert ReadingsNotAnchored(zone, mtuStart);
+        (uint64 anchoredAt, uint32 provenCount) = _meterLedger.settlementState(zone, mtuStart);
+        if (anchoredAt < mtuStart + _mtuLengthS) revert ReadingsNotAnchored(zone, mtuStart);
         _readPrices(settlement);
-        _requireInTime(mtuStart);
-        uint256[] memory kept = settlement.positions;
-        uint256 count = kept.count();
+        _requireInTime(mtuStart, uint64(block.timestamp));
+        bool corrects = false;
         for (uint256 i = 0; i < indexes.length; ++i) {
-            uint16 index = indexes[i];
-            if (index >= count) revert PositionUnknown(index);
-            _settlePosition(settlement, index, meteredWh[i]);
+            if (provenCount > 0) _requireAsProven(settlement, indexes[i], meteredWh[i]);
+            _settlePosition(settlement, indexes[i], meteredWh[i]);
+            if (positions.wasRead(indexes[i])) corrects = true;
         }
         _finish(settlement, deals);
-        _reward(mtuStart, kept, positions, deals);
+        _reward(mtuStart, settlement.positions, positions, deals, corrects);
+    }
+
+    /// @inheritdoc IEnergySettlement
+    function settleProven(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
+    ) external {
+        Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
+        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        _readPrices(settlement);
+        bool corrects = false;
+        for (uint256 i = 0; i < indexes.length; ++i) {
+            IMeterLedger.Proven memory proven = _provenOf(settlement, indexes[i]);
+            if (proven.provenAt == 0) revert ReadingNotProven(settlement.positions.meter(indexes[i]), mtuStart);
+            // What was proven in time stays open, however late somebody carries it out.
+            _requireInTime(mtuStart, proven.provenAt);
+            _settlePosition(settlement, indexes[i], proven.netWh);
+            if (positions.wasRead(indexes[i])) corrects = true;
+        }
+        _finish(settlement, deals);
+        _reward(mtuStart, settlement.positions, positions, deals, corrects);
     }
 
     /// @inheritdoc IEnergySettlement
@@ -195,6 +220,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     /// @dev A first reading, the reading that replaces a substitute, or a correction.
     function _settlePosition(Settlement memory settlement, uint16 index, int64 metered) private {
         uint256[] memory kept = settlement.positions;
+        if (index >= kept.count()) revert PositionUnknown(index);
         uint64 mtuStart = settlement.outcome.mtuStart;
         // A meter cannot have measured more than its connection carries.
         int256 mostWh = int256(_capacityRoundedUpWh(kept.capacityW(index)));
@@ -261,26 +287,34 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         emit SettlementProgressed(outcome.zone, outcome.mtuStart, outcome.chunk, left);
     }
 
-    /// @dev Rewards each low-carbon trade once: when the second of its two sides is read, for the energy delivered and
-    /// consumed. Corrections change money, not tokens.
+    /// @dev Rewards each low-carbon trade for the energy delivered and consumed once both its sides are read; a
+    /// correction pays or takes back the difference.
     /// @param before the positions as they were presented
-    function _reward(uint64 mtuStart, uint256[] memory kept, uint256[] calldata before, uint256[] calldata deals)
-        private
-    {
+    function _reward(
+        uint64 mtuStart,
+        uint256[] memory kept,
+        uint256[] calldata before,
+        uint256[] calldata deals,
+        bool corrects
+    ) private {
         uint256[] memory trades = _tradesOf(kept, deals);
         uint256[] memory served = SettlementRules.servedWh(kept, trades);
+        uint256[] memory servedBefore;
+        // Without a correction a trade whose sides had both been read is worth what it was.
+        if (corrects) servedBefore = SettlementRules.servedWh(Lists.copy(before), trades);
         uint256[] memory rewards = new uint256[](Rewards.WORDS * trades.length);
         uint256 count = 0;
         for (uint256 i = 0; i < trades.length; ++i) {
             uint256 trade = trades.at(i);
             (uint256 sell, uint256 buy, uint256 energyWh) = (Pairing.sell(trade), Pairing.buy(trade), served.at(i));
-            if (!kept.isRead(sell) || !kept.isRead(buy)) continue;
-            if (before.wasRead(sell) && before.wasRead(buy)) continue;
-            if (kept.source(sell) == 0 || energyWh == 0) continue;
+            if (kept.source(sell) == 0 || !kept.isRead(sell) || !kept.isRead(buy)) continue;
+            uint256 rewardedWh = 0;
+            if (before.wasRead(sell) && before.wasRead(buy)) rewardedWh = corrects ? servedBefore.at(i) : energyWh;
+            if (energyWh == rewardedWh) continue;
             // Two words for each of the trades at most.
             unchecked {
                 rewards.put(count, Rewards.packSeller(kept.owner(sell), energyWh, kept.source(sell)));
-                rewards.put(count + 1, uint256(uint160(kept.owner(buy))));
+                rewards.put(count + 1, Rewards.packBuyer(kept.owner(buy), rewardedWh));
                 count += Rewards.WORDS;
             }
         }
@@ -290,7 +324,8 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         assembly ("memory-safe") {
             mstore(rewards, count)
         }
-        _carbonLedger.grantRewards(mtuStart, rewards);
+        if (corrects) _carbonLedger.correctRewards(mtuStart, rewards);
+        else _carbonLedger.grantRewards(mtuStart, rewards);
     }
 
     /// @dev Direct deals first, then the derived trades of the auction.
@@ -303,10 +338,23 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         }
     }
 
-    function _requireInTime(uint64 mtuStart) private view {
+    function _requireInTime(uint64 mtuStart, uint64 moment) private view {
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
         uint64 deadline = mtuStart + _mtuLengthS + policy.correctionS;
-        if (block.timestamp > deadline) revert CorrectionsEnded(mtuStart, deadline, uint64(block.timestamp));
+        if (moment > deadline) revert CorrectionsEnded(mtuStart, deadline, moment);
+    }
+
+    /// @dev A reading that was proven from its signed texts stands above what the market operator says.
+    function _requireAsProven(Settlement memory settlement, uint16 index, int64 metered) private view {
+        IMeterLedger.Proven memory proven = _provenOf(settlement, index);
+        if (proven.provenAt != 0 && proven.netWh != metered) {
+            revert ProvenOtherwise(settlement.positions.meter(index), metered, proven.netWh);
+        }
+    }
+
+    function _provenOf(Settlement memory settlement, uint16 index) private view returns (IMeterLedger.Proven memory) {
+        if (index >= settlement.positions.count()) revert PositionUnknown(index);
+        return _meterLedger.provenOf(settlement.positions.meter(index), settlement.outcome.mtuStart);
     }
 
     /// @dev Every correction changes the kept hash, so that none can be presented again.

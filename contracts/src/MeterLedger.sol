@@ -3,61 +3,154 @@ pragma solidity 0.8.30;
 
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {P256} from "@openzeppelin/contracts/utils/cryptography/P256.sol";
 import {IGridPolicy} from "./interfaces/IGridPolicy.sol";
 import {IMeterLedger} from "./interfaces/IMeterLedger.sol";
+import {IParticipantRegistry} from "./interfaces/IParticipantRegistry.sol";
+import {SignedRegisters} from "./libraries/SignedRegisters.sol";
 import {SlotKey} from "./libraries/SlotKey.sol";
 
 /// @title MeterLedger
-/// @dev The relayer can anchor late or not at all; it cannot change an anchor.
+/// @dev The anchorer can anchor late or not at all; it cannot change an anchor. Nobody can prove what a device has not
+/// signed. The anchorer is kept beside the count, not asked for at the access manager: this is the one transaction
+/// that comes with every batch of readings.
 contract MeterLedger is IMeterLedger, AccessManaged {
-    IGridPolicy private immutable _policy;
-    mapping(uint256 slotKey => bytes32[] roots) private _roots;
+    /// @dev One slot: 160 + 48 + 48 bits.
+    struct Head {
+        address anchorer;
+        uint48 count;
+        uint48 anchoredAt;
+    }
 
-    constructor(address accessManager, IGridPolicy policy) AccessManaged(accessManager) {
+    uint64 public constant KEPT_ROOTS = 1024;
+
+    IGridPolicy private immutable _policy;
+    IParticipantRegistry private immutable _registry;
+    Head private _head;
+    bytes32[KEPT_ROOTS] private _roots;
+    mapping(uint32 meter => bytes32) private _templates;
+    mapping(uint256 meterAndMtuStart => Proven) private _proven;
+    mapping(uint256 slotKey => uint32) private _provenCounts;
+
+    constructor(address accessManager, IGridPolicy policy, IParticipantRegistry registry)
+        AccessManaged(accessManager)
+    {
         _policy = policy;
+        _registry = registry;
     }
 
     /// @inheritdoc IMeterLedger
-    function anchor(uint32 zone, uint64 mtuStart, uint32 sequence, bytes32 root, uint32 readingCount)
-        external
-        restricted
-    {
+    function appointAnchorer(address anchorer) external restricted {
+        if (anchorer == address(0)) revert AnchorerIsZero();
+        _head.anchorer = anchorer;
+        emit AnchorerAppointed(anchorer);
+    }
+
+    /// @inheritdoc IMeterLedger
+    function anchor(uint64 sequence, bytes32 root, uint32 readingCount) external {
+        Head memory head = _head;
+        if (msg.sender != head.anchorer) revert NotTheAnchorer(msg.sender, head.anchorer);
+        if (sequence != head.count) revert AnchorOutOfSequence(sequence, head.count);
+        if (readingCount == 0 || root == 0) revert AnchorEmpty(sequence);
+        _roots[sequence % KEPT_ROOTS] = root;
+        unchecked {
+            (_head.count, _head.anchoredAt) = (head.count + 1, uint48(block.timestamp));
+        }
+        emit ReadingsAnchored(sequence, root, readingCount);
+    }
+
+    /// @inheritdoc IMeterLedger
+    function registerTemplates(uint32[] calldata meters, bytes32[] calldata templateHashes) external restricted {
+        if (meters.length != templateHashes.length) revert ListsDiffer(meters.length, templateHashes.length);
+        for (uint256 i = 0; i < meters.length; ++i) {
+            _templates[meters[i]] = templateHashes[i];
+            emit TemplateRegistered(meters[i], templateHashes[i]);
+        }
+    }
+
+    /// @inheritdoc IMeterLedger
+    function dispute(uint32 meter, uint64 mtuStart, SignedText calldata first, SignedText calldata last) external {
         uint32 mtuLengthS = _policy.mtuLengthS();
         if (mtuStart % mtuLengthS != 0) revert IGridPolicy.MtuUnaligned(mtuStart, mtuLengthS);
-        uint64 mtuEnd = mtuStart + mtuLengthS;
-        if (block.timestamp < mtuEnd) revert MtuNotOver(mtuStart, mtuEnd, uint64(block.timestamp));
-        if (readingCount == 0 || root == 0) revert AnchorEmpty(zone, mtuStart);
-        bytes32[] storage roots = _roots[SlotKey.pack(zone, mtuStart)];
-        if (sequence != roots.length) revert AnchorOutOfSequence(zone, mtuStart, sequence, uint32(roots.length));
-        roots.push(root);
-        emit ReadingsAnchored(zone, mtuStart, sequence, root, readingCount);
+        Proven storage proven = _proven[_key(meter, mtuStart)];
+        if (proven.provenAt != 0) revert ReadingAlreadyProven(meter, mtuStart, proven.netWh);
+        SignedRegisters.Registers memory from = _registersOf(meter, mtuStart, first);
+        SignedRegisters.Registers memory to = _registersOf(meter, mtuStart + mtuLengthS, last);
+        if (to.importWh < from.importWh) revert RegisterFallen(meter, from.importWh, to.importWh);
+        if (to.exportWh < from.exportWh) revert RegisterFallen(meter, from.exportWh, to.exportWh);
+        // Registers have 18 digits at most.
+        int64 netWh = int64(to.exportWh - from.exportWh) - int64(to.importWh - from.importWh);
+        (proven.provenAt, proven.netWh) = (uint64(block.timestamp), netWh);
+        uint32 zone = _registry.meterOf(meter).zone;
+        ++_provenCounts[SlotKey.pack(zone, mtuStart)];
+        emit ReadingProven(meter, mtuStart, zone, netWh);
     }
 
     /// @inheritdoc IMeterLedger
-    function anchorCount(uint32 zone, uint64 mtuStart) external view returns (uint32) {
-        return uint32(_roots[SlotKey.pack(zone, mtuStart)].length);
+    function anchors() external view returns (address anchorer, uint64 count, uint64 anchoredAt) {
+        return (_head.anchorer, _head.count, _head.anchoredAt);
     }
 
     /// @inheritdoc IMeterLedger
-    function rootOf(uint32 zone, uint64 mtuStart, uint32 sequence) public view returns (bytes32) {
-        bytes32[] storage roots = _roots[SlotKey.pack(zone, mtuStart)];
-        return sequence < roots.length ? roots[sequence] : bytes32(0);
+    function settlementState(uint32 zone, uint64 mtuStart)
+        external
+        view
+        returns (uint64 anchoredAt, uint32 provenCount)
+    {
+        return (_head.anchoredAt, _provenCounts[SlotKey.pack(zone, mtuStart)]);
+    }
+
+    /// @inheritdoc IMeterLedger
+    function provenOf(uint32 meter, uint64 mtuStart) external view returns (Proven memory) {
+        return _proven[_key(meter, mtuStart)];
+    }
+
+    /// @inheritdoc IMeterLedger
+    function templateOf(uint32 meter) external view returns (bytes32) {
+        return _templates[meter];
+    }
+
+    /// @inheritdoc IMeterLedger
+    function rootOf(uint64 sequence) public view returns (bytes32) {
+        uint64 count = _head.count;
+        return sequence < count && sequence + KEPT_ROOTS >= count ? _roots[sequence % KEPT_ROOTS] : bytes32(0);
     }
 
     /// @inheritdoc IMeterLedger
     function verify(
-        uint32 zone,
-        uint64 mtuStart,
-        uint32 sequence,
+        uint64 sequence,
         uint32 meter,
+        uint64 mtuStart,
         uint64 importWh,
         uint64 exportWh,
         bytes32 salt,
         bytes32[] calldata proof
     ) external view returns (bool) {
-        bytes32 root = rootOf(zone, mtuStart, sequence);
+        bytes32 root = rootOf(sequence);
         // Leaves are hashed twice so that no inner node can pass for a leaf.
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(meter, mtuStart, importWh, exportWh, salt))));
         return root != 0 && MerkleProof.verifyCalldata(proof, root, leaf);
+    }
+
+    /// @dev The registers in a text, if it has the device's form and signature and says this moment.
+    function _registersOf(uint32 meter, uint64 takenAt, SignedText calldata text)
+        private
+        view
+        returns (SignedRegisters.Registers memory registers)
+    {
+        bytes32 template = SignedRegisters.templateHash(text.payload, text.spans, text.decimals);
+        bytes32 registered = _templates[meter];
+        if (template != registered) revert TemplateDiffers(meter, registered, template);
+        registers = SignedRegisters.read(text.payload, text.spans, text.decimals);
+        if (registers.takenAt != takenAt) revert MomentRefused(meter, takenAt, registers.takenAt);
+        (bytes32 x, bytes32 y) = _registry.deviceKey(meter);
+        // Of the two signatures that say the same, only the one with the low s passes.
+        uint256 s = uint256(text.s);
+        if (s > P256.N / 2 && s < P256.N) s = P256.N - s;
+        if (!P256.verify(sha256(text.payload), text.r, bytes32(s), x, y)) revert TextNotSigned(meter);
+    }
+
+    function _key(uint32 meter, uint64 mtuStart) private pure returns (uint256) {
+        return (uint256(meter) << 64) | mtuStart;
     }
 }

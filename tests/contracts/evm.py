@@ -220,7 +220,7 @@ class DeployedMarket:
                 *(self.view("EnergyTrading", "stateHashOf", *key, chunk) for chunk in range(WATCHED_CHUNKS)),
                 self.view("EnergyDispatching", "scheduleHashOf", *key),
                 self.view("EnergyDispatching", "outcomeOf", *key),
-                self.view("MeterLedger", "anchorCount", *key),
+                self.view("MeterLedger", "settlementState", *key),
             )
             for key in self.watched_mtus
         )

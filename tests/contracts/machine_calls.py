@@ -156,7 +156,6 @@ class Mtu:
     bounds: list[tuple[int, ...]] = field(default_factory=list)
     fills_wh: Counter[str] = field(default_factory=Counter)
     answered: int | None = None
-    anchored: int = 0
 
     @property
     def gate(self) -> int:
@@ -226,7 +225,9 @@ class CalledMarket:
         self.held = 0
         self.withdrawals: dict[str, tuple[int, int]] = {}
         self.cuts: dict[str, tuple[int, int]] = {}
+        self.anchored_at = 0
         self.tokens: Counter[str] = Counter()
+        self.owed: Counter[str] = Counter()  # tokens a correction could not take back
         self.versions: list[tuple[int, Rules]] = [(0, Rules.of(POLICY))]
         self.mtus: list[Mtu] = []
         self.standing: list[tuple[int, SignedOrder]] = []

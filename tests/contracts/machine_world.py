@@ -48,11 +48,11 @@ class World(ClearedMarket):
             mtu.answered = given
 
     def anchor(self, mtu: Mtu) -> None:
-        """A batch of readings is anchored, once the MTU is over."""
-        arguments = (ZONE, mtu.start, mtu.anchored, keccak256(b"readings"), 1)
-        reasons = ["MtuNotOver"] if self.now < mtu.end else []
-        if self.expect(reasons, self.market.relayer, "MeterLedger", "anchor", *arguments):
-            mtu.anchored += 1
+        """A batch of readings is anchored; it counts for the MTU if that is over."""
+        _, sequence, _ = self.market.view("MeterLedger", "anchors")
+        arguments = (sequence, keccak256(b"readings"), 1)
+        if self.expect([], self.market.relayer, "MeterLedger", "anchor", *arguments):
+            self.anchored_at = self.now
 
     def settle_reasons(self, mtu: Mtu) -> set[str]:
         """Why readings may not be settled now."""
@@ -61,7 +61,7 @@ class World(ClearedMarket):
             return {"DispatchUnanswered"}
         if outcome == "void":
             return {"DispatchIsVoid"}
-        if not mtu.anchored:
+        if self.anchored_at < mtu.end:
             return {"ReadingsNotAnchored"}
         return {"CorrectionsEnded"} if self.now > mtu.end + mtu.rules.policy.correction_s else set()
 
@@ -78,11 +78,10 @@ class World(ClearedMarket):
             self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
             return
         receipt = self.do(self.market.market_operator, "EnergySettlement", "settle", *arguments)
-        positions, newly_read = kept.positions, set[int]()
+        positions = kept.positions
         expected: list[tuple[str, int, int, int]] = []
         for index, energy in zip(indexes, metered, strict=True):
             before = positions[index]
-            newly_read |= set() if before.read else {index}
             self._pay(mtu, chunk, index, before, energy)
             positions = settle_positions(positions, {index: energy})
             name = "PositionResettled" if before.settled else "PositionSettled"
@@ -92,7 +91,7 @@ class World(ClearedMarket):
             _shown(event) for event in receipt.events if event.name in ("PositionSettled", "PositionResettled")
         ] == expected
         mtu.chunks[chunk] = replace(kept, positions=positions)
-        self._reward(mtu, positions, kept, newly_read)
+        self._reward(mtu, positions, kept)
 
     @staticmethod
     def _metered(rng: Random, position: Position) -> int:
@@ -107,14 +106,21 @@ class World(ClearedMarket):
         operator = self.market.grid_operator.address
         self.ledger.settle(before, metered_wh, supplier, operator, mtu.prices_cleared, mtu.prices)
 
-    def _reward(self, mtu: Mtu, positions: Sequence[Position], kept: Kept, newly_read: Collection[int]) -> None:
+    def _reward(self, mtu: Mtu, positions: Sequence[Position], kept: Kept) -> None:
         avoided = max(0, mtu.grid_factor - SOURCE_FACTOR)
-        for trade in rewarded_trades(positions, kept.deals, newly_read):
-            total = trade.energy_wh * avoided
-            seller = total * mtu.rules.policy.seller_reward_share_bp // 10_000
-            self.tokens[positions[trade.sell].owner] += seller
-            self.tokens[positions[trade.buy].owner] += total - seller
-            self.counts["rewarded"] += 1
+        share = mtu.rules.policy.seller_reward_share_bp
+        for trade in rewarded_trades(kept.positions, positions, kept.deals):
+            due, paid = trade.energy_wh * avoided, trade.rewarded_wh * avoided
+            seller = due * share // 10_000 - paid * share // 10_000
+            self._change_tokens(positions[trade.sell].owner, seller)
+            self._change_tokens(positions[trade.buy].owner, due - paid - seller)
+            self.counts["rewards corrected" if trade.rewarded_wh else "rewarded"] += 1
+
+    def _change_tokens(self, holder: str, change: int) -> None:
+        """What a holder no longer has is owed."""
+        taken = min(-change, self.tokens[holder])
+        self.tokens[holder] += change if change >= 0 else -taken
+        self.owed[holder] += 0 if change >= 0 else -change - taken
 
     def substitute(self, rng: Random, mtu: Mtu, chunk: int) -> None:
         """Anybody settles unread positions on substitute values, late enough."""

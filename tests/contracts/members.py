@@ -251,13 +251,15 @@ class Members(DeployedMarket):
         arguments = self.signed_answer(answer, mtu_start=mtu_start, zone=zone, reason=reason)
         return self.send(self.outsider, "EnergyDispatching", "answer", *arguments)
 
-    def anchor(self, mtu_start: int = FIRST_MTU, zone: int = ZONE, *, sequence: int = 0) -> Receipt:
-        """Anchor a batch of readings; the MTU must be over."""
-        root = keccak256(f"readings {sequence}".encode())
-        return self.send(self.relayer, "MeterLedger", "anchor", zone, mtu_start, sequence, root, 2)
+    def anchor(self, sequence: int | None = None, *, root: bytes | None = None, count: int = 2) -> Receipt:
+        """Anchor the next batch of readings, or one with this number."""
+        if sequence is None:
+            _, sequence, _ = self.view("MeterLedger", "anchors")
+        root = keccak256(f"readings {sequence}".encode()) if root is None else root
+        return self.send(self.relayer, "MeterLedger", "anchor", sequence, root, count)
 
     def deliver(self, mtu_start: int = FIRST_MTU, zone: int = ZONE) -> None:
         """Acknowledged, over and anchored: ready to settle."""
         self.answer(ACKNOWLEDGED, mtu_start=mtu_start, zone=zone)
         self.pass_mtu(mtu_start)
-        self.anchor(mtu_start, zone)
+        self.anchor()

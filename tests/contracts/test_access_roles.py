@@ -16,7 +16,8 @@ from gridledger.chain.roles import EXTERNAL_ROLES, FUNCTION_ROLES, Role
 
 ERC20_FUNCTIONS = {"transfer", "transferFrom", "approve"}
 # Functions that change state and are open to everybody, because they act on the caller's own things, carry a signature,
-# check the caller themselves (setCredit: the supplier; setAuthority: the access manager), or carry out what is due.
+# check the caller themselves (setCredit: the supplier; anchor: the anchorer; setAuthority: the access manager), or
+# carry out what is due.
 OPEN_FUNCTIONS: dict[str, set[str]] = {
     "MarketAccessManager": set(),
     "SettlementToken": ERC20_FUNCTIONS | {"permit", "redeem", "setAuthority"},
@@ -24,9 +25,9 @@ OPEN_FUNCTIONS: dict[str, set[str]] = {
     "GridPolicy": {"setAuthority"},
     "EnergyPricing": {"setAuthority"},
     "EnergyDispatching": {"answer", "setAuthority"},
-    "MeterLedger": {"setAuthority"},
+    "MeterLedger": {"anchor", "dispute", "setAuthority"},
     "LowCarbonToken": ERC20_FUNCTIONS | {"retire", "setAuthority"},
-    "CarbonLedger": {"setAuthority"},
+    "CarbonLedger": {"collectOwed", "setAuthority"},
     "EnergyTrading": {
         "deposit",
         "depositWithPermit",
@@ -39,7 +40,7 @@ OPEN_FUNCTIONS: dict[str, set[str]] = {
         "cancelUpTo",
         "setAuthority",
     },
-    "EnergySettlement": {"refund", "settleSubstitutes", "setAuthority"},
+    "EnergySettlement": {"refund", "settleProven", "settleSubstitutes", "setAuthority"},
     "MarketBond": {
         "recognise",
         "post",
@@ -59,6 +60,7 @@ CONTRACT_ONLY = {
     ("EnergyTrading", "applyOutcome"): "EnergySettlement",
     ("EnergyDispatching", "schedule"): "EnergyTrading",
     ("CarbonLedger", "grantRewards"): "EnergySettlement",
+    ("CarbonLedger", "correctRewards"): "EnergySettlement",
     ("LowCarbonToken", "mint"): "CarbonLedger",
     ("LowCarbonToken", "invalidate"): "CarbonLedger",
 }
@@ -144,6 +146,8 @@ def callers(market: Market) -> dict[str, str]:
 
 def holder_name(role: Role) -> str:
     """Who holds the role."""
+    if role is Role.ADMIN:
+        return Role.REGULATOR.name
     return CONTRACT_HOLDERS.get(role, role.name)
 
 
@@ -183,6 +187,9 @@ def test_a_restricted_function_refuses_everybody_but_its_role(
         error = refusal(market, address, contract, function, zero_arguments(contract, function))
     if caller == holder_name(FUNCTION_ROLES[contract, function]):
         assert error is None or error.name != "AccessManagedUnauthorized"
+        if FUNCTION_ROLES[contract, function] is Role.ADMIN:
+            assert error is not None
+            assert error.name == "AccessManagerNotScheduled"
     else:
         assert error is not None
         assert (error.name, error.arguments) == ("AccessManagedUnauthorized", (address,))
@@ -200,14 +207,16 @@ def refusal(
 
 
 @pytest.mark.parametrize(("contract", "function"), FUNCTION_ROLES)
-def test_the_access_manager_knows_the_role_of_each_function_and_no_delay(
+def test_the_access_manager_knows_the_role_of_each_function_and_only_the_admin_s_delay(
     shared_market: Market, contract: str, function: str
 ) -> None:
     role, target = FUNCTION_ROLES[contract, function], shared_market.at[contract]
     selector = shared_market.codecs[contract].selector(function)
     assert shared_market.view("MarketAccessManager", "getTargetFunctionRole", target, selector) == int(role)
     caller = callers(shared_market)[holder_name(role)]
-    assert shared_market.view("MarketAccessManager", "canCall", caller, target, selector) == (True, 0)
+    assert shared_market.view("MarketAccessManager", "canCall", caller, target, selector) == (
+        (False, shared_market.parameters.admin_delay_s) if role is Role.ADMIN else (True, 0)
+    )
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)

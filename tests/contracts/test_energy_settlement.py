@@ -163,9 +163,44 @@ def test_a_trade_is_rewarded_once_when_its_second_side_is_read(market: Market) -
     assert receipt.named("RewardsGranted") == ()
     kept, receipt = market.settle(kept, {0: 500})
     assert receipt.one("RewardsGranted")["energyWh"] == 500
-    kept, receipt = market.settle(kept, {0: 600, 1: -599})
-    assert receipt.named("RewardsGranted") == ()
+    _, receipt = market.settle(kept, {1: -580})  # the seller's 500 Wh are still the smaller side
+    assert receipt.named("RewardsGranted") == receipt.named("RewardsCorrected") == ()
     assert market.view("LowCarbonToken", "totalSupply") == 500 * AVOIDED_PER_WH
+
+
+def test_corrections_change_the_reward_to_what_the_last_reading_is_worth(market: Market) -> None:
+    pair = Pair.of(market)
+    kept, _ = market.settle(pair.delivered(market), {0: 500, 1: -600})
+    for seller_wh, served_wh, before_wh in ((555, 555, 500), (601, 600, 555), (-3, 0, 600), (77, 77, 0)):
+        kept, receipt = market.settle(kept, {0: seller_wh})
+        corrected = receipt.one("RewardsCorrected")
+        assert (corrected["energyWh"], corrected["totalUgco2"]) == (
+            served_wh - before_wh,
+            (served_wh - before_wh) * AVOIDED_PER_WH,
+        )
+        total = served_wh * AVOIDED_PER_WH
+        seller, buyer = (market.view("LowCarbonToken", "balanceOf", one.owner) for one in kept.positions)
+        assert (seller, buyer) == (total // 2, total - total // 2)
+
+
+def test_tokens_a_holder_has_passed_on_are_owed_and_collected_when_there_are_some_again(market: Market) -> None:
+    pair = Pair.of(market)
+    kept, _ = market.settle(pair.delivered(market), {0: 600, 1: -600})
+    seller, share = kept.positions[0].owner, 300 * AVOIDED_PER_WH
+    market.send(seller, "LowCarbonToken", "transfer", market.outsider.address, share - 10)
+    kept, receipt = market.settle(kept, {0: 0})
+    debt = receipt.one("TokensOwed")
+    assert (debt["holder"], debt["mtuStart"], debt["amountUgco2"]) == (seller, FIRST_MTU, share - 10)
+    assert market.view("LowCarbonToken", "balanceOf", seller) == 0
+    with market.refuses("NothingToCollect", seller, share - 10):
+        market.send(market.outsider, "CarbonLedger", "collectOwed", seller)
+    market.send(market.outsider, "LowCarbonToken", "transfer", seller, 7)
+    market.send(market.outsider, "CarbonLedger", "collectOwed", seller)
+    assert market.view("CarbonLedger", "owedUgco2Of", seller) == share - 17
+    market.send(market.outsider, "LowCarbonToken", "transfer", seller, share - 17)
+    market.send(market.outsider, "CarbonLedger", "collectOwed", seller)
+    assert market.view("CarbonLedger", "owedUgco2Of", seller) == 0
+    assert market.view("LowCarbonToken", "totalSupply") == 0
 
 
 def test_a_substitute_earns_nothing_until_it_is_read(market: Market) -> None:
@@ -209,7 +244,7 @@ def test_substitutes_need_no_anchored_reading(market: Market) -> None:
     kept = pair.cleared(market)
     market.answer(ACKNOWLEDGED)
     market.move_to(END + market.policy.substitute_after_s)
-    assert market.view("MeterLedger", "anchorCount", ZONE, FIRST_MTU) == 0
+    assert market.view("MeterLedger", "anchors")[1] == 0
     market.substitute(kept, [0, 1])
     assert market.escrow() == 0
 

@@ -74,7 +74,7 @@ class Neighbourhood:
         gas["answer"] = market.send(market.outsider, "EnergyDispatching", "answer", *answer).gas_used
         market.pass_mtu(mtu_start)
         market.rebase()
-        gas["anchor"] = market.anchor(mtu_start).gas_used
+        gas["anchor"] = market.anchor().gas_used
         metered = {index: one.contracted_wh + 1 for index, one in enumerate(kept.positions)}
         arguments = settle_arguments(kept, list(metered), list(metered.values()))
         market.rebase()

@@ -279,7 +279,7 @@ class MarketMachine(RuleBasedStateMachine):
             world.answer(rng, mtu)
         if rng.random() < 0.6 and not self._in_a_hurry(mtu.end):
             world.wait_until(mtu.end + rng.choice([0, 0, 1, 3 * MTU_LENGTH_S]))
-        if world.now >= mtu.end and (not mtu.anchored or rng.random() < 0.05):
+        if world.now >= mtu.end and (world.anchored_at < mtu.end or rng.random() < 0.05):
             world.anchor(mtu)
         if mtu.second is not None and self._early(mtu):
             world.finish(mtu)
@@ -360,6 +360,7 @@ class MarketMachine(RuleBasedStateMachine):
             assert words("EnergyTrading", "debtOf", debtor, creditor) == (debt,)
         for one in self.world.everybody:
             assert words("LowCarbonToken", "balanceOf", one) == (self.world.tokens[one],)
+            assert words("CarbonLedger", "owedUgco2Of", one) == (self.world.owed[one],)
         assert words("LowCarbonToken", "totalSupply") == (self.world.tokens.total(),)
 
     @invariant()

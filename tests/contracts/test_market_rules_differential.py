@@ -125,14 +125,14 @@ def settled(market: Market, source: random.Random, kept: Kept, seen: Counter[str
 
 def read(market: Market, source: random.Random, kept: Kept, indexes: list[int]) -> Kept:
     """Settle or correct those positions and compare the tokens minted."""
-    newly = {index for index in indexes if not kept.positions[index].read}
-    before = {one.owner: market.view("LowCarbonToken", "balanceOf", one.owner) for one in kept.positions}
+    tokens = {one.owner: market.view("LowCarbonToken", "balanceOf", one.owner) for one in kept.positions}
+    positions = kept.positions
     kept, _ = market.settle(kept, {index: metered(source, kept.positions[index]) for index in indexes})
-    for trade in rewarded_trades(kept.positions, kept.deals, newly):
-        total = trade.energy_wh * AVOIDED_PER_WH
-        before[kept.positions[trade.sell].owner] += total // 2
-        before[kept.positions[trade.buy].owner] += total - total // 2
-    assert before == {owner: market.view("LowCarbonToken", "balanceOf", owner) for owner in before}
+    for trade in rewarded_trades(positions, kept.positions, kept.deals):
+        due, paid = trade.energy_wh * AVOIDED_PER_WH, trade.rewarded_wh * AVOIDED_PER_WH
+        tokens[kept.positions[trade.sell].owner] += due // 2 - paid // 2
+        tokens[kept.positions[trade.buy].owner] += (due - due // 2) - (paid - paid // 2)
+    assert tokens == {owner: market.view("LowCarbonToken", "balanceOf", owner) for owner in tokens}
     return kept
 
 

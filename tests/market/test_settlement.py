@@ -19,6 +19,7 @@ from gridledger.market.settlement import (
     fulfilled_wh,
     grid_fee_microcents,
     imbalance_microcents,
+    is_correction,
     position_cash,
     refund_positions,
     rewarded_trades,
@@ -323,23 +324,37 @@ def test_substituting_or_refunding_some_leaves_the_others_untouched() -> None:
 
 def test_a_reward_is_due_when_the_second_side_is_read_and_never_again() -> None:
     half = settle_positions([position(600, meter=1), position(-600, meter=2, owner="0x" + "bb" * 20)], {0: 550})
-    assert rewarded_trades(half, (), [0]) == ()
+    assert rewarded_trades(half, half, ()) == ()
     whole = settle_positions(half, {1: -580})
-    assert rewarded_trades(whole, (), [1]) == (RewardedTrade(sell=0, buy=1, energy_wh=550),)
-    assert rewarded_trades(whole, (), []) == ()
+    assert rewarded_trades(half, whole, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=550),)
+    assert rewarded_trades(whole, whole, ()) == ()
+    assert not is_correction(half, whole)
+
+
+def test_a_correction_is_rewarded_with_the_difference_to_what_was_rewarded_before() -> None:
+    pair = [position(600, meter=1), position(-600, meter=2, owner="0x" + "bb" * 20)]
+    first = settle_positions(pair, {0: 550, 1: -580})
+    less = settle_positions(first, {0: 500})
+    assert rewarded_trades(first, less, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=500, rewarded_wh=550),)
+    assert is_correction(first, less)
+    unchanged = settle_positions(first, {1: -570})  # the seller's 550 Wh are still the smaller side
+    assert rewarded_trades(first, unchanged, ()) == ()
+    nothing = settle_positions(first, {0: -10})
+    assert rewarded_trades(first, nothing, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=0, rewarded_wh=550),)
 
 
 def test_a_substitute_earns_nothing_until_its_meter_is_read() -> None:
     pair = [position(600, meter=1), position(-600, meter=2, owner="0x" + "bb" * 20)]
     waiting = substitute_positions(settle_positions(pair, {0: 550}), [1])
-    assert rewarded_trades(waiting, (), []) == ()
+    assert rewarded_trades(pair, waiting, ()) == ()
     read = settle_positions(waiting, {1: -500})
-    assert rewarded_trades(read, (), [1]) == (RewardedTrade(sell=0, buy=1, energy_wh=500),)
+    assert not is_correction(waiting, read)
+    assert rewarded_trades(waiting, read, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=500),)
 
 
 def test_energy_without_a_low_carbon_source_earns_nothing() -> None:
     pair = [position(600, meter=1, source=0), position(-600, meter=2, owner="0x" + "bb" * 20)]
-    assert rewarded_trades(settle_positions(pair, {0: 600, 1: -600}), (), [0, 1]) == ()
+    assert rewarded_trades(pair, settle_positions(pair, {0: 600, 1: -600}), ()) == ()
 
 
 def test_a_deal_is_served_and_rewarded_before_the_auction_s_trades() -> None:
@@ -350,7 +365,7 @@ def test_a_deal_is_served_and_rewarded_before_the_auction_s_trades() -> None:
     ]
     deals = (Trade(sell=0, buy=1, energy_wh=200),)
     read = settle_positions(pair, {0: 300, 1: -200, 2: -400})
-    assert rewarded_trades(read, deals, [0, 1, 2]) == (
+    assert rewarded_trades(pair, read, deals) == (
         RewardedTrade(sell=0, buy=1, energy_wh=200),
         RewardedTrade(sell=0, buy=2, energy_wh=100),
     )

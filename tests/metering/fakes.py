@@ -128,7 +128,7 @@ class FakeStore:
         self.kept: dict[tuple[int, int], StoredReading] = {}
         self.registers: dict[tuple[int, int], StoredRegisters] = {}
         self.disputes: dict[tuple[int, int], list[str]] = {}
-        self.recorded: set[tuple[int, int, int]] = set()
+        self.recorded: set[int] = set()
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         return self.kept.get((meter, mtu_start))
@@ -172,15 +172,23 @@ class FakeStore:
     def missing_count(self, zone: int, mtu_start: int) -> int:
         return len(self._directory.zone_meters(zone) - {stored.reading.meter for stored in self.at(zone, mtu_start)})
 
-    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
-        return len({stored.anchor_sequence for stored in self.at(zone, mtu_start)} - {None})
+    def unanchored_of(self, slots: Collection[tuple[int, int]], limit: int) -> tuple[StoredReading, ...]:
+        found = [stored for slot in slots for stored in self.unanchored(*slot)]
+        return tuple(sorted(found, key=lambda stored: (stored.reading.meter, stored.reading.mtu_start))[:limit])
 
-    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
-        for meter in meters:
-            self.kept[meter, mtu_start] = replace(self.kept[meter, mtu_start], anchor_sequence=sequence)
+    def next_anchor_sequence(self) -> int:
+        return len({stored.anchor_sequence for stored in self.kept.values()} - {None})
 
-    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
-        return (zone, mtu_start, sequence) in self.recorded
+    def mark_anchored(self, sequence: int, keys: Sequence[tuple[int, int]]) -> None:
+        for key in keys:
+            self.kept[key] = replace(self.kept[key], anchor_sequence=sequence)
+
+    def in_anchor(self, sequence: int) -> tuple[StoredReading, ...]:
+        found = [stored for stored in self.kept.values() if stored.anchor_sequence == sequence]
+        return tuple(sorted(found, key=lambda stored: (stored.reading.meter, stored.reading.mtu_start)))
+
+    def anchor_is_recorded(self, sequence: int) -> bool:
+        return sequence in self.recorded
 
 
 @dataclass(frozen=True, kw_only=True)

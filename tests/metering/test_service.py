@@ -17,12 +17,11 @@ from tests.metering.fakes import (
     with_other_half,
 )
 
-from gridledger.metering.errors import AnchorMixed, BatchTooLarge, NothingToAnchor, UnknownMeter
-from gridledger.metering.merkle import MerkleTree, leaf, verify
+from gridledger.metering.errors import BatchTooLarge, UnknownMeter
 from gridledger.metering.model import ReadingStatus
 from gridledger.metering.ports import MeterDirectory, ReadingStore
 from gridledger.metering.salts import SeededSalts
-from gridledger.metering.service import MAX_BATCH_READINGS, commitment
+from gridledger.metering.service import MAX_BATCH_READINGS
 from gridledger.metering.validation import GREATEST_AGE_S
 
 ACCEPTED, DUPLICATE, REFUSED = ReadingStatus.ACCEPTED, ReadingStatus.DUPLICATE, ReadingStatus.REFUSED
@@ -119,52 +118,6 @@ def test_a_batch_of_the_greatest_size_is_read_and_a_larger_one_is_not() -> None:
 
 def test_an_empty_batch_has_no_outcomes() -> None:
     assert a_world().service.accept([]) == ()
-
-
-def test_an_anchor_commits_every_reading_of_the_batch() -> None:
-    world = a_world()
-    statuses(world, [text_of(world, meter) for meter in (3, 1, 2)])
-    readings = world.store.unanchored(1, MTU_START)
-    batch = world.service.build_anchor(readings)
-    tree = world.service.anchor_tree(readings)
-    assert (batch.count, batch.root) == (3, tree.root)
-    salts = SeededSalts(SALT_SEED)
-    for meter in (1, 2, 3):
-        own = leaf(meter, MTU_START, 120, 30, salts.salt_for(meter, MTU_START))
-        assert verify(batch.root, own, tree.proof(own))
-    assert batch.root == MerkleTree(commitment(stored) for stored in readings[::-1]).root
-
-
-def test_two_nodes_with_the_same_seed_make_the_same_anchor() -> None:
-    roots = set()
-    for order in ((1, 2, 3), (3, 2, 1)):
-        world = a_world()
-        statuses(world, [text_of(world, meter) for meter in order])
-        roots.add(world.service.build_anchor(world.store.unanchored(1, MTU_START)).root)
-    assert len(roots) == 1
-
-
-def test_an_anchor_holds_one_zone_and_one_mtu() -> None:
-    world = a_world()
-    later = MTU_START + MTU_LENGTH_S
-    statuses(world, [text_of(world, 1), text_of(world, 4), text_of(world, 1, later)])
-    kept = list(world.store.kept.values())
-    for pair in (kept[:2], kept[::2]):
-        with pytest.raises(AnchorMixed):
-            world.service.build_anchor(pair)
-    with pytest.raises(NothingToAnchor):
-        world.service.build_anchor([])
-
-
-def test_late_readings_make_a_further_anchor() -> None:
-    world = a_world()
-    statuses(world, [text_of(world, 1), text_of(world, 2)])
-    assert world.store.missing_count(1, MTU_START) == 1
-    world.store.mark_anchored(1, MTU_START, world.store.next_anchor_sequence(1, MTU_START), [1, 2])
-    statuses(world, [text_of(world, 3)])
-    assert [stored.reading.meter for stored in world.store.unanchored(1, MTU_START)] == [3]
-    assert world.store.next_anchor_sequence(1, MTU_START) == 1
-    assert world.store.missing_count(1, MTU_START) == 0
 
 
 def test_the_fakes_implement_the_ports() -> None:

@@ -301,9 +301,9 @@ def test_a_substitute_is_told_as_such_and_its_correction_with_version_and_differ
 def test_a_reward_is_told_to_each_holder_with_its_own_share(market: Market) -> None:
     market.locked()
     nobody = "0x" + "00" * 20
+    market.tx.settled_mtu_start = MTU_START
     market.chain.index(
         market.tx,
-        ("RewardsGranted", {"mtuStart": MTU_START}),
         ("Transfer", {"from": nobody, "to": SELLER.address, "value": 2**60}),
         ("Transfer", {"from": nobody, "to": BUYER.address, "value": 3}),
         contract="LowCarbonToken",
@@ -329,8 +329,8 @@ def test_a_reward_for_one_of_several_orders_or_of_an_unknown_mtu_is_told_without
     for mtu_start in (MTU_START, MTU_START + 900):
         market.told(BUYER.address)
         minted = {"from": "0x" + "00" * 20, "to": BUYER.address, "value": 3}
-        granted = ("RewardsGranted", {"mtuStart": mtu_start})
-        market.chain.index(market.tx, granted, ("Transfer", minted), contract="LowCarbonToken")
+        market.tx.settled_mtu_start = mtu_start
+        market.chain.index(market.tx, ("Transfer", minted), contract="LowCarbonToken")
         notice = market.only(BUYER.address)
         assert (notice.mtu_start, notice.order_uid, notice.zone, notice.meter) == (mtu_start, None, None, None)
 

@@ -509,9 +509,9 @@ def test_anchors_are_numbered_without_gaps_and_take_each_reading_once(tx: Transa
     tx.readings.add_all([stored(BUY_METER, import_wh=580)])
     assert tx.readings.missing_count(ZONE, MTU_START) == 1
     assert tx.readings.unanchored_mtus() == ((ZONE, MTU_START),)
-    assert tx.readings.next_anchor_sequence(ZONE, MTU_START) == 0
-    tx.readings.mark_anchored(ZONE, MTU_START, 0, [BUY_METER])
-    assert (tx.readings.unanchored_mtus(), tx.readings.next_anchor_sequence(ZONE, MTU_START)) == ((), 1)
+    assert tx.readings.next_anchor_sequence() == 0
+    tx.readings.mark_anchored(0, [(BUY_METER, MTU_START)])
+    assert (tx.readings.unanchored_mtus(), tx.readings.next_anchor_sequence()) == ((), 1)
     tx.readings.add_all([stored(SELL_METER, export_wh=700)])
     assert [one.reading.meter for one in tx.readings.unanchored(ZONE, MTU_START)] == [SELL_METER]
     assert [one.anchor_sequence for one in tx.readings.at(ZONE, MTU_START)] == [None, 0]
@@ -522,17 +522,48 @@ def test_only_readings_whose_anchor_the_chain_has_recorded_are_settled_and_prove
     chain = Chain()
     chain.number = 0
     tx.readings.add_all([stored(BUY_METER, import_wh=580)])
-    tx.readings.mark_anchored(ZONE, MTU_START, 0, [BUY_METER])
+    tx.readings.mark_anchored(0, [(BUY_METER, MTU_START)])
     tx.readings.add_all([stored(SELL_METER, export_wh=700, import_wh=50)])
-    tx.readings.mark_anchored(ZONE, MTU_START, 1, [SELL_METER])
+    tx.readings.mark_anchored(1, [(SELL_METER, MTU_START)])
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {}
-    assert not tx.readings.anchor_is_recorded(ZONE, MTU_START, 0)
-    key = {"zone": ZONE, "mtuStart": MTU_START, "root": "0x" + "00" * 32, "readingCount": 1}
+    assert not tx.readings.anchor_is_recorded(0)
+    key = {"root": "0x" + "00" * 32, "readingCount": 1}
     chain.index(tx, ("ReadingsAnchored", {**key, "sequence": 1}))
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {SELL_METER: 650}
-    assert [tx.readings.anchor_is_recorded(ZONE, MTU_START, sequence) for sequence in (0, 1, 2)] == [False, True, False]
+    assert [tx.readings.anchor_is_recorded(sequence) for sequence in (0, 1, 2)] == [False, True, False]
     chain.index(tx, ("ReadingsAnchored", {**key, "sequence": 0}))
     assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {SELL_METER: 650, BUY_METER: -580}
+    assert tx.readings.anchored_net_wh(ZONE, MTU_START + 900) == {}
+
+
+def test_an_anchor_takes_what_is_due_up_to_its_limit_ascending_by_meter_then_mtu(tx: Transaction) -> None:
+    later = MTU_START + 900
+    tx.readings.add_all([stored(SELL_METER, at) for at in (later, MTU_START)])
+    tx.readings.add_all([stored(BUY_METER, at) for at in (later, MTU_START)])
+    everything = [(meter, at) for meter in sorted((SELL_METER, BUY_METER)) for at in (MTU_START, later)]
+    slots = [(ZONE, MTU_START), (ZONE, later)]
+    found = tx.readings.unanchored_of(slots, 10)
+    assert [(one.reading.meter, one.reading.mtu_start) for one in found] == everything
+    assert tx.readings.unanchored_of(slots, 3) == found[:3]
+    tx.readings.mark_anchored(0, everything[:3])
+    assert tx.readings.in_anchor(0) == tuple(replace(one, anchor_sequence=0) for one in found[:3])
+    assert tx.readings.unanchored_of(slots, 10) == found[3:]
+    assert tx.readings.unanchored_of(slots[:1], 10) == tuple(
+        one for one in found[3:] if one.reading.mtu_start == MTU_START
+    )
+    assert set(tx.readings.anchored_slots(0)) == set(slots)
+
+
+def test_what_is_proven_on_chain_stands_above_the_reading(tx: Transaction) -> None:
+    chain = Chain()
+    chain.number = 0
+    tx.readings.add_all([stored(SELL_METER, export_wh=700)])
+    tx.readings.mark_anchored(0, [(SELL_METER, MTU_START)])
+    chain.index(tx, ("ReadingsAnchored", {"sequence": 0, "root": "0x" + "00" * 32, "readingCount": 1}))
+    for meter, net_wh in ((SELL_METER, 690), (BUY_METER, -40)):
+        arguments = {"meter": meter, "mtuStart": MTU_START, "zone": ZONE, "netWh": net_wh}
+        chain.index(tx, ("ReadingProven", arguments))
+    assert tx.readings.anchored_net_wh(ZONE, MTU_START) == {SELL_METER: 690, BUY_METER: -40}
     assert tx.readings.anchored_net_wh(ZONE, MTU_START + 900) == {}
 
 

@@ -379,9 +379,9 @@ def test_minted_tokens_add_up_and_are_kept_for_their_mtu_and_holder(tx: Transact
     assert tx.minted_ugco2() == 0
     nobody = "0x" + "00" * 20
     for mtu_start in (MTU_START, MTU_START + 900):
+        tx.settled_mtu_start = mtu_start
         chain.index(
             tx,
-            ("RewardsGranted", {"mtuStart": mtu_start}),
             ("Transfer", {"from": nobody, "to": SELLER.address, "value": 2**70}),
             ("Transfer", {"from": nobody, "to": BUYER.address, "value": 3}),
             ("Transfer", {"from": SELLER.address, "to": BUYER.address, "value": 5}),
@@ -393,6 +393,24 @@ def test_minted_tokens_add_up_and_are_kept_for_their_mtu_and_holder(tx: Transact
     assert {(row.mtu_start, row.holder) for row in rows} == {
         (mtu_start, holder.address) for mtu_start in (MTU_START, MTU_START + 900) for holder in (SELLER, BUYER)
     }
+
+
+def test_what_a_correction_takes_back_or_leaves_owed_is_kept_and_what_a_debt_collects_is_not_counted_again(
+    tx: Transaction, chain: Chain
+) -> None:
+    tx.settled_mtu_start = MTU_START
+    holder = SELLER.address
+    chain.index(
+        tx,
+        ("Transfer", {"from": "0x" + "00" * 20, "to": holder, "value": 100}),
+        ("Invalidated", {"holder": holder, "amountUgco2": 30, "reason": "correction"}),
+        ("TokensOwed", {"holder": holder, "mtuStart": MTU_START, "amountUgco2": 5}),
+        ("Invalidated", {"holder": holder, "amountUgco2": 5, "reason": "debt"}),
+        contract="LowCarbonToken",
+    )
+    amounts = tx.connection.execute(select(carbon_reward.c.amount_ugco2)).scalars()
+    assert sorted(amounts) == [-30, -5, 100]
+    assert tx.minted_ugco2() == 100
 
 
 # ---- cancellations on chain

@@ -11,6 +11,15 @@ interface ICarbonLedger {
         uint64 indexed mtuStart, uint32 gridFactorMgco2PerKwh, uint256 energyWh, uint256 totalUgco2
     );
 
+    /// @notice The rewards of a correction; what the tokens' own events say between is what was minted and taken back.
+    event RewardsCorrected(
+        uint64 indexed mtuStart, uint32 gridFactorMgco2PerKwh, int256 energyWh, int256 totalUgco2
+    );
+    /// @notice A holder no longer has the tokens a correction takes back.
+    event TokensOwed(address indexed holder, uint64 indexed mtuStart, uint256 amountUgco2);
+    event TokensCollected(address indexed holder, uint256 amountUgco2);
+
+    error NothingToCollect(address holder, uint256 owedUgco2);
     error FactorOutOfBounds(uint32 factorMgco2PerKwh);
     error SourceUnknown(uint8 source);
     error SourceFactorAlreadySet(uint8 source);
@@ -29,6 +38,18 @@ interface ICarbonLedger {
     /// @param rewards words of Rewards
     /// @return totalUgco2 sum of all minted amounts
     function grantRewards(uint64 mtuStart, uint256[] calldata rewards) external returns (uint256 totalUgco2);
+
+    /// @notice Changes rewards granted before to what the corrected energies are worth. What a holder has passed on or
+    /// retired in the meantime is owed. Only the trading contract may.
+    /// @param rewards words of Rewards, with the energy rewarded before
+    /// @return totalUgco2 sum of all changes
+    function correctRewards(uint64 mtuStart, uint256[] calldata rewards) external returns (int256 totalUgco2);
+
+    /// @notice Takes back what a holder owes, as far as it has tokens. Anybody may.
+    function collectOwed(address holder) external;
+
+    /// @notice Tokens a holder has to give back and did not have.
+    function owedUgco2Of(address holder) external view returns (uint256);
 
     /// @notice The grid factor of an MTU: published, or the policy's default.
     function gridFactorAt(uint64 mtuStart) external view returns (uint32 factorMgco2PerKwh);

@@ -29,6 +29,8 @@ interface IEnergySettlement {
     error VersionsUsedUp(uint32 meter);
     error CorrectionsEnded(uint64 mtuStart, uint64 deadline, uint64 blockTime);
     error SubstituteTooEarly(uint64 mtuStart, uint64 earliest, uint64 blockTime);
+    error ReadingNotProven(uint32 meter, uint64 mtuStart);
+    error ProvenOtherwise(uint32 meter, int64 meteredWh, int64 provenWh);
     error NothingToSettle(uint32 zone, uint64 mtuStart);
     error ListsDiffer(uint256 indexes, uint256 values);
 
@@ -46,6 +48,17 @@ interface IEnergySettlement {
         uint256[] calldata deals,
         uint16[] calldata indexes,
         int64[] calldata meteredWh
+    ) external;
+
+    /// @notice Settles or corrects positions on what their devices have provably signed (IMeterLedger.dispute), as far
+    /// as it was proven before corrections ended. Anybody may, so nobody can uphold a value that is proven wrong.
+    function settleProven(
+        uint32 zone,
+        uint64 mtuStart,
+        uint16 chunk,
+        uint256[] calldata positions,
+        uint256[] calldata deals,
+        uint16[] calldata indexes
     ) external;
 
     /// @notice Settles positions nobody has read by the policy's deadline as if delivered as contracted. Anybody may.

@@ -141,9 +141,8 @@ class _Bench:
         self.submit(at, commit)
         clearing = self.submit(at + 1, SubmitClearing(zone=ZONE, mtu_start=mtu_start, book=book, proposal=proposal))
         self.answer(at + 2)
-        anchor = AnchorReadings(
-            zone=ZONE, mtu_start=mtu_start, sequence=0, root="0x" + "11" * 32, reading_count=2 * TRADES
-        )
+        _, sequence, _ = self.client.view("MeterLedger", "anchors")
+        anchor = AnchorReadings(sequence=sequence, root="0x" + "11" * 32, reading_count=2 * TRADES)
         self.submit(mtu_start + MTU_LENGTH_S, anchor)
         settlement = self.submit(mtu_start + MTU_LENGTH_S + 1, _settlement(mtu_start, proposal))
         return GasPerTrade(

@@ -13,6 +13,7 @@ from gridledger.clock import Clock
 from gridledger.dispatch.model import ScheduleState
 from gridledger.market.model import MtuPhase
 from gridledger.market.ports import MtuRecord
+from gridledger.metering.anchoring import MAX_ANCHORED_MTUS
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 
@@ -102,15 +103,16 @@ class Engine:
         return bool(partial)
 
     def _anchor(self, tx: Transaction, services: Services) -> bool:
-        """Anchor an MTU's readings once all its meters have reported, or the delay has passed."""
-        now, done = self._clock.now(), False
+        """Anchor the readings of MTUs whose meters have all reported, or whose delay has passed, in one batch."""
+        now, due = self._clock.now(), []
         for zone, mtu_start in tx.readings.unanchored_mtus():
             mtu_end = mtu_start + self._mtu_length_s
             complete = tx.readings.missing_count(zone, mtu_start) == 0
             if now >= mtu_end and (complete or now >= mtu_end + self._anchor_delay_s):
-                services.anchoring.anchor(zone, mtu_start)
-                done = True
-        return done
+                due.append((zone, mtu_start))
+        if due:
+            services.anchoring.anchor(due[:MAX_ANCHORED_MTUS])
+        return bool(due)
 
     def _settle(self, tx: Transaction, services: Services) -> bool:
         done = False

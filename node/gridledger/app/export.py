@@ -214,12 +214,7 @@ def _readings() -> Select[Any]:
     """Readings; the number of their batch only once the chain has it."""
     anchors, readings = reading_anchor.c, meter_reading.c
     others = [column for column in readings if column.name != "anchor_sequence"]
-    confirmed = (
-        (anchors.zone == readings.zone)
-        & (anchors.mtu_start == readings.mtu_start)
-        & (anchors.sequence == readings.anchor_sequence)
-        & anchors.anchored.is_(True)
-    )
+    confirmed = (anchors.sequence == readings.anchor_sequence) & anchors.anchored.is_(True)
     return select(*others, anchors.sequence.label("anchor_sequence")).outerjoin(reading_anchor, confirmed)
 
 

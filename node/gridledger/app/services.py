@@ -102,7 +102,7 @@ class ServiceFactory:
                 clock=self.clock, directory=tx.directory, mtus=tx.mtus, challenges=tx.challenges, ledger=ledger
             ),
             metering=metering,
-            anchoring=AnchoringService(metering=metering, store=tx.readings, ledger=ledger),
+            anchoring=AnchoringService(store=tx.readings, ledger=ledger),
             dispatch=DispatchService(
                 domain=self.dispatch_domain, clock=self.clock, schedules=tx.dispatches, ledger=ledger
             ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gridledger.audit.markets import Anchor, Committed, Market, Posted
+from gridledger.audit.markets import Anchor, Committed, Market, Posted, Proven
 from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
 from gridledger.audit.money import Cash, TokenBook
@@ -67,13 +67,15 @@ class History:
         self.tokens = {"SettlementToken": TokenBook(), "LowCarbonToken": TokenBook()}
         self.cancellations = Cancellations()
         self.posted: dict[str, Posted] = {}
+        self.anchors: list[Anchor] = []
+        self.proven: dict[tuple[int, int], Proven] = {}
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self.function_roles: dict[tuple[str, str], int] = {}
         self.first_admin: tuple[str, int] | None = None
         self.access_changes: list[str] = []
         self.authorities: dict[str, str] = {}
-        self._replay = MarketReplay(self.members, self.rules, self.cash, self.odd)
+        self._replay = MarketReplay(self.members, self.rules, self.cash, self.tokens["LowCarbonToken"], self.odd)
         self.markets: defaultdict[Slot, Market] = self._replay.markets
 
     @property
@@ -174,7 +176,7 @@ class History:
             case "DispatchAnswered":
                 self._market(values).answer = (values["answer"], values["gridOperator"], time_s)
             case "ReadingsAnchored":
-                self._market(values).anchors.append(
+                self.anchors.append(
                     Anchor(
                         sequence=values["sequence"],
                         root=values["root"],
@@ -182,6 +184,10 @@ class History:
                         block_number=event.block_number,
                         time_s=time_s,
                     )
+                )
+            case "ReadingProven":
+                self.proven[values["meter"], values["mtuStart"]] = Proven(
+                    net_wh=values["netWh"], block_number=event.block_number
                 )
 
     def _market(self, values: Mapping[str, Any]) -> Market:

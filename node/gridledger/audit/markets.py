@@ -18,7 +18,9 @@ __all__ = [
     "Granted",
     "Market",
     "Posted",
+    "Proven",
     "Step",
+    "TokenDebt",
 ]
 
 CURTAILED = 2  # IEnergyDispatching.Answer
@@ -68,6 +70,14 @@ class Anchor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proven:
+    """What a device has provably signed, export minus import in Wh, and since which block the contract knows."""
+
+    net_wh: int
+    block_number: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntryState:
     """What settling makes of a position: version, metered energy (Wh, export-positive) and money, microcents.
 
@@ -91,13 +101,26 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Granted:
-    """One settlement's rewards as RewardsGranted states them; `factor_known`: the grid factor is fixed by then."""
+    """One settlement's rewards as RewardsGranted or RewardsCorrected states them; the latter `corrects`.
+
+    `factor_known`: the grid factor is fixed by then.
+    """
 
     mtu_start: int
     grid_factor_mgco2_per_kwh: int
     energy_wh: int
     total_ugco2: int
     factor_known: bool
+    corrects: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDebt:
+    """Tokens a correction could not take back, and what the holder had left at that moment, ug."""
+
+    holder: str
+    amount_ugco2: int
+    balance_ugco2: int
 
 
 @dataclass(kw_only=True)
@@ -112,7 +135,6 @@ class Step:
     entries: Sequence[Entry]
     before: tuple[Position, ...]
     after: tuple[Position, ...]
-    newly_read: frozenset[int]
     debts: Sequence[Debt]
     expected_debts: Sequence[Debt]
     open_positions: int
@@ -120,6 +142,8 @@ class Step:
     call: SettlementCall | None
     granted: list[Granted] = field(default_factory=list)
     minted: list[tuple[str, int]] = field(default_factory=list)
+    taken_back: list[tuple[str, int]] = field(default_factory=list)
+    owed: list[TokenDebt] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -151,7 +175,6 @@ class Market:
     chunks: list[Chunk] = field(default_factory=list)
     schedule: tuple[str, int, int] | None = None
     answer: tuple[int, str, int] | None = None
-    anchors: list[Anchor] = field(default_factory=list)
     recorded: dict[str, int] = field(default_factory=dict)
 
     @property

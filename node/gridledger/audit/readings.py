@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
-from gridledger.audit.model import Rule, Slot, meter_name, slot_name
+from gridledger.audit.model import Rule, meter_name
 from gridledger.audit.rows import ReadingRow
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
@@ -108,25 +108,18 @@ def check_reading_intervals(evidence: Evidence) -> None:
 
 def check_anchors(evidence: Evidence) -> None:
     """The Merkle root of every batch, rebuilt from the rows, is the anchored one, with as many readings."""
-    batches: defaultdict[tuple[Slot, int], list[ReadingRow]] = defaultdict(list)
+    findings, batches = evidence.findings, defaultdict[int, list[ReadingRow]](list)
     for row in evidence.run.readings:
-        zone = evidence.history.members.zone_of(row.meter)
         if row.anchor_sequence is not None:
-            batches[Slot(zone or 0, row.interval_start), row.anchor_sequence].append(row)
-    for slot, market in sorted(evidence.history.markets.items()):
-        sequences = [anchor.sequence for anchor in market.anchors]
-        record = f"{slot_name(slot)}, numbers of batches"
-        evidence.findings.compare(Rule.ANCHOR, record, list(range(len(sequences))), sequences)
-    anchors = {
-        (slot, anchor.sequence): anchor
-        for slot, market in evidence.history.markets.items()
-        for anchor in market.anchors
-    }
-    for slot, sequence in sorted(anchors.keys() | batches.keys()):
-        anchor, batch = anchors.get((slot, sequence)), batches.get((slot, sequence), [])
+            batches[row.anchor_sequence].append(row)
+    sequences = [anchor.sequence for anchor in evidence.history.anchors]
+    findings.compare(Rule.ANCHOR, "numbers of batches", list(range(len(sequences))), sequences)
+    anchors = {anchor.sequence: anchor for anchor in evidence.history.anchors}
+    for sequence in sorted(anchors.keys() | batches.keys()):
+        anchor, batch = anchors.get(sequence), batches.get(sequence, [])
         expected = None if anchor is None else (anchor.root, anchor.reading_count)
         found = (_root(batch), len(batch)) if batch else None
-        if not evidence.findings.compare(Rule.ANCHOR, f"{slot_name(slot)}, batch {sequence}", expected, found):
+        if not findings.compare(Rule.ANCHOR, f"batch {sequence}", expected, found):
             _name_readings(evidence, batch, anchored=anchor is not None)
 
 
@@ -141,7 +134,8 @@ def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], *, anchored:
 
 def _root(batch: Sequence[ReadingRow]) -> str:
     try:
-        leaves = [leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt) for row in batch]
+        ordered = sorted(batch, key=lambda row: (row.meter, row.interval_start))
+        leaves = [leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt) for row in ordered]
         return "0x" + MerkleTree(leaves).root.hex()
     except GridLedgerError as error:
         return str(error)

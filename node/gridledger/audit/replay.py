@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from gridledger.audit.markets import Chunk, Cleared, Debt, Entry, EntryState, Granted, Market, Step
+from gridledger.audit.markets import Chunk, Cleared, Debt, Entry, EntryState, Granted, Market, Step, TokenDebt
 from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
-from gridledger.audit.money import ZERO_ADDRESS, Cash
+from gridledger.audit.money import ZERO_ADDRESS, Cash, TokenBook
 from gridledger.audit.opening import Opened, open_chunk
 from gridledger.audit.ports import ChainCall, Event
 from gridledger.audit.presented import ClearingCall, EntryKind, SettlementCall, clearing_call, settlement_call
@@ -26,6 +26,7 @@ from gridledger.market.settlement import (
 
 __all__ = ["MarketReplay"]
 
+CORRECTION = "correction"  # why CarbonLedger invalidates what a correction has shown to be unearned
 _Named = tuple[EntryKind, int, int, EntryState]
 
 
@@ -44,9 +45,11 @@ class _Transaction:
 class MarketReplay:
     """Clearings and settlements by zone and MTU. `odd` collects what no honest contract does in that state."""
 
-    def __init__(self, members: Members, rules: Rules, cash: Cash, odd: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, members: Members, rules: Rules, cash: Cash, tokens: TokenBook, odd: list[tuple[str, str]]
+    ) -> None:
         self.markets: defaultdict[Slot, Market] = defaultdict(Market)
-        self._members, self._rules, self._cash, self._odd = members, rules, cash, odd
+        self._members, self._rules, self._cash, self._tokens, self._odd = members, rules, cash, tokens, odd
         self._transaction = _Transaction(transaction_hash="")
         self._calls: dict[str, tuple[ChainCall, ...]] = {}
 
@@ -80,13 +83,11 @@ class MarketReplay:
                 transaction.named.append(_named(event))
             case "SettlementProgressed":
                 self._settle(event, time_s)
-            case "RewardsGranted":
-                self._grant(event)
-            case "Transfer" if event.contract == "LowCarbonToken" and values["from"] == ZERO_ADDRESS:
+            case _ if _is_reward(event):
                 if transaction.step is None:
-                    self._odd.append((f"Transfer in block {event.block_number}", "a mint without a settlement"))
+                    self._odd.append((f"{event.name} in block {event.block_number}", "rewards without a settlement"))
                 else:
-                    transaction.step.minted.append((values["to"], values["value"]))
+                    self._reward(event, transaction.step)
 
     def _of(self, event: Event) -> _Transaction:
         if self._transaction.transaction_hash != event.transaction_hash:
@@ -159,7 +160,6 @@ class MarketReplay:
             entries=entries,
             before=before,
             after=chunk.positions,
-            newly_read=frozenset(settling.newly_read),
             debts=debts,
             expected_debts=self._pay(settling, slot),
             open_positions=values["openPositions"],
@@ -191,21 +191,42 @@ class MarketReplay:
                     return found
         return None
 
-    def _grant(self, event: Event) -> None:
-        values, step = event.arguments, self._transaction.step
-        if step is None:
-            self._odd.append((f"{event.name} in block {event.block_number}", "rewards without a settlement"))
-            return
-        factor = values["gridFactorMgco2PerKwh"]
-        step.granted.append(
-            Granted(
-                mtu_start=values["mtuStart"],
-                grid_factor_mgco2_per_kwh=factor,
-                energy_wh=values["energyWh"],
-                total_ugco2=values["totalUgco2"],
-                factor_known=self._rules.grid_factors.get(values["mtuStart"]) == factor,
-            )
-        )
+    def _reward(self, event: Event, step: Step) -> None:
+        values = event.arguments
+        match event.name:
+            case "Transfer":
+                step.minted.append((values["to"], values["value"]))
+            case "Invalidated":
+                step.taken_back.append((values["holder"], values["amountUgco2"]))
+            case "TokensOwed":
+                balance = self._tokens.balances[values["holder"]]
+                debt = TokenDebt(holder=values["holder"], amount_ugco2=values["amountUgco2"], balance_ugco2=balance)
+                step.owed.append(debt)
+            case _:
+                factor = values["gridFactorMgco2PerKwh"]
+                step.granted.append(
+                    Granted(
+                        mtu_start=values["mtuStart"],
+                        grid_factor_mgco2_per_kwh=factor,
+                        energy_wh=values["energyWh"],
+                        total_ugco2=values["totalUgco2"],
+                        factor_known=self._rules.grid_factors.get(values["mtuStart"]) == factor,
+                        corrects=event.name == "RewardsCorrected",
+                    )
+                )
+
+
+def _is_reward(event: Event) -> bool:
+    """Whether an event belongs to the rewards of a settlement: granted, corrected, minted, taken back or owed."""
+    match event.name:
+        case "RewardsGranted" | "RewardsCorrected" | "TokensOwed":
+            return True
+        case "Invalidated":
+            return bool(event.arguments["reason"] == CORRECTION)
+        case "Transfer":
+            return event.contract == "LowCarbonToken" and bool(event.arguments["from"] == ZERO_ADDRESS)
+        case _:
+            return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +245,6 @@ class _Settling:
     def __init__(self, chunk: Chunk, members: Members, rules: Rules, slot: Slot) -> None:
         self.positions = list(chunk.positions)
         self.payments: list[_Payment] = []
-        self.newly_read: set[int] = set()
         self.fees_microcents = 0
         self._cleared, self._members, self._mtu_start = chunk.cleared, members, slot.mtu_start
         self._prices = rules.prices_at(slot.mtu_start)
@@ -257,8 +277,6 @@ class _Settling:
             money = self._imbalance(after)
             self._pay(before, before.locked_microcents + trade - before.fee_microcents, money)
             self.fees_microcents += before.fee_microcents
-        if after.read and not before.read:
-            self.newly_read.add(index)
         self.positions[index] = after
         return EntryState(version=after.version, metered_wh=after.metered_wh, money_microcents=money)
 

@@ -3,10 +3,11 @@
 from collections import Counter
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.markets import Chunk, Entry, Market, Step
+from gridledger.audit.markets import Anchor, Chunk, Entry, Market, Step
 from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
 from gridledger.audit.presented import EntryKind
 from gridledger.audit.rewards import check_rewards
+from gridledger.audit.rows import ReadingRow
 from gridledger.market.model import Position
 
 __all__ = ["check_settlements"]
@@ -73,20 +74,26 @@ class _Settlement:
         self._findings.compare(Rule.SETTLEMENT, record, "in time", found)
 
     def _check_metered(self, step: Step, entry: Entry) -> None:
-        """The energy is that of an anchored reading."""
+        """The energy is that of an anchored reading, or what the device has provably signed."""
         record = self._record(entry.meter)
+        proven = self._evidence.history.proven.get((entry.meter, self._slot.mtu_start))
+        if proven is not None and proven.block_number <= step.block_number:
+            found = entry.stated.metered_wh
+            self._findings.compare(Rule.SETTLEMENT, f"{record}, proven Wh", proven.net_wh, found)
+            return
         reading = self._evidence.readings.get((entry.meter, self._slot.mtu_start))
         if reading is None:
             self._findings.report(Rule.SETTLEMENT, record, "a reading in readings.csv", None)
             return
         net_wh = reading.export_wh - reading.import_wh
         self._findings.compare(Rule.SETTLEMENT, f"{record}, metered Wh", net_wh, entry.stated.metered_wh)
-        anchored = any(
-            anchor.sequence == reading.anchor_sequence and anchor.block_number <= step.block_number
-            for anchor in self._market.anchors
-        )
-        found = "anchored" if anchored else "not anchored"
-        self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", found)
+        anchor = self._anchor_of(reading)
+        state = "anchored" if anchor is not None and anchor.block_number <= step.block_number else "not anchored"
+        self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", state)
+
+    def _anchor_of(self, reading: ReadingRow | None) -> Anchor | None:
+        sequence, anchors = None if reading is None else reading.anchor_sequence, self._evidence.history.anchors
+        return anchors[sequence] if sequence is not None and sequence < len(anchors) else None
 
     def _check_call(self, step: Step) -> None:
         """What was called is what happened; a call by another contract leaves no call data of its own."""
@@ -116,14 +123,7 @@ class _Settlement:
             return self._slot.mtu_start
         mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
         reading = self._evidence.readings.get((position.meter, self._slot.mtu_start))
-        anchor = next(
-            (
-                anchor
-                for anchor in self._market.anchors
-                if reading is not None and anchor.sequence == reading.anchor_sequence
-            ),
-            None,
-        )
+        anchor = self._anchor_of(reading)
         if anchor is not None and anchor.time_s <= mtu_end + self._policy.correction_s:
             return anchor.time_s
         return None if position.settled else mtu_end + self._policy.substitute_after_s

@@ -25,7 +25,8 @@ from gridledger.metering.anchoring import AnchorReadings
 __all__ = ["NO_ORDER", "Call", "Command", "CommandEncoder", "clearing_tuple", "compact_signature", "order_tuple"]
 
 NO_ORDER = 2**16 - 1
-Command = LedgerCommand | DefenceCommand | RelayAnswer | AnchorReadings
+MarketCommand = LedgerCommand | DefenceCommand | RelayAnswer
+Command = MarketCommand | AnchorReadings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class Call:
     signer: str
     to_address: str
     data: bytes
-    zone: int
-    mtu_start: int
+    zone: int | None
+    mtu_start: int | None
 
 
 def compact_signature(signature: bytes) -> tuple[bytes, bytes]:
@@ -111,9 +112,10 @@ class CommandEncoder:
                 return self._with_data(command, Role.RELAYER, "MarketBond", data)
             case AnchorReadings():
                 root = bytes.fromhex(command.root[2:])
-                return self._call(
-                    command, Role.RELAYER, "MeterLedger", "anchor", command.sequence, root, command.reading_count
+                data = self._client.codecs["MeterLedger"].call_data(
+                    "anchor", command.sequence, root, command.reading_count
                 )
+                return self._with_data(command, Role.RELAYER, "MeterLedger", data)
             case RelayAnswer():
                 r, vs = compact_signature(command.signature)
                 return self._call(
@@ -127,7 +129,7 @@ class CommandEncoder:
                     vs,
                 )
 
-    def _call(self, command: Command, role: Role, contract: str, function: str, *arguments: object) -> Call:
+    def _call(self, command: MarketCommand, role: Role, contract: str, function: str, *arguments: object) -> Call:
         codec = self._client.codecs[contract]
         return self._with_data(
             command, role, contract, codec.call_data(function, command.zone, command.mtu_start, *arguments)
@@ -182,8 +184,8 @@ class CommandEncoder:
             signer=self._signers[role],
             to_address=self._client.address(contract),
             data=data,
-            zone=command.zone,
-            mtu_start=command.mtu_start,
+            zone=None if isinstance(command, AnchorReadings) else command.zone,
+            mtu_start=None if isinstance(command, AnchorReadings) else command.mtu_start,
         )
 
 

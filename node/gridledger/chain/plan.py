@@ -169,7 +169,7 @@ class _Planner:
             ),
             "EnergyPricing": (manager, self._at["GridPolicy"]),
             "EnergyDispatching": (manager, self._at["GridPolicy"], self._at["ParticipantRegistry"]),
-            "MeterLedger": (manager, self._at["GridPolicy"]),
+            "MeterLedger": (manager, self._at["GridPolicy"], self._at["ParticipantRegistry"]),
             "LowCarbonToken": (manager,),
             "CarbonLedger": (manager, self._at["GridPolicy"], self._at["LowCarbonToken"]),
             "EnergyTrading": (manager, self._at["SettlementToken"], trading),
@@ -180,12 +180,13 @@ class _Planner:
             yield PlanStep(title=f"create {name}", to=None, data=self._codecs[name].creation_data(*arguments[name]))
 
     def settings(self) -> Iterator[PlanStep]:
-        """First zones, suppliers and source factors, set while the deployer is still admin."""
+        """First zones, suppliers, anchorer and source factors, set while the deployer is still admin."""
         grid_operator = self._parameters.accounts[Role.GRID_OPERATOR]
         for zone in self._parameters.zones:
             yield self._call("ParticipantRegistry", "registerZone", zone, grid_operator)
         for supplier in self._parameters.suppliers:
             yield self._call("ParticipantRegistry", "registerSupplier", supplier)
+        yield self._call("MeterLedger", "appointAnchorer", self._parameters.accounts[Role.RELAYER])
         for entry in self._parameters.source_factors:
             yield self._call(
                 "CarbonLedger", "setSourceFactor", entry.source, entry.factor_mgco2_per_kwh, entry.citation

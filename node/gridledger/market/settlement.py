@@ -20,6 +20,7 @@ __all__ = [
     "fulfilled_wh",
     "grid_fee_microcents",
     "imbalance_microcents",
+    "is_correction",
     "position_cash",
     "refund_positions",
     "rewarded_trades",
@@ -47,11 +48,12 @@ class Cash:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardedTrade:
-    """A trade between two positions by index whose low-carbon energy is rewarded, Wh."""
+    """A trade between two positions by index whose low-carbon energy is rewarded, and was rewarded before, Wh."""
 
     sell: int
     buy: int
     energy_wh: int
+    rewarded_wh: int = 0
 
 
 def buyer_lock_microcents(energy_wh: int, price_cents_per_mwh: int) -> int:
@@ -172,17 +174,25 @@ def served_wh(positions: Sequence[Position], trades: Sequence[Trade]) -> tuple[i
 
 
 def rewarded_trades(
-    positions: Sequence[Position], deals: Sequence[Trade], newly_read: Collection[int]
+    before: Sequence[Position], after: Sequence[Position], deals: Sequence[Trade]
 ) -> tuple[RewardedTrade, ...]:
-    """Low-carbon trades whose second side was read just now; `positions` are those after the settlement."""
-    trades = (*deals, *derive_trades(positions))
+    """Low-carbon trades, both sides read, that a settlement makes worth another reward than they were worth before."""
+    trades = (*deals, *derive_trades(after))
     rewarded: list[RewardedTrade] = []
-    for trade, energy_wh in zip(trades, served_wh(positions, trades), strict=True):
-        seller, buyer = positions[trade.sell], positions[trade.buy]
-        due = seller.read and buyer.read and (trade.sell in newly_read or trade.buy in newly_read)
-        if due and seller.source and energy_wh:
-            rewarded.append(RewardedTrade(sell=trade.sell, buy=trade.buy, energy_wh=energy_wh))
+    served = zip(trades, served_wh(before, trades), served_wh(after, trades), strict=True)
+    for trade, served_before_wh, energy_wh in served:
+        if not after[trade.sell].source or not all(after[index].read for index in (trade.sell, trade.buy)):
+            continue
+        both_read = all(before[index].read for index in (trade.sell, trade.buy))
+        rewarded_wh = served_before_wh if both_read else 0
+        if energy_wh != rewarded_wh:
+            rewarded.append(RewardedTrade(sell=trade.sell, buy=trade.buy, energy_wh=energy_wh, rewarded_wh=rewarded_wh))
     return tuple(rewarded)
+
+
+def is_correction(before: Sequence[Position], after: Sequence[Position]) -> bool:
+    """Whether a settlement replaces readings that were settled on before."""
+    return any(one.read and one != other for one, other in zip(before, after, strict=True))
 
 
 def _require_correction(position: Position, metered_wh: int) -> None:

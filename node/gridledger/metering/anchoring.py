@@ -1,21 +1,31 @@
 """Anchoring tasks: commit accepted readings on chain, and prove that one of them is there."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from gridledger.metering.errors import ReadingNotAnchored
+from gridledger.metering.errors import NothingToAnchor, ReadingNotAnchored
+from gridledger.metering.merkle import MerkleTree
 from gridledger.metering.ports import ReadingStore
-from gridledger.metering.service import MeteringService, commitment
+from gridledger.metering.service import commitment
 
-__all__ = ["AnchorLedger", "AnchorReadings", "AnchoringService", "ReadingProof"]
+__all__ = [
+    "MAX_ANCHORED_MTUS",
+    "MAX_ANCHORED_READINGS",
+    "AnchorLedger",
+    "AnchorReadings",
+    "AnchoringService",
+    "ReadingProof",
+]
+
+MAX_ANCHORED_READINGS = 50_000
+MAX_ANCHORED_MTUS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorReadings:
-    """Anchor a batch of readings of one zone and MTU on chain; `sequence` counts its batches from 0."""
+    """Anchor a batch of readings on chain; `sequence` counts all batches from 0."""
 
-    zone: int
-    mtu_start: int
     sequence: int
     root: str
     reading_count: int
@@ -42,26 +52,22 @@ class AnchorLedger(Protocol):
 class AnchoringService:
     """Anchors over the metering room's ports. A task never commits; its caller does."""
 
-    def __init__(self, *, metering: MeteringService, store: ReadingStore, ledger: AnchorLedger) -> None:
-        self._metering = metering
+    def __init__(self, *, store: ReadingStore, ledger: AnchorLedger) -> None:
         self._store = store
         self._ledger = ledger
 
-    def anchor(self, zone: int, mtu_start: int) -> None:
-        """Commit the readings of a zone and MTU that are in no anchor yet. Raises NothingToAnchor."""
-        readings = self._store.unanchored(zone, mtu_start)
-        batch = self._metering.build_anchor(readings)
-        sequence = self._store.next_anchor_sequence(zone, mtu_start)
-        self._store.mark_anchored(zone, mtu_start, sequence, [stored.reading.meter for stored in readings])
-        self._ledger.submit(
-            AnchorReadings(
-                zone=zone,
-                mtu_start=mtu_start,
-                sequence=sequence,
-                root="0x" + batch.root.hex(),
-                reading_count=batch.count,
-            )
-        )
+    def anchor(self, slots: Collection[tuple[int, int]]) -> None:
+        """Commit the readings of these zones and MTUs that are in no anchor yet, 50,000 at most, in one batch.
+
+        Its leaves ascend by meter, then MTU. Raises NothingToAnchor.
+        """
+        readings = self._store.unanchored_of(slots, MAX_ANCHORED_READINGS)
+        if not readings:
+            raise NothingToAnchor
+        tree = MerkleTree(commitment(stored) for stored in readings)
+        sequence = self._store.next_anchor_sequence()
+        self._store.mark_anchored(sequence, [(stored.reading.meter, stored.reading.mtu_start) for stored in readings])
+        self._ledger.submit(AnchorReadings(sequence=sequence, root="0x" + tree.root.hex(), reading_count=len(readings)))
 
     def proof(self, meter: int, mtu_start: int) -> ReadingProof:
         """Proof that a reading is anchored, once the chain has recorded its anchor. Raises ReadingNotAnchored."""
@@ -69,13 +75,10 @@ class AnchoringService:
         if (
             stored is None
             or stored.anchor_sequence is None
-            or not self._store.anchor_is_recorded(stored.zone, mtu_start, stored.anchor_sequence)
+            or not self._store.anchor_is_recorded(stored.anchor_sequence)
         ):
             raise ReadingNotAnchored(meter=meter, mtu_start=mtu_start)
-        batch = [
-            other for other in self._store.at(stored.zone, mtu_start) if other.anchor_sequence == stored.anchor_sequence
-        ]
-        tree = self._metering.anchor_tree(batch)
+        tree = MerkleTree(commitment(other) for other in self._store.in_anchor(stored.anchor_sequence))
         leaf = commitment(stored)
         return ReadingProof(
             zone=stored.zone, sequence=stored.anchor_sequence, leaf=leaf, root=tree.root, path=tree.proof(leaf)

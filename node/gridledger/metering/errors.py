@@ -6,7 +6,6 @@ from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 __all__ = [
     "AboveCapacity",
-    "AnchorMixed",
     "BatchTooLarge",
     "ClockNotSynchronised",
     "CounterReplayed",
@@ -30,6 +29,7 @@ __all__ = [
     "SeedTooShort",
     "SerialChanged",
     "SignatureInvalid",
+    "TextNotProvable",
     "UnknownMeter",
 ]
 
@@ -69,6 +69,13 @@ class SignatureInvalid(Forbidden):
     """The reading is not signed by the meter's registered device key."""
 
     meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class TextNotProvable(InvalidInput):
+    """The signed text has not the form in which the meter ledger can verify it."""
+
+    expected: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -161,14 +168,6 @@ class BatchTooLarge(InvalidInput):
 @dataclass(kw_only=True, eq=False)
 class NothingToAnchor(InvalidInput):
     """An anchor holds at least one reading."""
-
-
-@dataclass(kw_only=True, eq=False)
-class AnchorMixed(InvalidInput):
-    """An anchor holds readings of one zone and one MTU."""
-
-    zones: tuple[int, ...]
-    mtu_starts: tuple[int, ...]
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,8 +2,8 @@
 
 A leaf is `keccak(keccak(abi.encode(uint32 meter, uint64 mtuStart, uint64 importWh, uint64 exportWh, bytes32 salt)))`:
 hashed twice so that no inner node can pass for a leaf, salted so that nobody can guess the energies behind it. The tree
-is one array of 2n-1 nodes: the children of node i are 2i+1 and 2i+2, the leaves stand at its end in descending order of
-their hashes, a parent is the hash of its children in ascending order.
+is one array of 2n-1 nodes: the children of node i are 2i+1 and 2i+2, the leaves stand at its end, the first one last, a
+parent is the hash of its children in ascending order.
 """
 
 import struct
@@ -34,16 +34,16 @@ def leaf(meter: int, mtu_start: int, import_wh: int, export_wh: int, salt: bytes
 
 
 class MerkleTree:
-    """A tree over leaves in any order. Raises NothingToAnchor without leaves, LeafTwice."""
+    """A tree over leaves in the order given. Raises NothingToAnchor without leaves, LeafTwice."""
 
     def __init__(self, leaves: Iterable[bytes]) -> None:
-        ordered = sorted(leaves, reverse=True)
+        ordered = list(leaves)[::-1]
         if not ordered:
             raise NothingToAnchor
         inner_count = len(ordered) - 1
         self._positions = {value: inner_count + rank for rank, value in enumerate(ordered)}
         if len(self._positions) != len(ordered):
-            twice = next(value for value, after in pairwise(ordered) if value == after)
+            twice = next(value for value, after in pairwise(sorted(ordered)) if value == after)
             raise LeafTwice(leaf="0x" + twice.hex())
         self._nodes: list[bytes] = [b""] * inner_count + ordered
         for position in range(inner_count - 1, -1, -1):

@@ -13,7 +13,6 @@ __all__ = [
     "MAX_INTERVAL_S",
     "MAX_METER_ID_CHARACTERS",
     "MAX_MTU_START",
-    "AnchorBatch",
     "DeviceKey",
     "MeterFacts",
     "Reading",
@@ -82,7 +81,7 @@ class StoredReading:
     """An accepted reading as the node keeps it.
 
     zone as registered when it was accepted; salt of 32 bytes, secret; received_at in Unix seconds;
-    anchor_sequence is the number of the zone's and MTU's batch it was anchored in, None before.
+    anchor_sequence is the number of the batch it was anchored in, None before.
     """
 
     reading: Reading
@@ -131,11 +130,3 @@ class ReadingOutcome:
     index: int
     status: ReadingStatus
     error: GridLedgerError | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnchorBatch:
-    """What goes on chain for a batch of readings: a Merkle root of 32 bytes and how many readings stand behind it."""
-
-    root: bytes
-    count: int

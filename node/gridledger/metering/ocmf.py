@@ -45,6 +45,7 @@ __all__ = [
     "ocmf_moment",
     "peek_registry_number",
     "sign_registers",
+    "signature_of",
     "verify_registers",
 ]
 
@@ -121,6 +122,11 @@ def verify_registers(text: str, key: DeviceKey) -> tuple[RegisterReading, str]:
         raise SignatureInvalid(meter=meter)
     payload = text.split("|", 2)[1]
     return _registers(ocmf, meter), _assembled(payload, bytes.fromhex(ocmf.signature.SD))
+
+
+def signature_of(text: str) -> bytes:
+    """The signature in a text, DER, unverified. Raises ReadingUnreadable."""
+    return bytes.fromhex(_parsed(text).signature.SD)
 
 
 def _registers(ocmf: OCMF, meter: int) -> RegisterReading:

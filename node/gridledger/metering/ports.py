@@ -49,13 +49,19 @@ class ReadingStore(Protocol):
     def missing_count(self, zone: int, mtu_start: int) -> int:
         """How many of the zone's registered meters have no reading for the MTU."""
 
-    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
-        """Number of the next anchor of a zone and MTU, from 0 without gaps."""
+    def unanchored_of(self, slots: Collection[tuple[int, int]], limit: int) -> tuple[StoredReading, ...]:
+        """The first of those in no anchor yet of these zones and MTUs, ascending by meter, then MTU."""
 
-    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
-        """Remember that these meters' readings went into the anchor with this number."""
+    def next_anchor_sequence(self) -> int:
+        """Number of the next anchor, from 0 without gaps."""
 
-    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
+    def mark_anchored(self, sequence: int, keys: Sequence[tuple[int, int]]) -> None:
+        """Remember that the readings of these meters and MTUs went into the anchor with this number."""
+
+    def in_anchor(self, sequence: int) -> tuple[StoredReading, ...]:
+        """The readings of an anchor, ascending by meter, then MTU."""
+
+    def anchor_is_recorded(self, sequence: int) -> bool:
         """Whether the chain has recorded the anchor with this number."""
 
 

@@ -1,4 +1,4 @@
-"""The metering room's tasks: accept signed readings, make their anchors. A task never commits; its caller does."""
+"""The metering room's tasks: accept signed readings. A task never commits; its caller does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -7,15 +7,13 @@ from typing import ParamSpec, TypeVar
 from gridledger.clock import Clock
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import (
-    AnchorMixed,
     BatchTooLarge,
-    NothingToAnchor,
     ReadingDiffers,
     RegistersDiffer,
     UnknownMeter,
 )
-from gridledger.metering.merkle import MerkleTree, leaf
-from gridledger.metering.model import AnchorBatch, MeterFacts, Reading, ReadingOutcome, ReadingStatus, StoredReading
+from gridledger.metering.merkle import leaf
+from gridledger.metering.model import MeterFacts, Reading, ReadingOutcome, ReadingStatus, StoredReading
 from gridledger.metering.ocmf import is_ocmf, peek_registry_number, verify_registers
 from gridledger.metering.ports import MeterDirectory, ReadingStore, Salts
 from gridledger.metering.registers import StoredRegisters, check_order, interval_reading
@@ -60,24 +58,6 @@ class MeteringService:
             self._outcome(index, text, result, now)
             for index, (text, result) in enumerate(zip(texts, results, strict=True))
         )
-
-    def build_anchor(self, readings: Sequence[StoredReading]) -> AnchorBatch:
-        """Root and count of the commitments of readings of one zone and MTU; their order does not matter.
-
-        Raises NothingToAnchor, AnchorMixed.
-        """
-        tree = self.anchor_tree(readings)
-        return AnchorBatch(root=tree.root, count=len(readings))
-
-    def anchor_tree(self, readings: Sequence[StoredReading]) -> MerkleTree:
-        """The whole tree behind an anchor, for the proof of one reading. Raises as `build_anchor`."""
-        if not readings:
-            raise NothingToAnchor
-        zones = {stored.zone for stored in readings}
-        mtu_starts = {stored.reading.mtu_start for stored in readings}
-        if len(zones) > 1 or len(mtu_starts) > 1:
-            raise AnchorMixed(zones=tuple(sorted(zones)), mtu_starts=tuple(sorted(mtu_starts)))
-        return MerkleTree(commitment(stored) for stored in readings)
 
     def _outcome(self, index: int, text: str, result: ReadingStatus | GridLedgerError, now: int) -> ReadingOutcome:
         if isinstance(result, ReadingStatus):

@@ -167,12 +167,24 @@ def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
 
 
 def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    sequence = event.arguments["sequence"]
+    tx.readings.confirm_anchor(sequence)
+    for zone, mtu_start in tx.readings.anchored_slots(sequence):
+        _correct_if_settled(tx, zone, mtu_start)
+
+
+def _reading_proven(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """From now on the contract settles the meter's MTU on nothing else."""
     arguments = event.arguments
-    key = (arguments["zone"], arguments["mtuStart"])
-    tx.readings.confirm_anchor(*key, arguments["sequence"])
-    record = tx.mtus.find(*key)
+    zone, mtu_start = arguments["zone"], arguments["mtuStart"]
+    tx.readings.add_proven(arguments["meter"], mtu_start, zone, arguments["netWh"])
+    _correct_if_settled(tx, zone, mtu_start)
+
+
+def _correct_if_settled(tx: "Transaction", zone: int, mtu_start: int) -> None:
+    record = tx.mtus.find(zone, mtu_start)
     if record is not None and record.phase is MtuPhase.SETTLED:
-        tx.mtus.set_to_correct(*key, to_correct=True)
+        tx.mtus.set_to_correct(zone, mtu_start, to_correct=True)
 
 
 def _position_closed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
@@ -184,6 +196,7 @@ def _settlement_progressed(tx: "Transaction", event: ChainEvent, time: int) -> N
     arguments = event.arguments
     key = (arguments["zone"], arguments["mtuStart"])
     closed, tx.closed_positions = tx.closed_positions, []
+    tx.settled_mtu_start = arguments["mtuStart"]
     for one in closed:
         close_position(tx, one, Place(*key, arguments["chunk"]), time)
     if arguments["openPositions"] == 0 and tx.mtus.record(*key).phase in (MtuPhase.CLEARED, MtuPhase.STOPPED):
@@ -217,27 +230,37 @@ def _challenge_ended(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     tx.challenges.end(event.arguments["owner"], event.arguments["zone"], event.arguments["mtuStart"])
 
 
-def _rewards_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
-    """The mints that follow in the same transaction belong to this MTU."""
-    tx.rewarded_mtu_start = event.arguments["mtuStart"]
-
-
 def _token_transfer(tx: "Transaction", event: ChainEvent, time: int) -> None:
     arguments = event.arguments
     if event.contract != "LowCarbonToken" or int(arguments["from"], 16) != 0:
         return
     holder, amount_ugco2 = arguments["to"], arguments["value"]
+    _keep_reward(tx, event, holder, amount_ugco2)
+    zones = tuple(tx.directory.zones())
+    tx.notices.tell_rewarded(tx.settled_mtu_start, zones, holder, amount_ugco2, event.transaction_hash, time)
+
+
+def _tokens_invalidated(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """What a debt collects was taken off the rewards when it was owed."""
+    if event.arguments["reason"] == "correction":
+        _keep_reward(tx, event, event.arguments["holder"], -event.arguments["amountUgco2"])
+
+
+def _tokens_owed(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    _keep_reward(tx, event, event.arguments["holder"], -event.arguments["amountUgco2"])
+
+
+def _keep_reward(tx: "Transaction", event: ChainEvent, holder: str, amount_ugco2: int) -> None:
+    """Tokens granted or taken back by the settlement whose events come before in the same transaction."""
     tx.connection.execute(
         insert(carbon_reward).values(
             block_number=event.block_number,
             log_index=event.log_index,
-            mtu_start=tx.rewarded_mtu_start,
+            mtu_start=tx.settled_mtu_start,
             holder=holder,
             amount_ugco2=amount_ugco2,
         )
     )
-    zones = tuple(tx.directory.zones())
-    tx.notices.tell_rewarded(tx.rewarded_mtu_start, zones, holder, amount_ugco2, event.transaction_hash, time)
 
 
 _PROOFS = tuple(proof.name.lower().replace("_", " ") for proof in Proof)
@@ -256,12 +279,14 @@ _HANDLERS: dict[str, Handler] = {
     "DispatchScheduled": _dispatch_scheduled,
     "DispatchAnswered": _dispatch_answered,
     "ReadingsAnchored": _readings_anchored,
+    "ReadingProven": _reading_proven,
     "EligibilityRecorded": _eligibility_recorded,
     "PositionSettled": _position_closed,
     "PositionRefunded": _position_closed,
     "PositionSubstituted": _position_closed,
     "PositionResettled": _position_closed,
     "SettlementProgressed": _settlement_progressed,
-    "RewardsGranted": _rewards_granted,
     "Transfer": _token_transfer,
+    "Invalidated": _tokens_invalidated,
+    "TokensOwed": _tokens_owed,
 }

@@ -3,16 +3,21 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, tuple_, update
 
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.store.schema import meter as meter_table
-from gridledger.store.schema import meter_reading, reading_anchor, reading_dispute, register_reading
+from gridledger.store.schema import meter_reading, proven_reading, reading_anchor, reading_dispute, register_reading
 
 __all__ = ["Readings"]
 
 _MOST_DISPUTES = 10
+_MARK_ANCHORED = (
+    update(meter_reading)
+    .where(meter_reading.c.meter == bindparam("of_meter"), meter_reading.c.mtu_start == bindparam("at_mtu_start"))
+    .values(anchor_sequence=bindparam("sequence"))
+)
 
 
 class Readings:
@@ -148,70 +153,80 @@ class Readings:
         )
         return self._connection.execute(meters).scalar_one() - self._connection.execute(readings).scalar_one()
 
-    def next_anchor_sequence(self, zone: int, mtu_start: int) -> int:
-        """Number of the next anchor of a zone and MTU, from 0 without gaps."""
+    def unanchored_of(self, slots: Collection[tuple[int, int]], limit: int) -> tuple[StoredReading, ...]:
+        """The first of those in no anchor yet of these zones and MTUs, ascending by meter, then MTU."""
         query = (
-            select(func.count())
-            .select_from(reading_anchor)
-            .where(reading_anchor.c.zone == zone, reading_anchor.c.mtu_start == mtu_start)
-        )
-        return self._connection.execute(query).scalar_one()
-
-    def mark_anchored(self, zone: int, mtu_start: int, sequence: int, meters: Sequence[int]) -> None:
-        """Remember that these meters' readings went into the anchor with this number."""
-        self._connection.execute(
-            update(meter_reading)
+            select(meter_reading)
             .where(
-                meter_reading.c.zone == zone,
-                meter_reading.c.mtu_start == mtu_start,
-                meter_reading.c.meter.in_(list(meters)),
+                tuple_(meter_reading.c.zone, meter_reading.c.mtu_start).in_(slots),
+                meter_reading.c.anchor_sequence.is_(None),
             )
-            .values(anchor_sequence=sequence)
+            .order_by(meter_reading.c.meter, meter_reading.c.mtu_start)
+            .limit(limit)
         )
-        self._connection.execute(
-            insert(reading_anchor).values(
-                zone=zone, mtu_start=mtu_start, sequence=sequence, reading_count=len(meters), anchored=False
-            )
-        )
+        return tuple(_stored(row) for row in self._connection.execute(query))
 
-    def confirm_anchor(self, zone: int, mtu_start: int, sequence: int) -> None:
+    def next_anchor_sequence(self) -> int:
+        """Number of the next anchor, from 0 without gaps."""
+        return self._connection.execute(select(func.count()).select_from(reading_anchor)).scalar_one()
+
+    def mark_anchored(self, sequence: int, keys: Sequence[tuple[int, int]]) -> None:
+        """Remember that the readings of these meters and MTUs went into the anchor with this number."""
+        self._connection.execute(
+            _MARK_ANCHORED,
+            [{"of_meter": meter, "at_mtu_start": mtu_start, "sequence": sequence} for meter, mtu_start in keys],
+        )
+        values = {"sequence": sequence, "reading_count": len(keys), "anchored": False}
+        self._connection.execute(insert(reading_anchor).values(**values))
+
+    def in_anchor(self, sequence: int) -> tuple[StoredReading, ...]:
+        """The readings of an anchor, ascending by meter, then MTU."""
+        query = (
+            select(meter_reading)
+            .where(meter_reading.c.anchor_sequence == sequence)
+            .order_by(meter_reading.c.meter, meter_reading.c.mtu_start)
+        )
+        return tuple(_stored(row) for row in self._connection.execute(query))
+
+    def anchored_slots(self, sequence: int) -> tuple[tuple[int, int], ...]:
+        """Zones and MTUs that have readings in an anchor."""
+        query = select(meter_reading.c.zone, meter_reading.c.mtu_start).where(
+            meter_reading.c.anchor_sequence == sequence
+        )
+        return tuple((row.zone, row.mtu_start) for row in self._connection.execute(query.distinct()))
+
+    def confirm_anchor(self, sequence: int) -> None:
         """The chain has recorded the anchor."""
         self._connection.execute(
-            update(reading_anchor)
-            .where(
-                reading_anchor.c.zone == zone,
-                reading_anchor.c.mtu_start == mtu_start,
-                reading_anchor.c.sequence == sequence,
-            )
-            .values(anchored=True)
+            update(reading_anchor).where(reading_anchor.c.sequence == sequence).values(anchored=True)
         )
 
-    def anchor_is_recorded(self, zone: int, mtu_start: int, sequence: int) -> bool:
+    def anchor_is_recorded(self, sequence: int) -> bool:
         """Whether the chain has recorded the anchor with this number."""
-        query = select(reading_anchor.c.anchored).where(
-            reading_anchor.c.zone == zone,
-            reading_anchor.c.mtu_start == mtu_start,
-            reading_anchor.c.sequence == sequence,
-        )
+        query = select(reading_anchor.c.anchored).where(reading_anchor.c.sequence == sequence)
         return bool(self._connection.execute(query).scalar())
 
+    def add_proven(self, meter: int, mtu_start: int, zone: int, net_wh: int) -> None:
+        """Keep what a device has provably measured, export minus import in Wh, as the chain says."""
+        values = {"meter": meter, "mtu_start": mtu_start, "zone": zone, "net_wh": net_wh}
+        self._connection.execute(insert(proven_reading).values(**values))
+
     def anchored_net_wh(self, zone: int, mtu_start: int) -> dict[int, int]:
-        """Meter to export minus import of all readings whose anchor the chain has recorded, Wh."""
-        query = (
+        """Meter to export minus import of all readings whose anchor the chain has recorded, Wh; proven ones first."""
+        anchored = (
             select(meter_reading.c.meter, meter_reading.c.export_wh - meter_reading.c.import_wh)
-            .join(
-                reading_anchor,
-                (reading_anchor.c.zone == meter_reading.c.zone)
-                & (reading_anchor.c.mtu_start == meter_reading.c.mtu_start)
-                & (reading_anchor.c.sequence == meter_reading.c.anchor_sequence),
-            )
+            .join(reading_anchor, reading_anchor.c.sequence == meter_reading.c.anchor_sequence)
             .where(
                 meter_reading.c.zone == zone,
                 meter_reading.c.mtu_start == mtu_start,
                 reading_anchor.c.anchored.is_(True),
             )
         )
-        return {row[0]: row[1] for row in self._connection.execute(query)}
+        proven = select(proven_reading.c.meter, proven_reading.c.net_wh).where(
+            proven_reading.c.zone == zone, proven_reading.c.mtu_start == mtu_start
+        )
+        rows = (*self._connection.execute(anchored), *self._connection.execute(proven))
+        return {row[0]: row[1] for row in rows}
 
     def count(self) -> int:
         """How many readings were accepted."""

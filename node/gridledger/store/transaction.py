@@ -39,7 +39,7 @@ class Transaction:
         self.sessions = Sessions(connection)
         self.webhooks = Webhooks(connection)
         self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
-        self.rewarded_mtu_start = 0  # of the rewards being indexed
+        self.settled_mtu_start = 0  # of the settlement being indexed
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed
 
     def index_block(self, block: IndexedBlock, events: tuple[ChainEvent, ...]) -> None:
@@ -58,4 +58,5 @@ class Transaction:
 
     def minted_ugco2(self) -> int:
         """All low-carbon rewards granted, ug."""
-        return sum(self.connection.execute(select(carbon_reward.c.amount_ugco2)).scalars())
+        amounts = self.connection.execute(select(carbon_reward.c.amount_ugco2)).scalars()
+        return sum(amount for amount in amounts if amount > 0)

@@ -15,7 +15,13 @@ from gridledger.store.schema.clearings import (
     market_mtu,
 )
 from gridledger.store.schema.clients import dispatch_event, dispatch_schedule, notice, sign_in_session, webhook
-from gridledger.store.schema.metering import meter_reading, reading_anchor, reading_dispute, register_reading
+from gridledger.store.schema.metering import (
+    meter_reading,
+    proven_reading,
+    reading_anchor,
+    reading_dispute,
+    register_reading,
+)
 from gridledger.store.schema.orders import (
     bulk_cancellation,
     cancelled_salt,
@@ -65,6 +71,7 @@ __all__ = [
     "participant",
     "policy_version",
     "posted_order",
+    "proven_reading",
     "reading_anchor",
     "reading_dispute",
     "register_reading",

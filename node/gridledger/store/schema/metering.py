@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 from gridledger.store.schema.base import metadata
 
-__all__ = ["meter_reading", "reading_anchor", "reading_dispute", "register_reading"]
+__all__ = ["meter_reading", "proven_reading", "reading_anchor", "reading_dispute", "register_reading"]
 
 meter_reading = Table(
     "meter_reading",
@@ -20,9 +20,9 @@ meter_reading = Table(
     Column("text", String, nullable=False),
     Column("salt", LargeBinary(32), nullable=False),
     Column("received_at", BigInteger, nullable=False),
-    Column("anchor_sequence", Integer),
+    Column("anchor_sequence", BigInteger),
     Index("meter_reading_by_mtu", "zone", "mtu_start", "anchor_sequence"),
-    Index("meter_reading_by_anchor", "anchor_sequence", "mtu_start", "zone"),
+    Index("meter_reading_by_anchor", "anchor_sequence", "meter", "mtu_start"),
 )
 
 register_reading = Table(
@@ -51,9 +51,16 @@ reading_dispute = Table(
 reading_anchor = Table(
     "reading_anchor",
     metadata,
-    Column("zone", BigInteger, primary_key=True),
-    Column("mtu_start", BigInteger, primary_key=True),
-    Column("sequence", Integer, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("reading_count", Integer, nullable=False),
     Column("anchored", Boolean, nullable=False),
+)
+
+proven_reading = Table(
+    "proven_reading",
+    metadata,
+    Column("meter", BigInteger, primary_key=True),
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("zone", BigInteger, nullable=False),
+    Column("net_wh", BigInteger, nullable=False),
 )

@@ -249,10 +249,10 @@ def upgrade() -> None:
         sa.Column("text", sa.String(), nullable=False),
         sa.Column("salt", sa.LargeBinary(length=32), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
-        sa.Column("anchor_sequence", sa.Integer(), nullable=True),
+        sa.Column("anchor_sequence", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("meter", "mtu_start"),
     )
-    op.create_index("meter_reading_by_anchor", "meter_reading", ["anchor_sequence", "mtu_start", "zone"], unique=False)
+    op.create_index("meter_reading_by_anchor", "meter_reading", ["anchor_sequence", "meter", "mtu_start"], unique=False)
     op.create_index("meter_reading_by_mtu", "meter_reading", ["zone", "mtu_start", "anchor_sequence"], unique=False)
     op.create_table(
         "node_fact",
@@ -297,12 +297,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "reading_anchor",
-        sa.Column("zone", sa.BigInteger(), nullable=False),
-        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
-        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("reading_count", sa.Integer(), nullable=False),
         sa.Column("anchored", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("zone", "mtu_start", "sequence"),
+        sa.PrimaryKeyConstraint("sequence"),
+    )
+    op.create_table(
+        "proven_reading",
+        sa.Column("meter", sa.BigInteger(), nullable=False),
+        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("zone", sa.BigInteger(), nullable=False),
+        sa.Column("net_wh", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("meter", "mtu_start"),
     )
     op.create_table(
         "supplier",
