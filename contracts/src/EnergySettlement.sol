@@ -88,8 +88,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         bool corrects = false;
         for (uint256 i = 0; i < indexes.length; ++i) {
             if (provenCount > 0) _requireAsProven(settlement, indexes[i], meteredWh[i]);
-            _settlePosition(settlement, indexes[i], meteredWh[i]);
-            if (positions.wasRead(indexes[i])) corrects = true;
+            if (_settlePosition(settlement, indexes[i], meteredWh[i])) corrects = true;
         }
         _finish(settlement, deals);
         _reward(mtuStart, settlement.positions, positions, deals, corrects);
@@ -113,8 +112,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             if (proven.provenAt == 0) revert ReadingNotProven(settlement.positions.meter(indexes[i]), mtuStart);
             // What was proven in time stays open, however late somebody carries it out.
             _requireInTime(mtuStart, proven.provenAt);
-            _settlePosition(settlement, indexes[i], proven.netWh);
-            if (positions.wasRead(indexes[i])) corrects = true;
+            if (_settlePosition(settlement, indexes[i], proven.netWh)) corrects = true;
         }
         _finish(settlement, deals);
         _reward(mtuStart, settlement.positions, positions, deals, corrects);
@@ -218,7 +216,11 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     }
 
     /// @dev A first reading, the reading that replaces a substitute, or a correction.
-    function _settlePosition(Settlement memory settlement, uint16 index, int64 metered) private {
+    /// @return corrects whether it takes the place of a reading
+    function _settlePosition(Settlement memory settlement, uint16 index, int64 metered)
+        private
+        returns (bool corrects)
+    {
         uint256[] memory kept = settlement.positions;
         if (index >= kept.count()) revert PositionUnknown(index);
         uint64 mtuStart = settlement.outcome.mtuStart;
@@ -231,9 +233,10 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
             int256 imbalance = _payFirst(settlement, index, metered);
             kept.settle(index, metered, false);
             emit PositionSettled(Closings.pack(mtuStart, kept.meter(index), 0, metered, imbalance));
-            return;
+            return false;
         }
         _requireCorrection(kept, index, metered);
+        corrects = kept.isRead(index);
         int256 delta = _imbalance(settlement, index, metered) - _imbalance(settlement, index, kept.meteredWh(index));
         _pay(settlement, index, 0, delta);
         kept.settle(index, metered, false);

@@ -22,9 +22,17 @@ contract MeterLedger is IMeterLedger, AccessManaged {
         uint48 anchoredAt;
     }
 
+    /// @dev What the texts of a device are held against.
+    struct Device {
+        uint32 meter;
+        bytes32 template;
+        bytes32 keyX;
+        bytes32 keyY;
+    }
+
     uint64 public constant KEPT_ROOTS = 1024;
 
-    IGridPolicy private immutable _policy;
+    uint32 private immutable _mtuLengthS;
     IParticipantRegistry private immutable _registry;
     Head private _head;
     bytes32[KEPT_ROOTS] private _roots;
@@ -35,7 +43,7 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     constructor(address accessManager, IGridPolicy policy, IParticipantRegistry registry)
         AccessManaged(accessManager)
     {
-        _policy = policy;
+        _mtuLengthS = policy.mtuLengthS();
         _registry = registry;
     }
 
@@ -70,12 +78,13 @@ contract MeterLedger is IMeterLedger, AccessManaged {
 
     /// @inheritdoc IMeterLedger
     function dispute(uint32 meter, uint64 mtuStart, SignedText calldata first, SignedText calldata last) external {
-        uint32 mtuLengthS = _policy.mtuLengthS();
-        if (mtuStart % mtuLengthS != 0) revert IGridPolicy.MtuUnaligned(mtuStart, mtuLengthS);
+        if (mtuStart % _mtuLengthS != 0) revert IGridPolicy.MtuUnaligned(mtuStart, _mtuLengthS);
         Proven storage proven = _proven[_key(meter, mtuStart)];
         if (proven.provenAt != 0) revert ReadingAlreadyProven(meter, mtuStart, proven.netWh);
-        SignedRegisters.Registers memory from = _registersOf(meter, mtuStart, first);
-        SignedRegisters.Registers memory to = _registersOf(meter, mtuStart + mtuLengthS, last);
+        Device memory device = Device(meter, _templates[meter], 0, 0);
+        (device.keyX, device.keyY) = _registry.deviceKey(meter);
+        SignedRegisters.Registers memory from = _registersOf(device, mtuStart, first);
+        SignedRegisters.Registers memory to = _registersOf(device, mtuStart + _mtuLengthS, last);
         if (to.importWh < from.importWh) revert RegisterFallen(meter, from.importWh, to.importWh);
         if (to.exportWh < from.exportWh) revert RegisterFallen(meter, from.exportWh, to.exportWh);
         // Registers have 18 digits at most.
@@ -133,21 +142,21 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     }
 
     /// @dev The registers in a text, if it has the device's form and signature and says this moment.
-    function _registersOf(uint32 meter, uint64 takenAt, SignedText calldata text)
+    function _registersOf(Device memory device, uint64 takenAt, SignedText calldata text)
         private
         view
         returns (SignedRegisters.Registers memory registers)
     {
         bytes32 template = SignedRegisters.templateHash(text.payload, text.spans, text.decimals);
-        bytes32 registered = _templates[meter];
-        if (template != registered) revert TemplateDiffers(meter, registered, template);
+        if (template != device.template) revert TemplateDiffers(device.meter, device.template, template);
         registers = SignedRegisters.read(text.payload, text.spans, text.decimals);
-        if (registers.takenAt != takenAt) revert MomentRefused(meter, takenAt, registers.takenAt);
-        (bytes32 x, bytes32 y) = _registry.deviceKey(meter);
+        if (registers.takenAt != takenAt) revert MomentRefused(device.meter, takenAt, registers.takenAt);
         // Of the two signatures that say the same, only the one with the low s passes.
         uint256 s = uint256(text.s);
         if (s > P256.N / 2 && s < P256.N) s = P256.N - s;
-        if (!P256.verify(sha256(text.payload), text.r, bytes32(s), x, y)) revert TextNotSigned(meter);
+        if (!P256.verify(sha256(text.payload), text.r, bytes32(s), device.keyX, device.keyY)) {
+            revert TextNotSigned(device.meter);
+        }
     }
 
     function _key(uint32 meter, uint64 mtuStart) private pure returns (uint256) {

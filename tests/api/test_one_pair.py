@@ -21,7 +21,6 @@ from tests.api.running import (
     SEED,
     SELL_METER,
     SELLER,
-    ZONE,
     RunningNode,
     key,
     make_folder,
@@ -166,8 +165,9 @@ def test_a_proof_verifies_on_chain_for_the_true_reading_and_for_no_other(
     path = [bytes.fromhex(step[2:]) for step in proof["proof"]]
 
     def verified(own_meter: int, imported: int, exported: int, own_salt: bytes) -> bool:
-        place = (ZONE, MTU_START, proof["sequence"])
-        (answer,) = played.running.view("MeterLedger", "verify", *place, own_meter, imported, exported, own_salt, path)
+        (answer,) = played.running.view(
+            "MeterLedger", "verify", proof["sequence"], own_meter, MTU_START, imported, exported, own_salt, path
+        )
         return bool(answer)
 
     assert verified(meter, import_wh, export_wh, salt)

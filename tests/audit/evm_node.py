@@ -69,7 +69,6 @@ class EvmNode(EvmDesk):
         self.books: dict[Slot, tuple[BookEntry, ...]] = {}
         self.fills: dict[Slot, Counter[str]] = {}
         self.kept: dict[Slot, list[Kept]] = {}
-        self._anchored: Counter[tuple[int, int]] = Counter()
 
     # --- books and clearings --------------------------------------------------------------------------------------
 
@@ -190,10 +189,9 @@ class EvmNode(EvmDesk):
 
     def read(self, zone: int, mtu_start: int, net_wh: Mapping[int, int]) -> None:
         """Sign, anchor and keep readings; positive energy is exported."""
-        sequence = self._anchored[zone, mtu_start]
-        self._anchored[zone, mtu_start] += 1
+        _, sequence, _ = self.market.view("MeterLedger", "anchors")
         leaves = []
-        for meter, energy_wh in net_wh.items():
+        for meter, energy_wh in sorted(net_wh.items()):
             reading = Reading(
                 meter=meter,
                 meter_id=f"meter, no. {meter}",
@@ -219,7 +217,7 @@ class EvmNode(EvmDesk):
             )
             self.rows["readings"].append(row)
         root = MerkleTree(leaves).root
-        self.market.send(self.market.relayer, "MeterLedger", "anchor", zone, mtu_start, sequence, root, len(leaves))
+        self.market.send(self.market.relayer, "MeterLedger", "anchor", sequence, root, len(leaves))
 
     def settle(self, zone: int, mtu_start: int, net_wh: Mapping[int, int]) -> None:
         """Settle, or correct, the positions of these meters in every chunk."""

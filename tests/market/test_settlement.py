@@ -19,7 +19,6 @@ from gridledger.market.settlement import (
     fulfilled_wh,
     grid_fee_microcents,
     imbalance_microcents,
-    is_correction,
     position_cash,
     refund_positions,
     rewarded_trades,
@@ -328,7 +327,6 @@ def test_a_reward_is_due_when_the_second_side_is_read_and_never_again() -> None:
     whole = settle_positions(half, {1: -580})
     assert rewarded_trades(half, whole, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=550),)
     assert rewarded_trades(whole, whole, ()) == ()
-    assert not is_correction(half, whole)
 
 
 def test_a_correction_is_rewarded_with_the_difference_to_what_was_rewarded_before() -> None:
@@ -336,7 +334,6 @@ def test_a_correction_is_rewarded_with_the_difference_to_what_was_rewarded_befor
     first = settle_positions(pair, {0: 550, 1: -580})
     less = settle_positions(first, {0: 500})
     assert rewarded_trades(first, less, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=500, rewarded_wh=550),)
-    assert is_correction(first, less)
     unchanged = settle_positions(first, {1: -570})  # the seller's 550 Wh are still the smaller side
     assert rewarded_trades(first, unchanged, ()) == ()
     nothing = settle_positions(first, {0: -10})
@@ -348,7 +345,6 @@ def test_a_substitute_earns_nothing_until_its_meter_is_read() -> None:
     waiting = substitute_positions(settle_positions(pair, {0: 550}), [1])
     assert rewarded_trades(pair, waiting, ()) == ()
     read = settle_positions(waiting, {1: -500})
-    assert not is_correction(waiting, read)
     assert rewarded_trades(waiting, read, ()) == (RewardedTrade(sell=0, buy=1, energy_wh=500),)
 
 

@@ -11,6 +11,7 @@ library SignedRegisters {
     uint256 internal constant SPANS = 5;
     uint256 private constant MOMENT_BYTES = 28;
     uint256 private constant MOST_DIGITS = 15;
+    uint256 private constant MOST_VALUE_BYTES = 20;
     uint256 private constant SECONDS_PER_DAY = 86_400;
 
     /// @notice What a text says.
@@ -26,66 +27,78 @@ library SignedRegisters {
     error SpansRefused(uint256 spans, uint256 textLength);
     error CounterUnreadable(bytes text);
     error MomentUnreadable(bytes text);
-    error MomentsDiffer(uint64 importMoment, uint64 exportMoment);
+    error MomentsDiffer(bytes importMoment, bytes exportMoment);
     error ValueUnreadable(bytes text);
 
     /// @notice Hash of the template: the pieces around the spans, and the unit of the registers.
     /// @param decimals 3 where the registers are in kWh, 0 where they are in Wh
     function templateHash(bytes calldata text, uint256 spans, uint8 decimals) internal pure returns (bytes32) {
-        bytes memory pieces;
-        uint256 end = 0;
-        for (uint256 i = 0; i < SPANS; ++i) {
-            (uint256 start, uint256 stop) = _span(text, spans, i);
-            if (start < end) revert SpansRefused(spans, text.length);
-            // A text of JSON holds no zero byte, so none of the pieces can pass for another division.
-            pieces = bytes.concat(pieces, text[end:start], bytes1(0));
-            end = stop;
-        }
-        return keccak256(bytes.concat(pieces, text[end:], bytes1(0), bytes1(decimals)));
+        (uint256 begin0, uint256 end0) = _span(text, spans, 0);
+        (uint256 begin1, uint256 end1) = _span(text, spans, 1);
+        (uint256 begin2, uint256 end2) = _span(text, spans, 2);
+        (uint256 begin3, uint256 end3) = _span(text, spans, 3);
+        (uint256 begin4, uint256 end4) = _span(text, spans, 4);
+        if (begin1 < end0 || begin2 < end1 || begin3 < end2 || begin4 < end3) revert SpansRefused(spans, text.length);
+        // A text of JSON holds no zero byte, so none of the pieces can pass for another division.
+        bytes1 zero;
+        return keccak256(
+            bytes.concat(
+                bytes.concat(text[:begin0], zero, text[end0:begin1], zero, text[end1:begin2], zero),
+                bytes.concat(text[end2:begin3], zero, text[end3:begin4], zero, text[end4:], zero, bytes1(decimals))
+            )
+        );
     }
 
     /// @notice The values in the spans.
     function read(bytes calldata text, uint256 spans, uint8 decimals) internal pure returns (Registers memory found) {
         _requireDigits(_value(text, spans, 0));
-        found.takenAt = moment(_value(text, spans, 1));
-        uint64 exportMoment = moment(_value(text, spans, 3));
-        if (exportMoment != found.takenAt) revert MomentsDiffer(found.takenAt, exportMoment);
+        bytes calldata at = _value(text, spans, 1);
+        if (keccak256(at) != keccak256(_value(text, spans, 3))) revert MomentsDiffer(at, _value(text, spans, 3));
+        found.takenAt = moment(at);
         found.importWh = flooredWh(_value(text, spans, 2), decimals);
         found.exportWh = flooredWh(_value(text, spans, 4), decimals);
     }
 
     /// @notice Unix seconds of a moment such as `2016-06-13T02:15:00,000+0200`, not before 1970.
     function moment(bytes calldata text) internal pure returns (uint64) {
-        if (
-            text.length != MOMENT_BYTES || text[4] != "-" || text[7] != "-" || text[10] != "T" || text[13] != ":"
-                || text[16] != ":" || bytes4(text[19:23]) != ",000"
-        ) revert MomentUnreadable(text);
-        uint256 day = _day(_number(text, 0, 4), _number(text, 5, 2), _number(text, 8, 2));
-        uint256 local = day * SECONDS_PER_DAY + _number(text, 11, 2) * 3600 + _number(text, 14, 2) * 60
-            + _number(text, 17, 2);
-        uint256 offset = _number(text, 24, 2) * 3600 + _number(text, 26, 2) * 60;
-        if (text[23] == "-") return uint64(local + offset);
-        if (text[23] != "+" || local < offset) revert MomentUnreadable(text);
-        return uint64(local - offset);
+        if (text.length != MOMENT_BYTES) revert MomentUnreadable(text);
+        bytes32 word = bytes32(text);
+        bool formed = word[4] == "-" && word[7] == "-" && word[10] == "T" && word[13] == ":" && word[16] == ":"
+            && bytes4(word << 152) == ",000";
+        // Digits are below ten each, so nothing here comes near overflowing.
+        unchecked {
+            uint256 day = _day(_two(text, word, 0) * 100 + _two(text, word, 2), _two(text, word, 5), _two(text, word, 8));
+            uint256 local = day * SECONDS_PER_DAY + _two(text, word, 11) * 3600 + _two(text, word, 14) * 60
+                + _two(text, word, 17);
+            uint256 offset = _two(text, word, 24) * 3600 + _two(text, word, 26) * 60;
+            if (formed && word[23] == "-") return uint64(local + offset);
+            if (!formed || word[23] != "+" || local < offset) revert MomentUnreadable(text);
+            return uint64(local - offset);
+        }
     }
 
     /// @notice A register's value such as `1234.567`, rounded down to Wh.
     function flooredWh(bytes calldata text, uint8 decimals) internal pure returns (uint64) {
         uint256 length = text.length;
+        if (length > MOST_VALUE_BYTES) revert ValueUnreadable(text);
+        bytes32 word = bytes32(text);
         uint256 value = 0;
         uint256 i = 0;
-        for (; i < length && text[i] != "."; ++i) {
-            value = value * 10 + _digit(text, i);
+        // At most 15 digits and 3 decimals.
+        unchecked {
+            for (; i < length && word[i] != "."; ++i) {
+                value = value * 10 + _digit(text, word, i);
+            }
+            if (i == 0 || i > MOST_DIGITS || i + 1 == length) revert ValueUnreadable(text);
+            uint256 taken = 0;
+            for (++i; i < length; ++i) {
+                uint256 digit = _digit(text, word, i);
+                if (taken == decimals) continue;
+                value = value * 10 + digit;
+                ++taken;
+            }
+            return uint64(value * 10 ** (decimals - taken));
         }
-        if (i == 0 || i > MOST_DIGITS || i + 1 == length) revert ValueUnreadable(text);
-        uint256 taken = 0;
-        for (++i; i < length; ++i) {
-            uint256 digit = _digit(text, i);
-            if (taken == decimals) continue;
-            value = value * 10 + digit;
-            ++taken;
-        }
-        return uint64(value * 10 ** (decimals - taken));
     }
 
     /// @dev Days from 1970-01-01 to a date of the Gregorian calendar (Hinnant, chrono-compatible date algorithms).
@@ -96,16 +109,17 @@ library SignedRegisters {
         return (year / 400) * 146_097 + ofEra * 365 + ofEra / 4 - ofEra / 100 + ofYear - 719_468;
     }
 
-    function _number(bytes calldata text, uint256 start, uint256 digits) private pure returns (uint256 value) {
-        for (uint256 i = start; i < start + digits; ++i) {
-            uint256 digit = uint256(uint8(text[i])) ^ 0x30;
-            if (digit > 9) revert MomentUnreadable(text);
-            value = value * 10 + digit;
+    function _two(bytes calldata text, bytes32 word, uint256 start) private pure returns (uint256) {
+        unchecked {
+            uint256 tens = uint256(uint8(word[start])) ^ 0x30;
+            uint256 ones = uint256(uint8(word[start + 1])) ^ 0x30;
+            if (tens > 9 || ones > 9) revert MomentUnreadable(text);
+            return tens * 10 + ones;
         }
     }
 
-    function _digit(bytes calldata text, uint256 index) private pure returns (uint256 digit) {
-        digit = uint256(uint8(text[index])) ^ 0x30;
+    function _digit(bytes calldata text, bytes32 word, uint256 index) private pure returns (uint256 digit) {
+        digit = uint256(uint8(word[index])) ^ 0x30;
         if (digit > 9) revert ValueUnreadable(text);
     }
 

@@ -7,11 +7,13 @@ from typing import Any
 from gridledger.app.bench_auction import measure_auction
 from gridledger.app.bench_gas import measure_gas
 from gridledger.app.bench_intake import measure_intake
+from gridledger.app.bench_metering import measure_metering_gas
 from gridledger.app.bench_readings import measure_readings, measure_tree_s
 from gridledger.errors import InvalidInput
 
 __all__ = ["BenchUnknown", "run_bench"]
 
+GAS_ANCHOR_LIMIT, GAS_PROOF_LIMIT, GAS_DISPUTE_LIMIT = 35_000, 45_000, 80_000
 GAS_CLEARING_LIMIT, GAS_LIFECYCLE_LIMIT = 30_000, 60_000  # gas per trade at 100 trades
 INTAKE_SHARE = 0.15  # of the single-thread signature-recovery rate of the same run
 READING_SHARE = 0.5  # of the single-thread P-256 verification rate of the same run
@@ -32,8 +34,9 @@ def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
     groups: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, dict[str, Any]]]]] = {
         "auction": (("auction_10k_vs_sort", "auction_1m_s"), _auction),
         "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100", "gas_plain_per_trade"), _gas),
+        "metering": (("gas_anchor_10k", "gas_anchor_10k_early", "gas_proof", "gas_dispute"), _metering_gas),
         "intake": (("order_intake_vs_recover",), _intake),
-        "readings": (("reading_intake_vs_verify",), _readings),
+        "readings": (("readings_vs_p256",), _readings),
         "tree": (("tree_100k_s",), _tree),
     }
     results: dict[str, dict[str, Any]] = {}
@@ -64,6 +67,16 @@ def _gas() -> dict[str, dict[str, Any]]:
     }
 
 
+def _metering_gas() -> dict[str, dict[str, Any]]:
+    gas = measure_metering_gas()
+    return {
+        "gas_anchor_10k": _entry(gas.anchor, "gas", GAS_ANCHOR_LIMIT),
+        "gas_anchor_10k_early": _entry(gas.early_anchor, "gas", GAS_ANCHOR_LIMIT),
+        "gas_proof": _entry(gas.proof, "gas", GAS_PROOF_LIMIT),
+        "gas_dispute": _entry(gas.dispute_per_text, "gas per signed text", GAS_DISPUTE_LIMIT),
+    }
+
+
 def _intake() -> dict[str, dict[str, Any]]:
     """The limit is the least rate: a ratio above one is good here."""
     rates = measure_intake()
@@ -73,9 +86,7 @@ def _intake() -> dict[str, dict[str, Any]]:
 def _readings() -> dict[str, dict[str, Any]]:
     """The limit is the least rate, as of orders."""
     rates = measure_readings()
-    return {
-        "reading_intake_vs_verify": _entry(rates.accepted_per_s, "readings/s", READING_SHARE * rates.verified_per_s)
-    }
+    return {"readings_vs_p256": _entry(rates.accepted_per_s, "readings/s", READING_SHARE * rates.verified_per_s)}
 
 
 def _tree() -> dict[str, dict[str, Any]]:

@@ -1,10 +1,7 @@
 """Gas of one full clearing and settlement on a real chain: 100 trades between 200 meters of 200 owners."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eth_account import Account
@@ -12,22 +9,16 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
-from gridledger.app.market_folder import create_market
-from gridledger.app.node import NodeFolder
-from gridledger.chain.client import ChainClient
+from gridledger.app.bench_chain import GENESIS_S, MTU_LENGTH_S, SEED, ZONE, BenchChain, bench_chain
 from gridledger.chain.codec import ContractCodec
 from gridledger.chain.commands import CommandEncoder, compact_signature
 from gridledger.chain.compiler import load_artifacts
-from gridledger.chain.deployment import signed_plan
-from gridledger.chain.embedded import EmbeddedChain
-from gridledger.chain.keys import Keystore, account_from_seed
-from gridledger.chain.market_config import SOURCE_SOLAR, MarketConfig
-from gridledger.chain.plan import contract_addresses, created_address
+from gridledger.chain.keys import account_from_seed
+from gridledger.chain.market_config import SOURCE_SOLAR
+from gridledger.chain.plan import created_address
 from gridledger.chain.roles import Role
-from gridledger.chain.signing import sign_call
-from gridledger.chain.toolchain import contracts_root, find_anvil
+from gridledger.chain.toolchain import contracts_root
 from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
-from gridledger.errors import Unavailable
 from gridledger.market.auction import clear
 from gridledger.market.book import auction_orders, book_hash
 from gridledger.market.locking import Proposal, propose
@@ -48,21 +39,13 @@ from gridledger.market.tariffs import policy_of, prices_of
 from gridledger.metering.anchoring import AnchorReadings
 from gridledger.metering.signed_reading import key_from_seed, public_key
 
-__all__ = ["BenchFailed", "GasPerTrade", "measure_gas"]
+__all__ = ["GasPerTrade", "measure_gas"]
 
 TRADES = 100
 ENERGY_WH = 500
 DEPOSIT_MICROCENTS = 10**11
-MTU_LENGTH_S, ZONE, SEED = 900, 1, 42
-GENESIS_S, FIRST_MTU_START = 1_800_000_000, 1_800_009_000
+FIRST_MTU_START = GENESIS_S + 9_000
 METERS_PER_CALL = 25
-
-
-@dataclass(kw_only=True, eq=False)
-class BenchFailed(Unavailable):
-    """A measured transaction did not succeed."""
-
-    step: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,35 +59,13 @@ class GasPerTrade:
 
 def measure_gas() -> GasPerTrade:
     """Run one MTU of 100 trades and divide what its clearing and its settlement used. Raises BenchFailed."""
-    with _bench_chain() as bench:
+    with bench_chain(_Bench) as bench:
         bench.join()
         bench.run_mtu(FIRST_MTU_START)  # so that every balance and counter is non-zero beforehand
         return bench.run_mtu(FIRST_MTU_START + 4 * MTU_LENGTH_S)
 
 
-@contextlib.contextmanager
-def _bench_chain() -> Iterator["_Bench"]:
-    with tempfile.TemporaryDirectory(prefix="gridledger-") as folder:
-        path = Path(folder)
-        config = create_market(path, mtu_length_s=MTU_LENGTH_S, genesis_time_s=GENESIS_S, seed=SEED)
-        artifacts = load_artifacts()
-        keystore = Keystore(NodeFolder(path).keys)
-        deployer = keystore.load("deployer")
-        with EmbeddedChain(NodeFolder(path).chain, anvil=find_anvil(), genesis_time_s=GENESIS_S) as chain:
-            plan = signed_plan(artifacts, config.deployment_parameters(), deployer, config.chain_id)
-            chain.mine(GENESIS_S + 1, plan)
-            client = ChainClient(chain.url, artifacts, contract_addresses(deployer.address))
-            yield _Bench(chain, client, config, keystore)
-
-
-@dataclass
-class _Bench:
-    chain: EmbeddedChain
-    client: ChainClient
-    config: MarketConfig
-    keystore: Keystore
-    nonces: dict[str, int] = field(default_factory=dict)
-
+class _Bench(BenchChain):
     def join(self) -> None:
         """Admit, register and fund 200 owners with a meter each; balances are non-zero afterwards."""
         owners = [account_from_seed(SEED, f"owner {number}") for number in range(2 * TRADES)]
@@ -244,29 +205,6 @@ class _Bench:
         call = self.encoder.encode(command)
         name = "relayer" if call.signer == self.config.account(Role.RELAYER) else "market_operator"
         return self.mine(time_s, [self.signed(self.keystore.load(name), call.to_address, call.data)])
-
-    def signed_call(self, account: LocalAccount, contract: str, function: str, arguments: tuple[object, ...]) -> str:
-        """A signed contract call, 0x hex."""
-        data = self.client.codecs[contract].call_data(function, *arguments)
-        return self.signed(account, self.client.address(contract), data)
-
-    def signed(self, account: LocalAccount, to_address: str | None, data: bytes) -> str:
-        """A signed zero-fee transaction with the account's next nonce, 0x hex."""
-        nonce = self.nonces.get(account.address, 0)
-        self.nonces[account.address] = nonce + 1
-        return sign_call(account, chain_id=self.config.chain_id, nonce=nonce, to_address=to_address, data=data).raw_text
-
-    def mine(self, time_s: int, raw_transactions: Sequence[str]) -> int:
-        """Mine transactions that must all succeed; their gas together."""
-        left, gas_used = list(raw_transactions), 0
-        while left:  # a block holds only so many transactions of this gas limit
-            mined = self.chain.mine(time_s, left[:8])
-            outcomes = self.client.block(mined.number).outcomes
-            if mined.refused or not all(outcome.succeeded for outcome in outcomes):
-                raise BenchFailed(step=f"block {mined.number}")
-            gas_used += sum(outcome.gas_used for outcome in outcomes)
-            left, time_s = left[8:], time_s + 1
-        return gas_used
 
 
 def _settlement(mtu_start: int, proposal: Proposal) -> SettlePositions:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from eth_account.signers.local import LocalAccount
 
-from gridledger.app.bench_gas import BenchFailed
+from gridledger.app.bench_chain import BenchFailed
 from gridledger.app.market_folder import create_market
 from gridledger.app.node_process import NodeProcess
 from gridledger.chain.compiler import load_artifacts

@@ -127,6 +127,8 @@ class TokenDebt:
 class Step:
     """One settling call on a chunk: its entries, debts and rewards, and the positions before and after it.
 
+    It `corrects` where it replaces a reading by another one.
+
     `debts` and `expected_debts` are (debtor, creditor, microcents); open positions are those of the whole MTU.
     """
 
@@ -135,6 +137,7 @@ class Step:
     entries: Sequence[Entry]
     before: tuple[Position, ...]
     after: tuple[Position, ...]
+    corrects: bool
     debts: Sequence[Debt]
     expected_debts: Sequence[Debt]
     open_positions: int

@@ -160,6 +160,7 @@ class MarketReplay:
             entries=entries,
             before=before,
             after=chunk.positions,
+            corrects=settling.corrects,
             debts=debts,
             expected_debts=self._pay(settling, slot),
             open_positions=values["openPositions"],
@@ -246,6 +247,7 @@ class _Settling:
         self.positions = list(chunk.positions)
         self.payments: list[_Payment] = []
         self.fees_microcents = 0
+        self.corrects = False
         self._cleared, self._members, self._mtu_start = chunk.cleared, members, slot.mtu_start
         self._prices = rules.prices_at(slot.mtu_start)
         self._index_of = {position.meter: index for index, position in enumerate(chunk.positions)}
@@ -265,6 +267,7 @@ class _Settling:
             (after,), money = refund_positions([before], {0}), before.locked_microcents
             self._pay(before, money, 0)
         elif kind is EntryKind.CORRECTED:
+            self.corrects |= before.read
             (after,) = settle_positions([before], {0: metered_wh})
             money = self._imbalance(after) - self._imbalance(before)
             self._pay(before, 0, money)

@@ -7,7 +7,7 @@ from gridledger.audit.markets import Chunk, Granted, Step
 from gridledger.audit.model import Rule, Slot, chunk_name
 from gridledger.carbon.reward import Reward, split_reward
 from gridledger.errors import GridLedgerError
-from gridledger.market.settlement import RewardedTrade, is_correction, rewarded_trades
+from gridledger.market.settlement import RewardedTrade, rewarded_trades
 
 __all__ = ["check_rewards"]
 
@@ -22,10 +22,9 @@ def check_rewards(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> N
     except GridLedgerError as error:
         findings.report(Rule.REWARD, name, "positions in balance", error)
         return
-    corrects = is_correction(step.before, step.after)
-    findings.compare(Rule.REWARD, name, _granted(evidence, slot, step, trades, corrects=corrects), step.granted)
+    findings.compare(Rule.REWARD, name, _granted(evidence, slot, step, trades), step.granted)
     rewards = [(trade, _change(evidence, slot, step, trade)) for trade in trades]
-    if corrects:
+    if step.corrects:
         _check_corrected(evidence, name, step, rewards)
         return
     findings.compare(Rule.REWARD, f"{name}, taken back", [], step.taken_back)
@@ -36,9 +35,7 @@ def check_rewards(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> N
         findings.compare(Rule.REWARD, f"{name}, mint {index}", mint, found)
 
 
-def _granted(
-    evidence: Evidence, slot: Slot, step: Step, trades: tuple[RewardedTrade, ...], *, corrects: bool
-) -> list[Granted]:
+def _granted(evidence: Evidence, slot: Slot, step: Step, trades: tuple[RewardedTrade, ...]) -> list[Granted]:
     """What the carbon ledger states of these trades; nothing where there is none."""
     if not trades:
         return []
@@ -50,7 +47,7 @@ def _granted(
             energy_wh=sum(trade.energy_wh - trade.rewarded_wh for trade, _ in paid),
             total_ugco2=sum(change.seller_ugco2 + change.buyer_ugco2 for _, change in paid),
             factor_known=True,
-            corrects=corrects,
+            corrects=step.corrects,
         )
     ]
 

@@ -20,7 +20,6 @@ __all__ = [
     "fulfilled_wh",
     "grid_fee_microcents",
     "imbalance_microcents",
-    "is_correction",
     "position_cash",
     "refund_positions",
     "rewarded_trades",
@@ -188,11 +187,6 @@ def rewarded_trades(
         if energy_wh != rewarded_wh:
             rewarded.append(RewardedTrade(sell=trade.sell, buy=trade.buy, energy_wh=energy_wh, rewarded_wh=rewarded_wh))
     return tuple(rewarded)
-
-
-def is_correction(before: Sequence[Position], after: Sequence[Position]) -> bool:
-    """Whether a settlement replaces readings that were settled on before."""
-    return any(one.read and one != other for one, other in zip(before, after, strict=True))
 
 
 def _require_correction(position: Position, metered_wh: int) -> None:
