@@ -31,6 +31,7 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     }
 
     uint64 public constant KEPT_ROOTS = 1024;
+    uint16 private constant BASIS_POINTS = 10_000;
 
     uint32 private immutable _mtuLengthS;
     IParticipantRegistry private immutable _registry;
@@ -74,6 +75,14 @@ contract MeterLedger is IMeterLedger, AccessManaged {
             _templates[meters[i]] = templateHashes[i];
             emit TemplateRegistered(meters[i], templateHashes[i]);
         }
+    }
+
+    /// @inheritdoc IMeterLedger
+    function setTransformer(uint32 zone, uint32 meter, uint16 lossToleranceBp) external restricted {
+        uint32 found = _registry.meterOf(meter).zone;
+        if (found != zone) revert MeterOfAnotherZone(meter, zone, found);
+        if (lossToleranceBp > BASIS_POINTS) revert ToleranceRefused(lossToleranceBp);
+        emit TransformerSet(zone, meter, lossToleranceBp);
     }
 
     /// @inheritdoc IMeterLedger

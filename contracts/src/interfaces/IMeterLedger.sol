@@ -29,12 +29,15 @@ interface IMeterLedger {
     event AnchorerAppointed(address indexed anchorer);
     event ReadingsAnchored(uint64 indexed sequence, bytes32 root, uint32 readingCount);
     event TemplateRegistered(uint32 indexed meter, bytes32 templateHash);
+    event TransformerSet(uint32 indexed zone, uint32 indexed meter, uint16 lossToleranceBp);
     event ReadingProven(uint32 indexed meter, uint64 indexed mtuStart, uint32 zone, int64 netWh);
 
     error NotTheAnchorer(address caller, address anchorer);
     error AnchorOutOfSequence(uint64 sequence, uint64 expected);
     error AnchorEmpty(uint64 sequence);
     error AnchorerIsZero();
+    error MeterOfAnotherZone(uint32 meter, uint32 zone, uint32 found);
+    error ToleranceRefused(uint16 lossToleranceBp);
     error ListsDiffer(uint256 meters, uint256 templates);
     error TemplateDiffers(uint32 meter, bytes32 expected, bytes32 found);
     error TextNotSigned(uint32 meter);
@@ -53,6 +56,10 @@ interface IMeterLedger {
 
     /// @notice Registers what all texts of a device have in common, see SignedRegisters.
     function registerTemplates(uint32[] calldata meters, bytes32[] calldata templateHashes) external;
+
+    /// @notice Names the meter at a zone's transformer, import being what comes from upstream, and by how much the
+    /// zone's own meters may miss it. An MTU that misses by more is not settled; the audit holds the node to it.
+    function setTransformer(uint32 zone, uint32 meter, uint16 lossToleranceBp) external;
 
     /// @notice Proves what a device has measured in an MTU from the two texts it has signed at its start and end.
     /// Anybody may. From then on the MTU can be settled on nothing else for the meter.

@@ -67,7 +67,8 @@ library SignedRegisters {
             && bytes4(word << 152) == ",000";
         // Digits are below ten each, so nothing here comes near overflowing.
         unchecked {
-            uint256 day = _day(_two(text, word, 0) * 100 + _two(text, word, 2), _two(text, word, 5), _two(text, word, 8));
+            uint256 year = _two(text, word, 0) * 100 + _two(text, word, 2);
+            uint256 day = _day(year, _two(text, word, 5), _two(text, word, 8));
             uint256 local = day * SECONDS_PER_DAY + _two(text, word, 11) * 3600 + _two(text, word, 14) * 60
                 + _two(text, word, 17);
             uint256 offset = _two(text, word, 24) * 3600 + _two(text, word, 26) * 60;

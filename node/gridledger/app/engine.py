@@ -3,7 +3,7 @@
 What is due follows from the database alone, so a node that was killed continues where its last transaction ended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -19,6 +19,7 @@ from gridledger.store.transaction import Transaction
 
 __all__ = ["Engine"]
 
+IMPLAUSIBLE_RETRY_S = 60
 _log = structlog.get_logger(__name__)
 
 
@@ -125,6 +126,8 @@ class Engine:
                 done |= services.market.refund(*key)
                 continue
             metered_wh = tx.readings.anchored_net_wh(*key)
+            if not self._is_plausible(tx, record, metered_wh):
+                continue
             held = {stored.reading.meter for stored in tx.readings.unanchored(*key)}
             done |= services.market.settle(*key, metered_wh) or services.market.substitute(*key, held)
         return done
@@ -135,9 +138,28 @@ class Engine:
         for record in tx.mtus.to_correct():
             if self._may_settle(tx, record):
                 key = (record.zone, record.mtu_start)
-                tx.mtus.set_to_correct(*key, to_correct=False)
-                done |= services.market.settle(*key, tx.readings.anchored_net_wh(*key))
+                metered_wh = tx.readings.anchored_net_wh(*key)
+                if self._is_plausible(tx, record, metered_wh):
+                    tx.mtus.set_to_correct(*key, to_correct=False)
+                    done |= services.market.settle(*key, metered_wh)
         return done
+
+    def _is_plausible(self, tx: Transaction, record: MtuRecord, metered_wh: Mapping[int, int]) -> bool:
+        """Whether the zone may be settled: its meters do not miss its transformer's by more than the loss tolerated.
+
+        A zone that does waits; it is looked at again every minute.
+        """
+        balance = tx.readings.balance_of(record.zone, metered_wh)
+        if balance is None or balance.is_plausible:
+            return True
+        failure = (
+            f"transformer supplied {balance.supplied_wh} Wh, meters took {balance.taken_wh} Wh, "
+            f"tolerance {balance.tolerance_wh} Wh"
+        )
+        if record.failure != failure:
+            _log.error("zone_implausible", zone=record.zone, mtu_start=record.mtu_start, failure=failure)
+        tx.mtus.retry_settling(record.zone, record.mtu_start, failure, self._clock.now() + IMPLAUSIBLE_RETRY_S)
+        return False
 
     def _defend(self, _tx: Transaction, services: Services) -> bool:
         """Answer challenges of the bond with what the node has kept."""

@@ -13,6 +13,7 @@ from gridledger.audit.money import Cash, TokenBook
 from gridledger.audit.ports import ChainBlock, Event
 from gridledger.audit.replay import MarketReplay
 from gridledger.market.packing import order_from_words
+from gridledger.metering.balance import Transformer
 
 __all__ = ["BlockFacts", "Cancellations", "History"]
 
@@ -68,6 +69,7 @@ class History:
         self.cancellations = Cancellations()
         self.posted: dict[str, Posted] = {}
         self.anchors: list[Anchor] = []
+        self.transformers: defaultdict[int, list[tuple[int, Transformer]]] = defaultdict(list)
         self.proven: dict[tuple[int, int], Proven] = {}
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
@@ -82,6 +84,11 @@ class History:
     def head(self) -> BlockFacts:
         """The newest block."""
         return self.blocks[-1]
+
+    def transformer_at(self, zone: int, block_number: int) -> Transformer | None:
+        """The meter at a zone's transformer as it was known after a block."""
+        known = [one for number, one in self.transformers.get(zone, ()) if number <= block_number]
+        return known[-1] if known else None
 
     def add(self, block: ChainBlock) -> None:
         """Replay one block."""
@@ -185,6 +192,11 @@ class History:
                         time_s=time_s,
                     )
                 )
+            case "TransformerSet":
+                transformer = Transformer(
+                    zone=values["zone"], meter=values["meter"], loss_tolerance_bp=values["lossToleranceBp"]
+                )
+                self.transformers[values["zone"]].append((event.block_number, transformer))
             case "ReadingProven":
                 self.proven[values["meter"], values["mtuStart"]] = Proven(
                     net_wh=values["netWh"], block_number=event.block_number

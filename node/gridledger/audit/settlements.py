@@ -9,8 +9,11 @@ from gridledger.audit.presented import EntryKind
 from gridledger.audit.rewards import check_rewards
 from gridledger.audit.rows import ReadingRow
 from gridledger.market.model import Position
+from gridledger.metering.balance import zone_balance
 
 __all__ = ["check_settlements"]
+
+KNOWN_AFTER_S = 60  # a settlement under way when the last reading was anchored is nobody's fault
 
 
 def check_settlements(evidence: Evidence) -> None:
@@ -41,6 +44,7 @@ class _Settlement:
             self._findings.compare(Rule.SETTLEMENT, record, entry.expected, entry.stated)
             if entry.kind in (EntryKind.READ, EntryKind.CORRECTED):
                 self._check_metered(step, entry)
+        self._check_balance(step)
         self._check_call(step)
         expected, found = step.expected_open_positions, step.open_positions
         record = f"{slot_name(self._slot)}, open positions after block {step.block_number}"
@@ -90,6 +94,27 @@ class _Settlement:
         anchor = self._anchor_of(reading)
         state = "anchored" if anchor is not None and anchor.block_number <= step.block_number else "not anchored"
         self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", state)
+
+    def _check_balance(self, step: Step) -> None:
+        """Nothing is settled on readings where those of the whole zone were known to miss its transformer's."""
+        history, zone = self._evidence.history, self._slot.zone
+        transformer = history.transformer_at(zone, step.block_number - 1)
+        if transformer is None or not {entry.kind for entry in step.entries} & {EntryKind.READ, EntryKind.CORRECTED}:
+            return
+        net_wh: dict[int, int] = {}
+        meters = [number for number, facts in history.members.meters.items() if facts.zone == zone]
+        for meter in meters:
+            reading = self._evidence.readings.get((meter, self._slot.mtu_start))
+            proven = history.proven.get((meter, self._slot.mtu_start))
+            anchor = self._anchor_of(reading)
+            if proven is not None:
+                net_wh[meter] = proven.net_wh
+            elif reading is not None and anchor is not None and anchor.time_s + KNOWN_AFTER_S <= step.time_s:
+                net_wh[meter] = reading.export_wh - reading.import_wh
+        balance = zone_balance(transformer, meters, net_wh)
+        record = f"{slot_name(self._slot)}, meters against transformer in block {step.block_number}"
+        found = balance is None or balance.is_plausible
+        self._findings.compare(Rule.SETTLEMENT, record, "within tolerance", "within tolerance" if found else balance)
 
     def _anchor_of(self, reading: ReadingRow | None) -> Anchor | None:
         sequence, anchors = None if reading is None else reading.anchor_sequence, self._evidence.history.anchors

@@ -51,6 +51,7 @@ FUNCTION_ROLES: dict[tuple[str, str], Role] = {
     ("MarketBond", "recordIneligible"): Role.MARKET_OPERATOR,
     ("MeterLedger", "appointAnchorer"): Role.ADMIN,
     ("MeterLedger", "registerTemplates"): Role.GRID_OPERATOR,
+    ("MeterLedger", "setTransformer"): Role.REGULATOR,
     ("CarbonLedger", "setSourceFactor"): Role.REGULATOR,
     ("CarbonLedger", "publishGridFactors"): Role.ORACLE,
     ("CarbonLedger", "grantRewards"): Role.SETTLEMENT_CONTRACT,

@@ -5,10 +5,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, tuple_, update
 
+from gridledger.metering.balance import Transformer, ZoneBalance, zone_balance
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.store.schema import meter as meter_table
 from gridledger.store.schema import meter_reading, proven_reading, reading_anchor, reading_dispute, register_reading
+from gridledger.store.schema import zone as zone_table
 
 __all__ = ["Readings"]
 
@@ -227,6 +229,15 @@ class Readings:
         )
         rows = (*self._connection.execute(anchored), *self._connection.execute(proven))
         return {row[0]: row[1] for row in rows}
+
+    def balance_of(self, zone: int, net_wh: Mapping[int, int]) -> ZoneBalance | None:
+        """How net energies of a zone and MTU agree with its transformer's; None without one, or with a meter unread."""
+        row = self._connection.execute(select(zone_table).where(zone_table.c.zone == zone)).one()
+        if row.transformer_meter is None:
+            return None
+        meters = self._connection.execute(select(meter_table.c.meter).where(meter_table.c.zone == zone)).scalars()
+        transformer = Transformer(zone=zone, meter=row.transformer_meter, loss_tolerance_bp=row.loss_tolerance_bp)
+        return zone_balance(transformer, tuple(meters), net_wh)
 
     def count(self) -> int:
         """How many readings were accepted."""

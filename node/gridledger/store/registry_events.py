@@ -27,6 +27,12 @@ def _upsert_zone(tx: "Transaction", number: int, **values: Any) -> None:
         tx.connection.execute(insert(zone).values(**{"zone": number, "grid_operator": "", "halted": False, **values}))
 
 
+def _transformer_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    values = {"transformer_meter": arguments["meter"], "loss_tolerance_bp": arguments["lossToleranceBp"]}
+    _upsert_zone(tx, arguments["zone"], **values)
+
+
 def _supplier_registered(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     number = tx.connection.execute(select(func.count()).select_from(supplier)).scalar_one() + 1
     tx.connection.execute(insert(supplier).values(account=event.arguments["supplier"], number=number))
@@ -92,6 +98,7 @@ def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
 REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "ZoneRegistered": _zone_registered,
     "MarketHalted": _market_halted,
+    "TransformerSet": _transformer_set,
     "SupplierRegistered": _supplier_registered,
     "ParticipantAdmitted": _participant_admitted,
     "ParticipantSuspended": _participant_suspended,

@@ -29,6 +29,8 @@ zone = Table(
     Column("zone", BigInteger, primary_key=True),
     Column("grid_operator", String(42), nullable=False),
     Column("halted", Boolean, nullable=False, default=False),
+    Column("transformer_meter", BigInteger),
+    Column("loss_tolerance_bp", Integer),
 )
 
 participant = Table(

@@ -325,6 +325,8 @@ def upgrade() -> None:
         sa.Column("zone", sa.BigInteger(), nullable=False),
         sa.Column("grid_operator", sa.String(length=42), nullable=False),
         sa.Column("halted", sa.Boolean(), nullable=False),
+        sa.Column("transformer_meter", sa.BigInteger(), nullable=True),
+        sa.Column("loss_tolerance_bp", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("zone"),
     )
     op.create_table(
