@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gridledger.errors import Unavailable
 __all__ = ["NodeEnded", "NodeProcess"]
 
 _STOP_TIMEOUT_S = 30
+_LIVE_ONLY = "GRIDLEDGER_MQTT_"  # a replay must not take the readings that a broker holds for the running market
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,6 +62,7 @@ class NodeProcess:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not name.startswith(_LIVE_ONLY)},
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -8,6 +8,8 @@ __all__ = [
     "AboveCapacity",
     "AnchorMixed",
     "BatchTooLarge",
+    "CertificateLifetimeRefused",
+    "CertificateRequestRefused",
     "ClockNotSynchronised",
     "CounterReplayed",
     "DeviceKeyInvalid",
@@ -30,6 +32,7 @@ __all__ = [
     "SeedTooShort",
     "SerialChanged",
     "SignatureInvalid",
+    "TopicRefused",
     "UnknownMeter",
 ]
 
@@ -249,3 +252,27 @@ class RegistersDiffer(Conflict):
     def moment(self) -> int:
         """What it is about, Unix seconds."""
         return self.taken_at
+
+
+@dataclass(kw_only=True, eq=False)
+class TopicRefused(InvalidInput):
+    """The topic is not that of a meter's readings."""
+
+    topic: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CertificateRequestRefused(InvalidInput):
+    """The request is not one of this device for its own P-256 key."""
+
+    meter: int
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CertificateLifetimeRefused(InvalidInput):
+    """The authority itself is not valid at the moment it should sign; times are ISO 8601."""
+
+    not_before: str
+    not_after: str
+    now: str
