@@ -41,7 +41,7 @@ class MqttWorker:
 
     def problems(self) -> tuple[str, ...]:
         """Why no readings can come, empty while they can."""
-        problem = self._subscriber.problem
+        problem = self._subscriber.problem if self._thread.is_alive() else "its thread has ended"
         return () if problem is None else (f"MQTT broker: {problem}",)
 
     def _main(self) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,9 @@ class NodeEnded(Unavailable):
 class NodeProcess:
     """Owns one node process with a simulated clock; the process ends when its owner does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        """The node gets this environment without what concerns a broker."""
+        self._environment = {name: value for name, value in environment.items() if not name.startswith(_LIVE_ONLY)}
         self._folder = NodeFolder(folder)
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
@@ -62,7 +65,7 @@ class NodeProcess:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if not name.startswith(_LIVE_ONLY)},
+                env=self._environment,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

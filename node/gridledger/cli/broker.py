@@ -27,7 +27,7 @@ __all__ = ["add_broker_commands"]
 
 PASSWORD_VARIABLE = "GRIDLEDGER_CA_PASSWORD"  # noqa: S105 - the name of a variable
 _CA_KEY, _CA_CERTIFICATE = "ca.key", "ca.pem"
-_LARGEST_MESSAGE_BYTES = 2_000_000
+_LARGEST_PACKET_BYTES = 2_000_000
 _MOST_QUEUED_MESSAGES = 1_000_000
 _MOST_QUEUED_BYTES = 2**30
 AuthorityFolder = Annotated[
@@ -54,7 +54,7 @@ autosave_interval 10
 max_inflight_messages 32
 max_queued_messages {messages}
 max_queued_bytes {queued_bytes}
-message_size_limit {message_bytes}
+max_packet_size {packet_bytes}
 """
 
 _ACCESS = f"""\
@@ -124,7 +124,7 @@ def add_broker_commands(cli: typer.Typer, environment: Mapping[str, str] = os.en
             user=f"user {user}\n" if user else "",
             messages=_MOST_QUEUED_MESSAGES,
             queued_bytes=_MOST_QUEUED_BYTES,
-            message_bytes=_LARGEST_MESSAGE_BYTES,
+            packet_bytes=_LARGEST_PACKET_BYTES,
         )
         write_once(out / "acl", _ACCESS.encode(), mode=0o600)
         write_once(out / "mosquitto.conf", text.encode())

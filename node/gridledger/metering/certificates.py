@@ -4,6 +4,7 @@ The common name is what a broker takes as user name: a meter's number in the reg
 arguments; validity begins an hour early, for clocks that are slow. Source: RFC 5280.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gridledger.metering.errors import CertificateLifetimeRefused, CertificateRequestRefused
+from gridledger.metering.errors import CertificateLifetimeRefused, CertificateRequestRefused, HostNameRefused
 from gridledger.metering.topics import NODE_NAME
 from gridledger.units import format_utc
 
@@ -21,6 +22,8 @@ __all__ = ["Authority", "certificate_request", "new_authority"]
 
 AUTHORITY_NAME = "gridledger devices"
 _EARLY = timedelta(hours=1)
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+_MAX_SHOWN_CHARACTERS = 80
 _NO_USAGE = dict.fromkeys(
     (
         "digital_signature",
@@ -78,7 +81,10 @@ class Authority:
         return self._issue(NODE_NAME, key, now, days, client=True)
 
     def for_broker(self, hosts: tuple[str, ...], key: EllipticCurvePublicKey, now: int, days: int) -> x509.Certificate:
-        """The broker's server certificate for DNS names and IP addresses. Raises CertificateLifetimeRefused."""
+        """The broker's server certificate for DNS names and IP addresses.
+
+        Raises HostNameRefused, CertificateLifetimeRefused.
+        """
         names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         return self._issue(hosts[0][:64], key, now, days, client=False, names=names)
 
@@ -141,4 +147,6 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(host))
     except ValueError:
+        if _HOST.fullmatch(host) is None:
+            raise HostNameRefused(host=ascii(host)[:_MAX_SHOWN_CHARACTERS]) from None
         return x509.DNSName(host)

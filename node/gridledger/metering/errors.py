@@ -16,6 +16,7 @@ __all__ = [
     "FieldRefused",
     "FieldsRefused",
     "HeaderRefused",
+    "HostNameRefused",
     "IntervalLengthRefused",
     "LeafTwice",
     "LeafUnknown",
@@ -276,3 +277,10 @@ class CertificateLifetimeRefused(InvalidInput):
     not_before: str
     not_after: str
     now: str
+
+
+@dataclass(kw_only=True, eq=False)
+class HostNameRefused(InvalidInput):
+    """The host is neither a DNS name in ASCII nor an IP address."""
+
+    host: str

@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
 
 from gridledger.metering.topics import NODE_NAME, READINGS_OF_ALL, outcomes_topic
 from gridledger.metering.validation import GREATEST_AGE_S
@@ -60,7 +60,7 @@ class ReadingSubscriber:
     async def run(self) -> None:
         """Stay connected; ends by cancellation only. Waits double from half a second to half a minute."""
         while True:
-            wait = wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_LONGEST_WAIT_S, jitter=_FIRST_WAIT_S)
+            wait = wait_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S) + wait_random(0, _FIRST_WAIT_S)
             await AsyncRetrying(wait=wait, before_sleep=self._tell)(self._stay)
 
     async def _stay(self) -> None:
@@ -94,10 +94,11 @@ class ReadingSubscriber:
         messages = await client.waiting()
         arrivals = [Arrival(topic=str(message.topic), payload=message.payload) for message in messages]
         answers = await asyncio.to_thread(self._inbox.take, arrivals)
-        await asyncio.gather(*_outcomes(client, messages, answers))
-        for message, answer in zip(messages, answers, strict=True):
-            client.acknowledge(message)
+        for answer in answers:
             self._messages.labels("refused" if answer.refused else "answered").inc()
+        await asyncio.gather(*_outcomes(client, messages, answers))
+        for message in messages:
+            client.acknowledge(message)
 
     def _client(self) -> "_AcknowledgingClient":
         properties = Properties(PacketTypes.CONNECT)
