@@ -182,13 +182,17 @@ def publish(
     return subprocess.run(command, input=payload, capture_output=True, timeout=PATIENCE_S, check=False)
 
 
-def publish_and_hear(ground: Ground, identity: Identity, meter: int, text: str) -> dict[str, Any]:
-    """`mosquitto_rr`: publish a text and wait for what became of it, on the device's one connection."""
-    command = [*_client(ground, identity, "mosquitto_rr"), "-V", "mqttv5", "-m", text]
+def publish_and_hear(ground: Ground, identity: Identity, meter: int, text: str) -> tuple[str, str, dict[str, Any]]:
+    """`mosquitto_rr`: publish a text and wait for what became of it, on the device's one connection.
+
+    Returns the answer's content type, correlation data (`it` was given) and document.
+    """
+    command = [*_client(ground, identity, "mosquitto_rr"), "-V", "mqttv5", "-m", text, "-F", "%C %D %p"]
     command += ["-t", f"meters/{meter}/readings", "-e", f"meters/{meter}/outcomes", "-W", "10"]
+    command += ["-D", "publish", "correlation-data", "it"]
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    content_type, correlation, document = done.stdout.decode().split(" ", 2)
+    return content_type, correlation, json.loads(document)
 
 
 def _client(ground: Ground, identity: Identity | None, name: str) -> list[str]:

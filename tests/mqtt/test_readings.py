@@ -48,8 +48,23 @@ def test_a_reading_posted_by_mosquitto_pub_is_accepted_and_the_outcome_is_publis
 def test_a_device_hears_its_own_outcome_on_its_one_connection(broker: Broker, node: RunningNode) -> None:
     text = node.reading(BUY_METER, -5, next(_mtu_starts))
     device = broker.ground.device(BUY_METER)
-    assert publish_and_hear(broker.ground, device, BUY_METER, text) == {"results": [{"status": "accepted"}]}
-    assert publish_and_hear(broker.ground, device, BUY_METER, text) == {"results": [{"status": "duplicate"}]}
+    heard = publish_and_hear(broker.ground, device, BUY_METER, text)
+    assert heard == ("application/json", "it", {"results": [{"status": "accepted"}]})
+    *_, document = publish_and_hear(broker.ground, device, BUY_METER, text)
+    assert document == {"results": [{"status": "duplicate"}]}
+    content_type, correlation, problem = publish_and_hear(broker.ground, device, BUY_METER, "[")
+    assert (content_type, correlation) == ("application/problem+json", "it")
+    assert problem["type"] == "urn:gridledger:problem:payload-unreadable"
+
+
+def test_a_reading_that_is_sent_without_waiting_for_the_broker_is_taken_too(
+    broker: Broker, node: RunningNode, observer: Observer
+) -> None:
+    mtu_start, device = next(_mtu_starts), broker.ground.device(SELL_METER)
+    publish(broker.ground, device, TOPIC, node.reading(SELL_METER, 8, mtu_start).encode(), "-q", "0")
+    assert observer.results(SELL_METER) == ["accepted"]
+    publish(broker.ground, device, TOPIC, node.reading(SELL_METER, 8, mtu_start).encode(), "-q", "2")
+    assert observer.results(SELL_METER) == ["duplicate"]
 
 
 def test_a_forged_topic_does_not_get_in(broker: Broker, node: RunningNode, observer: Observer) -> None:

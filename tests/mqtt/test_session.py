@@ -15,6 +15,7 @@ from gridledger.app.mqtt_worker import MqttWorker
 from gridledger.errors import GridLedgerError
 
 METER = 1
+ACKNOWLEDGED = "Received PUBACK from gridledger-node"
 TOPIC = f"meters/{METER}/readings"
 
 
@@ -82,7 +83,7 @@ def test_what_comes_while_the_node_is_away_is_taken_when_it_is_back_once_and_in_
     taker = Taker()
     with working(broker.ground, taker):
         send(broker, "before")
-        wait_until(lambda: taker.texts == ["before"])
+        wait_until(lambda: ACKNOWLEDGED in broker.log())
     send(broker, "one", "two", "three")
     with working(broker.ground, taker):
         wait_until(lambda: len(taker.texts) == 4)
@@ -120,11 +121,11 @@ def test_a_message_is_not_acknowledged_before_its_readings_are_kept(broker: Brok
     with working(broker.ground, taker):
         send(broker, "kept")
         wait_until(lambda: taker.texts == ["kept"])
-        assert "Received PUBACK from gridledger-node" not in broker.log()
+        assert ACKNOWLEDGED not in broker.log()
         threading.Timer(0.2, taker.may_return.set).start()
     with observing(broker.ground) as observer, working(broker.ground, taker):
         assert observer.results(METER) == ["accepted"]
-        wait_until(lambda: "Received PUBACK from gridledger-node" in broker.log())
+        wait_until(lambda: ACKNOWLEDGED in broker.log())
     assert taker.texts == ["kept", "kept"]
 
 
