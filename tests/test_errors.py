@@ -26,6 +26,7 @@ ROOMS = (
     "store",
     "webhooks",
     "api",
+    "mqtt",
     "simulation",
     "audit",
     "cli",

@@ -34,19 +34,11 @@ def create_application(node: NodeContext) -> FastAPI:
         "(10^-8 EUR), carbon in micrograms CO2e, times in Unix seconds UTC. Errors are problem+json (RFC 9457).",
     )
     install_problem_handlers(app)
-    registry = CollectorRegistry()
     for routes in (order_routes, deal_routes, market_routes, dispatch_routes, transaction_routes):
         app.include_router(routes(node))
-    for routes in (session_routes, notice_routes, webhook_routes):
+    for routes in (session_routes, notice_routes, webhook_routes, reading_routes):
         app.include_router(routes(node))
-    outcomes = Counter(
-        "gridledger_reading_outcomes_total",
-        "What became of readings that were sent: a status, or why one was not accepted",
-        ["outcome"],
-        registry=registry,
-    )
-    app.include_router(reading_routes(node, outcomes))
-    _install_operations(app, node, registry)
+    _install_operations(app, node, node.registry)
     return app
 
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
+from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
@@ -88,7 +91,7 @@ class NodeContext:
     """Parts of a running node as the routes see them.
 
     `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` says
-    that there is something to do.
+    that there is something to do; `registry` holds the metrics of all edges.
     """
 
     database: Database
@@ -106,3 +109,5 @@ class NodeContext:
     sign_in: SignIn
     webhook_guard: TargetGuard
     webhook_box: SecretBox
+    readings: ReadingIntake
+    registry: CollectorRegistry

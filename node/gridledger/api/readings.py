@@ -3,18 +3,16 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from prometheus_client import Counter
 
 from gridledger.api.context import NodeContext
-from gridledger.api.problems import problem_document
 from gridledger.api.schemas import ReadingsIn
 from gridledger.units import UINT32_MAX
 
 __all__ = ["reading_routes"]
 
 
-def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
-    """Routes of readings and their proofs; outcomes of readings are `counted`."""
+def reading_routes(node: NodeContext) -> APIRouter:
+    """Routes of readings and their proofs."""
     router = APIRouter(prefix="/v1", tags=["readings"])
 
     @router.post("/readings")
@@ -24,19 +22,7 @@ def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
         A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
         `disputed`, and the accepted one stands.
         """
-        with node.database.write() as tx:
-            outcomes = node.services(tx).metering.accept(body.readings)
-        node.wake()
-        for outcome in outcomes:
-            counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
-        return {
-            "results": [
-                {"status": outcome.status}
-                if outcome.error is None
-                else {"status": outcome.status, "problem": problem_document(outcome.error)}
-                for outcome in outcomes
-            ]
-        }
+        return {"results": node.readings.accept(body.readings)}
 
     @router.get("/proofs/readings/{meter}/{mtu_start}")
     def get_reading_proof(

@@ -2,16 +2,18 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from gridledger.api.application import create_application
 from gridledger.api.context import Bell, NodeContext
+from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
@@ -138,6 +140,7 @@ class Node:
         self._due = threading.Event()
         self._engine_lock = threading.Lock()
         self._failure: Exception | None = None
+        self._problems_elsewhere: Callable[[], tuple[str, ...]] = tuple
 
     def start(self) -> None:
         """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
@@ -200,6 +203,7 @@ class Node:
         self._start_webhooks()
         indexer.catch_up()
         self._run_engine()
+        self._start_mqtt()
         if not self._simulated:
             self._start_heartbeat()
 
@@ -266,6 +270,13 @@ class Node:
         self._bell = Bell()
         self._webhook_guard = TargetGuard(self._settings.webhook_allow)
         self._webhook_box = SecretBox(self._folder.webhook_key)
+        self._registry = CollectorRegistry()
+        self._readings = ReadingIntake(
+            database=self._database,
+            metering=lambda tx: services(tx).metering,
+            wake=self._due.set,
+            registry=self._registry,
+        )
         self._application = create_application(
             NodeContext(
                 database=self._database,
@@ -283,6 +294,8 @@ class Node:
                 sign_in=SignIn(public_url=self._settings.public_url, chain_id=config.chain_id, clock=self._clock),
                 webhook_guard=self._webhook_guard,
                 webhook_box=self._webhook_box,
+                readings=self._readings,
+                registry=self._registry,
             )
         )
         return indexer
@@ -292,6 +305,17 @@ class Node:
         worker.start()
         self._closing.callback(worker.close)
         self._bell.attach(worker.wake)
+
+    def _start_mqtt(self) -> None:
+        """Listen to the broker, if there is one; meters must be known by now, or their readings would be refused."""
+        if self._settings.mqtt is None:
+            return
+        from gridledger.app.mqtt_worker import MqttWorker  # noqa: PLC0415 - only who wants it loads an MQTT client
+
+        worker = MqttWorker(settings=self._settings.mqtt, readings=self._readings, registry=self._registry)
+        worker.start()
+        self._closing.callback(worker.close)
+        self._problems_elsewhere = worker.problems
 
     def _run_engine(self) -> None:
         self._bond.top_up()
@@ -335,7 +359,7 @@ class Node:
             oldest = tx.outbox.oldest_open_at()
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
             reasons.append(f"a transaction waits since {oldest}")
-        return tuple(reasons)
+        return (*reasons, *self._problems_elsewhere())
 
 
 def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:

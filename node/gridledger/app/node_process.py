@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,7 @@ from gridledger.errors import Unavailable
 __all__ = ["NodeEnded", "NodeProcess"]
 
 _STOP_TIMEOUT_S = 30
+_LIVE_ONLY = "GRIDLEDGER_MQTT_"  # a replay must not take the readings that a broker holds for the running market
 
 
 @dataclass(kw_only=True, eq=False)
@@ -29,7 +32,9 @@ class NodeEnded(Unavailable):
 class NodeProcess:
     """Owns one node process with a simulated clock; the process ends when its owner does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        """The node gets this environment without what concerns a broker."""
+        self._environment = {name: value for name, value in environment.items() if not name.startswith(_LIVE_ONLY)}
         self._folder = NodeFolder(folder)
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
@@ -60,6 +65,7 @@ class NodeProcess:
                 stderr=log,
                 text=True,
                 start_new_session=True,
+                env=self._environment,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gridledger.mqtt.settings import MqttSettings
 from gridledger.units import MICROCENTS_PER_EUR, check_range, parse_decimal
 from gridledger.webhooks.targets import AllowList
 
@@ -13,24 +14,27 @@ __all__ = ["NodeSettings"]
 class NodeSettings:
     """What an operator may set.
 
-    `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public, and
-    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches.
+    `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public,
+    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, and `mqtt`
+    the broker that meters publish to.
     """
 
     public_url: str = "http://127.0.0.1:8000"
     webhook_allow: AllowList = field(default_factory=AllowList)
     bond_microcents: int = 10_000 * MICROCENTS_PER_EUR
+    mqtt: MqttSettings | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, listens_at: str) -> "NodeSettings":
         """Settings of this environment; members sign in to where the node listens unless told otherwise.
 
-        Raises WebhookAllowMalformed, NotExact, OutOfRange.
+        Raises WebhookAllowMalformed, NotExact, OutOfRange, MqttUrlMalformed, MqttSettingMissing.
         """
         return cls(
             public_url=environment.get("GRIDLEDGER_PUBLIC_URL") or listens_at,
             webhook_allow=AllowList.parse(environment.get("GRIDLEDGER_WEBHOOK_ALLOW", "")),
             bond_microcents=_bond_microcents(environment.get("GRIDLEDGER_BOND_EUR", "10000")),
+            mqtt=MqttSettings.from_environment(environment),
         )
 
 

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,43 +10,26 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gridledger.cli.broker import add_broker_commands
+from gridledger.cli.key_files import OutputExists, load_key, write_key, write_once
 from gridledger.cli.operations import FleetRequest, Operations
 from gridledger.cli.output import progress, write_json
-from gridledger.errors import Conflict, InvalidInput
+from gridledger.errors import InvalidInput
+from gridledger.metering.certificates import certificate_request
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import public_key
 from gridledger.units import parse_decimal, parse_utc
 
-__all__ = ["DeviceKeyUnreadable", "KeyExists", "NoRowsOfMeter", "add_meter_commands"]
+__all__ = ["NoRowsOfMeter", "RequestNeedsMeter", "add_meter_commands"]
 
 _DECIMALS = 3  # kWh to Wh
 _COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
 KeyFile = Annotated[Path, typer.Option("--key", exists=True, dir_okay=False, help="The device's private key, PEM.")]
 Number = Annotated[int, typer.Option("--meter", min=1, help="The meter's number in the registry.")]
 Serial = Annotated[str, typer.Option("--serial", help="The device's serial.")]
-
-
-@dataclass(kw_only=True, eq=False)
-class KeyExists(Conflict):
-    """There is a key already; none is ever overwritten."""
-
-    path: str
-
-
-@dataclass(kw_only=True, eq=False)
-class DeviceKeyUnreadable(InvalidInput):
-    """The file does not hold an unencrypted P-256 private key in PEM."""
-
-    path: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,22 +40,49 @@ class NoRowsOfMeter(InvalidInput):
     missing_columns: tuple[str, ...]
 
 
+@dataclass(kw_only=True, eq=False)
+class RequestNeedsMeter(InvalidInput):
+    """A request for a certificate names a meter, and a meter is named for a request only."""
+
+    meter: int | None
+
+
 def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
-    """`keygen`, `public`, `sign`, `sign-file` and `simulate`."""
+    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, and those of `broker`."""
+    _add_key_commands(cli)
+    _add_sign_commands(cli)
     _add_simulate_command(cli, operations)
+    add_broker_commands(cli)
+
+
+def _add_key_commands(cli: typer.Typer) -> None:
 
     @cli.command()
-    def keygen(out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the key is written.")]) -> None:
+    def keygen(
+        out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the key is written.")],
+        request: Annotated[
+            Path | None, typer.Option("--request", dir_okay=False, help="Where to write what `certify` reads.")
+        ] = None,
+        meter: Annotated[int | None, typer.Option("--meter", min=1, help="The number in the registry.")] = None,
+    ) -> None:
         """Make a device's P-256 key; prints what the grid operator registers (x and y) and verifiers want (DER)."""
+        if (request is None) != (meter is None):
+            raise RequestNeedsMeter(meter=meter)
+        if request is not None and request.exists():
+            raise OutputExists(path=request.name)
         key = generate_private_key(SECP256R1())
-        _write_secret(out, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        write_key(out, key)
+        if request is not None and meter is not None:
+            write_once(request, certificate_request(meter, key).public_bytes(Encoding.PEM))
         _print_public(key)
 
     @cli.command()
     def public(key: KeyFile) -> None:
         """Print the public half of a device's key."""
-        _print_public(_load(key))
+        _print_public(load_key(key))
 
+
+def _add_sign_commands(cli: typer.Typer) -> None:
     @cli.command()
     def sign(
         key: KeyFile,
@@ -93,7 +102,7 @@ def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
             export_register_wh=parse_decimal("export_kwh", export_kwh, _DECIMALS),
             counter=counter,
         )
-        typer.echo(sign_registers(reading, _load(key)))
+        typer.echo(sign_registers(reading, load_key(key)))
 
     @cli.command(name="sign-file")
     def sign_file(
@@ -104,7 +113,7 @@ def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
         meter_id: Annotated[str, typer.Option("--meter-id", help="The rows of this meter; default: the serial.")] = "",
     ) -> None:
         """Sign the registers that interval readings of a file (CSV, also gzip) add up to, one OCMF text a line."""
-        device = _load(key)
+        device = load_key(key)
         for reading in _registers(readings, meter_id or serial, meter, serial):
             typer.echo(sign_registers(reading, device))
 
@@ -173,28 +182,6 @@ def _rows(path: Path, meter_id: str) -> Iterator[tuple[int, int, int, int]]:
                 )
         if not found:
             raise NoRowsOfMeter(meter_id=meter_id, missing_columns=missing)
-
-
-def _load(path: Path) -> EllipticCurvePrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise DeviceKeyUnreadable(path=path.name)
-    return key
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise KeyExists(path=path.name) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _print_public(key: EllipticCurvePrivateKey) -> None:

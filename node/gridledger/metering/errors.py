@@ -7,12 +7,15 @@ from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
 __all__ = [
     "AboveCapacity",
     "BatchTooLarge",
+    "CertificateLifetimeRefused",
+    "CertificateRequestRefused",
     "ClockNotSynchronised",
     "CounterReplayed",
     "DeviceKeyInvalid",
     "FieldRefused",
     "FieldsRefused",
     "HeaderRefused",
+    "HostNameRefused",
     "IntervalLengthRefused",
     "LeafTwice",
     "LeafUnknown",
@@ -30,6 +33,7 @@ __all__ = [
     "SerialChanged",
     "SignatureInvalid",
     "TextNotProvable",
+    "TopicRefused",
     "UnknownMeter",
 ]
 
@@ -248,3 +252,34 @@ class RegistersDiffer(Conflict):
     def moment(self) -> int:
         """What it is about, Unix seconds."""
         return self.taken_at
+
+
+@dataclass(kw_only=True, eq=False)
+class TopicRefused(InvalidInput):
+    """The topic is not that of a meter's readings."""
+
+    topic: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CertificateRequestRefused(InvalidInput):
+    """The request is not one of this device for its own P-256 key."""
+
+    meter: int
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CertificateLifetimeRefused(InvalidInput):
+    """The authority itself is not valid at the moment it should sign; times are ISO 8601."""
+
+    not_before: str
+    not_after: str
+    now: str
+
+
+@dataclass(kw_only=True, eq=False)
+class HostNameRefused(InvalidInput):
+    """The host is neither a DNS name in ASCII nor an IP address."""
+
+    host: str

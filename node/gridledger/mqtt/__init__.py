@@ -1,0 +1,1 @@
+"""Edge: readings from a broker, outcomes back to it."""
