@@ -7,7 +7,7 @@ from typing import Any
 
 from gridledger.cli.output import OnProgress
 
-__all__ = ["FleetRequest", "Operations", "ReplayRequest", "ServeRequest"]
+__all__ = ["FleetRequest", "ImportRequest", "Operations", "ReplayRequest", "ServeRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,23 @@ class FleetRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Convert a foreign file; the rest is what some formats do not say of themselves, as the user wrote it."""
+
+    source: Path
+    format: str
+    out: Path
+    report: Path | None
+    meter_id: str | None
+    time_zone: str | None
+    start: str | None
+    pv_kwp: str | None
+    market: str | None
+    interval_s: int | None
+    factors: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The application's functions behind the commands; results are JSON-able."""
 
@@ -62,5 +79,6 @@ class Operations:
     network_init: Callable[[Path, int, int | None], dict[str, Any]]
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
+    import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
     simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]
