@@ -15,6 +15,7 @@ from gridledger.app.fleet_run import run_fleet
 from gridledger.app.import_run import run_import
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
+from gridledger.app.post_run import run_post, run_telegrams
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
 from gridledger.chain.embedded import EmbeddedChain
@@ -47,6 +48,8 @@ def _operations() -> Operations:
         network_up=_network_up,
         listen=_listen,
         import_file=run_import,
+        post_readings=run_post,
+        post_telegrams=run_telegrams,
         simulate=run_fleet,
         bench=run_bench,
     )

@@ -11,14 +11,10 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from gridledger.cli.device_keys import load_device_key
+from gridledger.cli.gateways import add_gateway_commands
 from gridledger.cli.operations import FleetRequest, Operations
 from gridledger.cli.output import progress, write_json
 from gridledger.errors import Conflict, InvalidInput
@@ -27,7 +23,7 @@ from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import public_key
 from gridledger.units import parse_decimal, parse_utc
 
-__all__ = ["DeviceKeyUnreadable", "KeyExists", "NoRowsOfMeter", "add_meter_commands"]
+__all__ = ["KeyExists", "NoRowsOfMeter", "add_meter_commands"]
 
 _DECIMALS = 3  # kWh to Wh
 _COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
@@ -44,13 +40,6 @@ class KeyExists(Conflict):
 
 
 @dataclass(kw_only=True, eq=False)
-class DeviceKeyUnreadable(InvalidInput):
-    """The file does not hold an unencrypted P-256 private key in PEM."""
-
-    path: str
-
-
-@dataclass(kw_only=True, eq=False)
 class NoRowsOfMeter(InvalidInput):
     """The file of readings has no row of this meter, or not the columns of one."""
 
@@ -59,8 +48,9 @@ class NoRowsOfMeter(InvalidInput):
 
 
 def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
-    """`keygen`, `public`, `sign`, `sign-file` and `simulate`."""
+    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, `post` and `p1`."""
     _add_simulate_command(cli, operations)
+    add_gateway_commands(cli, operations)
 
     @cli.command()
     def keygen(out: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where the key is written.")]) -> None:
@@ -72,7 +62,7 @@ def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
     @cli.command()
     def public(key: KeyFile) -> None:
         """Print the public half of a device's key."""
-        _print_public(_load(key))
+        _print_public(load_device_key(key))
 
     @cli.command()
     def sign(
@@ -93,7 +83,7 @@ def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
             export_register_wh=parse_decimal("export_kwh", export_kwh, _DECIMALS),
             counter=counter,
         )
-        typer.echo(sign_registers(reading, _load(key)))
+        typer.echo(sign_registers(reading, load_device_key(key)))
 
     @cli.command(name="sign-file")
     def sign_file(
@@ -104,7 +94,7 @@ def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
         meter_id: Annotated[str, typer.Option("--meter-id", help="The rows of this meter; default: the serial.")] = "",
     ) -> None:
         """Sign the registers that interval readings of a file (CSV, also gzip) add up to, one OCMF text a line."""
-        device = _load(key)
+        device = load_device_key(key)
         for reading in _registers(readings, meter_id or serial, meter, serial):
             typer.echo(sign_registers(reading, device))
 
@@ -173,16 +163,6 @@ def _rows(path: Path, meter_id: str) -> Iterator[tuple[int, int, int, int]]:
                 )
         if not found:
             raise NoRowsOfMeter(meter_id=meter_id, missing_columns=missing)
-
-
-def _load(path: Path) -> EllipticCurvePrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise DeviceKeyUnreadable(path=path.name)
-    return key
 
 
 def _write_secret(path: Path, content: bytes) -> None:

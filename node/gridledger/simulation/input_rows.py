@@ -64,10 +64,13 @@ class OpenedLines:
 
 
 @contextmanager
-def open_lines(path: Path) -> Iterator[OpenedLines]:
-    """Open a text file, plain or gzip. Raises UnreadableFile (absent, not UTF-8, broken gzip), also while reading."""
+def open_lines(path: Path, *, encoding: str = "utf-8-sig", newline: str | None = None) -> Iterator[OpenedLines]:
+    """Open a text file, plain or gzip, by default in UTF-8 with any line ends; `newline` as `open` has it.
+
+    Raises UnreadableFile (absent, not in the encoding, broken gzip), also while the lines are walked.
+    """
     try:
-        with path.open("rb") as raw, _text_of(raw) as text:
+        with path.open("rb") as raw, _text_of(raw, encoding, newline) as text:
             yield OpenedLines(lines=bounded_lines(text), size_bytes=path.stat().st_size, raw=raw)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise UnreadableFile(path=str(path), problem=str(problem)) from problem
@@ -80,7 +83,7 @@ def open_table(path: Path, *, required: tuple[str, ...], optional: tuple[str, ..
         yield read_table(str(path), opened.lines, required=required, optional=optional)
 
 
-def _text_of(raw: io.BufferedReader) -> TextIO:
+def _text_of(raw: io.BufferedReader, encoding: str, newline: str | None) -> TextIO:
     packed = raw.peek(2)[:2] == GZIP_MAGIC
     plain = cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw), BUFFER_BYTES)) if packed else raw
-    return io.TextIOWrapper(plain, encoding="utf-8-sig", errors="strict", newline=None)
+    return io.TextIOWrapper(plain, encoding=encoding, errors="strict", newline=newline)

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from gridledger.errors import InvalidInput
 
-__all__ = ["EmissionFactorsRefused", "ImportOptionMissing", "ImportOptionRefused", "UnknownTimeZone"]
+__all__ = [
+    "EmissionFactorsRefused",
+    "ImportOptionMissing",
+    "ImportOptionRefused",
+    "P1RegistersMissing",
+    "P1SerialForeign",
+    "P1TimeRefused",
+    "TelegramChecksumWrong",
+    "TelegramUnreadable",
+    "UnknownTimeZone",
+]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,3 +47,37 @@ class EmissionFactorsRefused(InvalidInput):
 
     path: str
     problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class TelegramUnreadable(InvalidInput):
+    """The text is not a P1 telegram of DSMR 4 or 5."""
+
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class TelegramChecksumWrong(InvalidInput):
+    """The telegram's CRC is not that of its text."""
+
+
+@dataclass(kw_only=True, eq=False)
+class P1SerialForeign(InvalidInput):
+    """The telegram comes from another device."""
+
+    expected: str
+    found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class P1TimeRefused(InvalidInput):
+    """The telegram does not say its moment, as a local time with its season."""
+
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class P1RegistersMissing(InvalidInput):
+    """The telegram lacks a register of one of the two tariffs."""
+
+    missing: tuple[str, ...]
