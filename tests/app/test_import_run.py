@@ -15,11 +15,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gridledger.app.import_run import run_import
 from gridledger.cli.application import create_cli
-from gridledger.cli.operations import Operations
+from gridledger.cli.operations import ImportRequest, Operations
+from gridledger.errors import GridLedgerError
 from gridledger.simulation.inputs import data_folder, load_carbon, load_prices, load_readings
 
 TIMEOUT_S = 60
@@ -120,9 +123,8 @@ def test_the_grid_s_carbon_is_that_of_the_data_set(data: Path, tmp_path: Path) -
     assert all(abs(float(one) - float(other)) < 0.0101 for one, other in zip(made, known, strict=True) if one)
 
 
-@pytest.mark.parametrize("name", ["readings_ausgrid12_30min", "readings_fontana_60min"])
-def test_a_file_in_the_product_s_columns_comes_out_as_it_went_in(data: Path, tmp_path: Path, name: str) -> None:
-    source, out = data / f"{name}.csv.gz", tmp_path / "out.csv.gz"
+def test_a_file_in_the_product_s_columns_comes_out_as_it_went_in(data: Path, tmp_path: Path) -> None:
+    source, out = data / "readings_ausgrid12_30min.csv.gz", tmp_path / "out.csv.gz"
     status, result, _ = imported(source, out, "--format", "standard")
     assert (status, result["rows_refused"]) == (0, 0)
     assert rows_of(out) == rows_of(source)
@@ -148,6 +150,9 @@ def test_some_rows_refused_is_exit_status_one_and_both_files_are_there(tmp_path:
         (b"\x1f\x8bnot gzip", HOME, "unreadable-file"),
         (gzip.compress(HOME_ROWS.encode())[:-9], HOME, "unreadable-file"),
         (HOME_ROWS.encode() + b"\xff", HOME, "unreadable-file"),
+        (HOME_ROWS.encode() + HOME_ROWS[7:].encode() * 999 + b"\xff", HOME, "unreadable-file"),
+        (gzip.compress(HOME_ROWS.encode())[:-8] + bytes(8), HOME, "unreadable-file"),
+        (gzip.compress(HOME_ROWS.encode()) + b"rubbish", HOME, "unreadable-file"),
         (HOME_ROWS.replace("GC", "GD").encode(), HOME, "missing-columns"),
         (HOME_ROWS.encode(), ("--format", "ausgrid"), "import-option-missing"),
         (HOME_ROWS.encode(), ("--format", "xml"), "unknown-import-format"),
@@ -207,3 +212,22 @@ def test_after_a_kill_halfway_there_is_no_result(tmp_path: Path) -> None:
     assert not report.exists()
     status, result, _ = imported(source, out, "--format", "standard", "--report", report)
     assert (status, counts(result)) == (1, (40_000, 20_000, 20_000, {"energy-not-integer": 20_000}))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_make_an_untyped_error_or_half_a_file(tmp_path: Path, data: st.DataObject) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    out.unlink(missing_ok=True)
+    good = data.draw(st.sampled_from([HOME_ROWS.encode(), gzip.compress(HOME_ROWS.encode(), mtime=0)]))
+    place = data.draw(st.integers(0, len(good)))
+    source.write_bytes(good[:place] + data.draw(st.binary(max_size=8)) + good[place + data.draw(st.integers(0, 8)) :])
+    given_options = dict.fromkeys(("time_zone", "start", "pv_kwp", "market", "interval_s", "factors", "report"))
+    request = ImportRequest(source=source, format="ausgrid", out=out, meter_id="home", **given_options)
+    try:
+        result = run_import(request, lambda done, total, text: None)
+    except GridLedgerError:
+        assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    else:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+        assert len(rows_of(out)) == result["rows_imported"]

@@ -17,7 +17,7 @@ from gridledger.metering.imports.errors import ImportOptionRefused
 from gridledger.metering.imports.formats import ImportOptions, read_format
 from gridledger.metering.imports.rows import ImportedRows
 from gridledger.metering.imports.tables import RefusedRow
-from gridledger.simulation.input_rows import OpenedLines, open_lines
+from gridledger.text_files import OpenedLines, open_lines
 from gridledger.units import NotExact, parse_decimal, parse_utc
 
 __all__ = ["refusal_json", "run_import"]

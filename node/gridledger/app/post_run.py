@@ -19,7 +19,7 @@ from gridledger.metering.model import Reading
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.signed_reading import sign
 from gridledger.simulation.fleet import FleetMeter
-from gridledger.simulation.input_rows import OpenedLines, open_lines
+from gridledger.text_files import OpenedLines, open_lines
 from gridledger.units import format_utc
 
 __all__ = ["run_post", "run_telegrams"]

@@ -10,7 +10,8 @@ from pathlib import Path
 from gridledger.errors import InvalidInput
 from gridledger.metering.imports.rows import REQUIRED_COLUMNS, STATEMENT_COLUMNS
 from gridledger.metering.imports.standard import MAX_ENERGY_WH, StandardParser, StandardRow, UnsupportedMtuLength
-from gridledger.simulation.input_rows import NoUsableRows, RefusedRow, RowRefused, open_table
+from gridledger.metering.imports.tables import NoUsableRows, RefusedRow, RowRefused
+from gridledger.simulation.input_rows import open_table
 
 __all__ = [
     "MAX_ENERGY_WH",

@@ -11,7 +11,8 @@ from gridledger.errors import GridLedgerError
 from gridledger.metering.imports.formats import FORMAT_NAMES, ImportOptions, UnknownImportFormat, read_format
 from gridledger.metering.imports.rows import ImportedRow
 from gridledger.metering.imports.series import SOURCES
-from gridledger.metering.imports.tables import RefusedRow, bounded_lines
+from gridledger.metering.imports.tables import RefusedRow
+from gridledger.text_files import bounded_lines
 from gridledger.units import parse_utc
 
 START = parse_utc("start", "2016-08-01T08:00:00Z")
@@ -305,7 +306,7 @@ CELLS = st.text(max_size=12) | st.sampled_from(
 
 
 @given(data=st.data(), name=st.sampled_from(FORMAT_NAMES))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_the_rows_hold_each_is_imported_or_refused_by_name(data: st.DataObject, name: str) -> None:
     header = HEADERS[name]
     separator = ";" if name.startswith("smard") else ","

@@ -9,8 +9,8 @@ from tests.metering.imports.telegrams import REGISTERS, SERIAL, crc16_arc, teleg
 
 from gridledger.errors import GridLedgerError
 from gridledger.metering.imports.p1 import MAX_TELEGRAM_CHARACTERS, read_telegram, split_telegrams
-from gridledger.metering.imports.tables import bounded_lines
 from gridledger.metering.registers import RegisterReading
+from gridledger.text_files import bounded_lines
 from gridledger.units import format_utc
 
 WINTER, SUMMER = "170102192000W", "170702192000S"

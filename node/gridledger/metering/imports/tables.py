@@ -7,12 +7,12 @@ quote costs one row and never swallows those after it. Blank lines are skipped.
 import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from gridledger.errors import InvalidInput
+from gridledger.text_files import MAX_LINE_CHARACTERS, UnreadableFile
 
 __all__ = [
-    "MAX_LINE_CHARACTERS",
     "DuplicateColumns",
     "MissingColumns",
     "NoUsableRows",
@@ -21,8 +21,6 @@ __all__ = [
     "RowRefused",
     "Table",
     "UnknownColumns",
-    "UnreadableFile",
-    "bounded_lines",
     "checked_name",
     "read_table",
     "shown",
@@ -54,18 +52,9 @@ ReasonCode = Literal[
     "wrong-length",
 ]
 
-MAX_LINE_CHARACTERS = 8192
 MAX_NAME_CHARACTERS = 64
 MAX_QUOTED_CHARACTERS = 60
 MAX_HEADER_SHOWN_CHARACTERS = 200
-
-
-@dataclass(kw_only=True, eq=False)
-class UnreadableFile(InvalidInput):
-    """The input file cannot be read."""
-
-    path: str
-    problem: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -127,22 +116,6 @@ class RowRefused(Exception):
     def at(self, line_number: int) -> RefusedRow:
         """The report of it."""
         return RefusedRow(line_number=line_number, reason_code=self.reason_code, text=self.text, value=self.value)
-
-
-class LineSource(Protocol):
-    """A text file open for reading."""
-
-    def readline(self, size: int, /) -> str:
-        """At most `size` characters, up to and with the line's end; empty at the end of the file."""
-
-
-def bounded_lines(source: LineSource) -> Iterator[str]:
-    """The lines of a file; what a line has beyond the limit is dropped, and its row refused by `Table`."""
-    most = MAX_LINE_CHARACTERS + 1
-    while line := source.readline(most):
-        yield line
-        while len(line) == most and not line.endswith("\n"):
-            line = source.readline(most)
 
 
 def shown(text: str) -> str:
