@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from gridledger.errors import InvalidInput
@@ -23,6 +24,7 @@ STATEMENT_COLUMNS = ("consumption_wh", "generation_wh")
 PAGE_INTERVALS = 1024
 MOST_PAGES = 2**21  # about 250 bytes each
 METER_BITS = 32
+_start_text = lru_cache(maxsize=4096)(format_utc)  # readings of one MTU share it
 
 
 @dataclass(kw_only=True, eq=False)
@@ -77,7 +79,7 @@ class IntervalRow:
         """Values of the required columns, then of those of the statement columns that the file tells."""
         energies = (self.import_wh, self.export_wh, self.consumption_wh, self.generation_wh)
         told = (str(energy_wh) for energy_wh in energies if energy_wh is not None)
-        return (self.meter_id, format_utc(self.mtu_start), str(self.interval_s), *told)
+        return (self.meter_id, _start_text(self.mtu_start), str(self.interval_s), *told)
 
 
 def first_of_each_interval(path: str, rows: Iterable[IntervalRow | RefusedRow]) -> Iterator[IntervalRow | RefusedRow]:
