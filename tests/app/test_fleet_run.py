@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.api.running import BUY_METER, MTU_START, SELL_METER, Onboarded
 
-from gridledger.app.fleet_run import FleetFileRefused, run_fleet
+from gridledger.app.fleet_run import run_fleet
+from gridledger.app.gateway import FleetFileRefused
 from gridledger.cli.operations import FleetRequest
 from gridledger.metering.signed_reading import key_from_seed
 from gridledger.store.database import Database

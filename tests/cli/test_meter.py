@@ -84,6 +84,24 @@ def test_a_meter_without_rows_is_named(cli: typer.Typer, tmp_path: Path) -> None
     assert type(CliRunner().invoke(cli, command).exception).__name__ == "NoRowsOfMeter"
 
 
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (ROWS + "a,2016-06-13T01:15:00Z,900,x,0\n", "RowNotSigned"),
+        (ROWS.replace("import_wh", "import"), "MissingColumns"),
+        ("\x1f\x8bnot gzip", "UnreadableFile"),
+    ],
+)
+def test_a_file_with_anything_unusable_is_a_typed_error(
+    cli: typer.Typer, tmp_path: Path, content: str, error: str
+) -> None:
+    key, readings = tmp_path / "device.pem", tmp_path / "readings.csv"
+    readings.write_bytes(content.encode("latin-1"))
+    run(cli, "keygen", "--out", key)
+    command = ["sign-file", "--key", str(key), "--meter", "3", "--serial", "a", "--readings", str(readings)]
+    assert type(CliRunner().invoke(cli, command).exception).__name__ == error
+
+
 def test_what_is_no_p_256_key_is_refused(cli: typer.Typer, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("no key")
     result = CliRunner().invoke(cli, ["public", "--key", str(tmp_path / "key.pem")])

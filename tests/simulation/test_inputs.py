@@ -19,7 +19,6 @@ from gridledger.simulation.inputs import (
     NoUsableRows,
     ReadingsFile,
     ReasonCode,
-    RefusedRow,
     UnknownColumns,
     UnreadableFile,
     UnsupportedMtuLength,
@@ -338,7 +337,7 @@ def test_a_bad_row_is_refused_with_its_line_and_reason_and_changes_nothing_else(
     tmp_path: Path, row: str, reason_code: ReasonCode, text: str
 ) -> None:
     readings = load_readings(written(tmp_path, f"{GOOD}{row}\n"))
-    assert readings.refused == (RefusedRow(line_number=4, reason_code=reason_code, text=text),)
+    assert [(row.line_number, row.reason_code, row.text) for row in readings.refused] == [(4, reason_code, text)]
     assert_only_the_good_rows(readings)
     assert readings.max_import_wh("m1") == 100
 

@@ -12,8 +12,10 @@ from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
 from gridledger.app.export import export_run
 from gridledger.app.fleet_run import run_fleet
+from gridledger.app.import_run import run_import
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
+from gridledger.app.post_run import run_post, run_telegrams
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
 from gridledger.chain.embedded import EmbeddedChain
@@ -45,6 +47,9 @@ def _operations() -> Operations:
         network_init=_network_init,
         network_up=_network_up,
         listen=_listen,
+        import_file=run_import,
+        post_readings=run_post,
+        post_telegrams=run_telegrams,
         simulate=run_fleet,
         bench=run_bench,
     )

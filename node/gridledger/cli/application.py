@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
@@ -32,6 +33,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     _add_regulator_commands(cli, operations)
     _add_auction_command(cli)
     _add_bench_command(cli, operations)
+    add_import_command(cli, operations)
     network = typer.Typer(no_args_is_help=True, help="The market's network.")
     _add_network_commands(network, operations)
     cli.add_typer(network, name="network")

@@ -1,8 +1,5 @@
 """`gridledger meter`: a device's key, and its signed texts."""
 
-import csv
-import gzip
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +10,24 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gridledger.cli.broker import add_broker_commands
+from gridledger.cli.gateways import add_gateway_commands
 from gridledger.cli.key_files import OutputExists, load_key, write_key, write_once
 from gridledger.cli.operations import FleetRequest, Operations
 from gridledger.cli.output import progress, write_json
 from gridledger.errors import InvalidInput
 from gridledger.metering.certificates import certificate_request
+from gridledger.metering.imports.rows import IntervalRow
+from gridledger.metering.imports.standard import read_standard
+from gridledger.metering.imports.tables import RefusedRow
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import public_key
+from gridledger.text_files import open_lines
 from gridledger.units import parse_decimal, parse_utc
 
-__all__ = ["NoRowsOfMeter", "RequestNeedsMeter", "add_meter_commands"]
+__all__ = ["NoRowsOfMeter", "RequestNeedsMeter", "RowNotSigned", "add_meter_commands"]
 
 _DECIMALS = 3  # kWh to Wh
-_COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
 KeyFile = Annotated[Path, typer.Option("--key", exists=True, dir_okay=False, help="The device's private key, PEM.")]
 Number = Annotated[int, typer.Option("--meter", min=1, help="The meter's number in the registry.")]
 Serial = Annotated[str, typer.Option("--serial", help="The device's serial.")]
@@ -34,10 +35,18 @@ Serial = Annotated[str, typer.Option("--serial", help="The device's serial.")]
 
 @dataclass(kw_only=True, eq=False)
 class NoRowsOfMeter(InvalidInput):
-    """The file of readings has no row of this meter, or not the columns of one."""
+    """The file of readings has no row of this meter."""
 
     meter_id: str
-    missing_columns: tuple[str, ...]
+
+
+@dataclass(kw_only=True, eq=False)
+class RowNotSigned(InvalidInput):
+    """A row of the file is refused, and registers that skip it would be wrong from there on."""
+
+    line: int
+    reason: str
+    problem: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,10 +57,11 @@ class RequestNeedsMeter(InvalidInput):
 
 
 def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
-    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, and those of `broker`."""
+    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, those of gateways and those of `broker`."""
     _add_key_commands(cli)
     _add_sign_commands(cli)
     _add_simulate_command(cli, operations)
+    add_gateway_commands(cli, operations)
     add_broker_commands(cli)
 
 
@@ -146,8 +156,9 @@ def _registers(path: Path, meter_id: str, meter: int, serial: str) -> Iterator[R
     """Registers that start at zero, wherever an interval begins or ends."""
     imported = exported = counter = 0
     last: int | None = None
-    for start, seconds, import_wh, export_wh in _rows(path, meter_id):
-        for moment, taken, given in ((start, 0, 0), (start + seconds, import_wh, export_wh)):
+    for row in _rows(path, meter_id):
+        ends = ((row.mtu_start, 0, 0), (row.mtu_start + row.interval_s, row.import_wh, row.export_wh))
+        for moment, taken, given in ends:
             imported, exported = imported + taken, exported + given
             if moment == last:
                 continue
@@ -162,26 +173,18 @@ def _registers(path: Path, meter_id: str, meter: int, serial: str) -> Iterator[R
             )
 
 
-def _rows(path: Path, meter_id: str) -> Iterator[tuple[int, int, int, int]]:
-    """Intervals of one meter in the file's order: start (Unix seconds), length (s), import and export (Wh)."""
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if packed else raw
-        rows = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
-        missing = tuple(name for name in _COLUMNS if name not in (rows.fieldnames or ()))
-        found = False
-        for row in rows if not missing else ():
-            if row["meter_id"] == meter_id:
+def _rows(path: Path, meter_id: str) -> Iterator[IntervalRow]:
+    """Intervals of one meter in the file's order. Raises RowNotSigned, NoRowsOfMeter, as `read_standard`."""
+    found = False
+    with open_lines(path) as opened:
+        for row in read_standard(str(path), opened.lines).rows:
+            if isinstance(row, RefusedRow):
+                raise RowNotSigned(line=row.line_number, reason=row.reason_code, problem=row.text)
+            if isinstance(row, IntervalRow) and row.meter_id == meter_id:
                 found = True
-                yield (
-                    parse_utc("interval_start", row["interval_start"]),
-                    int(row["interval_seconds"]),
-                    int(row["import_wh"]),
-                    int(row["export_wh"]),
-                )
-        if not found:
-            raise NoRowsOfMeter(meter_id=meter_id, missing_columns=missing)
+                yield row
+    if not found:
+        raise NoRowsOfMeter(meter_id=meter_id)
 
 
 def _print_public(key: EllipticCurvePrivateKey) -> None:

@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 from gridledger.cli.output import OnProgress
 
-__all__ = ["FleetRequest", "Operations", "ReplayRequest", "ServeRequest"]
+__all__ = [
+    "FleetRequest",
+    "ImportRequest",
+    "Operations",
+    "PostRequest",
+    "ReplayRequest",
+    "ServeRequest",
+    "TelegramRequest",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,47 @@ class FleetRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Convert a foreign file; the rest is what some formats do not say of themselves, as the user wrote it."""
+
+    source: Path
+    format: str
+    out: Path
+    report: Path | None
+    meter_id: str | None
+    time_zone: str | None
+    start: str | None
+    pv_kwp: str | None
+    market: str | None
+    interval_s: int | None
+    factors: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostRequest:
+    """Sign intervals with the keys of a fleet's file and post them."""
+
+    readings: Path
+    fleet: Path
+    url: str
+    report: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelegramRequest:
+    """Sign registers of P1 telegrams; the texts go to the node at `url`, or else to the file `out`."""
+
+    telegrams: Path
+    meter: int
+    key: EllipticCurvePrivateKey
+    serial: str
+    mtu_length_s: int
+    url: str | None
+    out: Path | None
+    report: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The application's functions behind the commands; results are JSON-able."""
 
@@ -62,5 +113,8 @@ class Operations:
     network_init: Callable[[Path, int, int | None], dict[str, Any]]
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
+    import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
+    post_readings: Callable[[PostRequest, OnProgress], dict[str, Any]]
+    post_telegrams: Callable[[TelegramRequest, OnProgress], dict[str, Any]]
     simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]

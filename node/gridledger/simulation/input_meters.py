@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from gridledger.errors import InvalidInput
+from gridledger.metering.imports.tables import NoUsableRows, RefusedRow, RowRefused, checked_name, shown
 from gridledger.simulation.input_readings import ReadingsFile
-from gridledger.simulation.input_rows import NoUsableRows, RefusedRow, RowRefused, checked_name, open_table, shown
+from gridledger.simulation.input_rows import open_table
 from gridledger.units import UINT32_MAX
 
 __all__ = [

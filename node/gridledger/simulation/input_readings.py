@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 
 from gridledger.errors import InvalidInput
-from gridledger.simulation.input_rows import NoUsableRows, RefusedRow, RowRefused, checked_name, open_table, shown
-from gridledger.units import MTU_LENGTHS_S, NotUtc, parse_utc
+from gridledger.metering.imports.rows import REQUIRED_COLUMNS, STATEMENT_COLUMNS
+from gridledger.metering.imports.standard import MAX_ENERGY_WH, StandardParser, StandardRow, UnsupportedMtuLength
+from gridledger.metering.imports.tables import NoUsableRows, RefusedRow, RowRefused
+from gridledger.simulation.input_rows import open_table
 
 __all__ = [
     "MAX_ENERGY_WH",
@@ -22,23 +23,8 @@ __all__ = [
     "load_readings",
 ]
 
-REQUIRED_COLUMNS = ("meter_id", "interval_start", "interval_seconds", "import_wh", "export_wh")
-STATEMENT_COLUMNS = ("consumption_wh", "generation_wh")
-MAX_ENERGY_WH = 2**32
-MAX_ENERGY_DIGITS = len(str(MAX_ENERGY_WH))
-CACHED_DIGITS = 5
 METER_BITS = 32
 METER_MASK = (1 << METER_BITS) - 1
-
-
-@dataclass(kw_only=True, eq=False)
-class UnsupportedMtuLength(InvalidInput):
-    """The first reading's length is not a market time unit."""
-
-    path: str
-    line_number: int
-    length_s: int
-    supported_s: tuple[int, ...] = MTU_LENGTHS_S
 
 
 @dataclass(kw_only=True, eq=False)
@@ -152,78 +138,32 @@ class _Collector:
 
     def __init__(self, path: Path, columns: Mapping[str, int]) -> None:
         self._path = path
-        self._energy_names = tuple(name for name in REQUIRED_COLUMNS[3:] + STATEMENT_COLUMNS if name in columns)
-        self._pick = itemgetter(*(columns[name] for name in REQUIRED_COLUMNS[:3] + self._energy_names))
-        self.mtu_length_s: int | None = None
-        self._length_text = ""
-        self._meters: dict[str, int] = {}
-        self._starts: dict[str, int] = {}
-        self._energies: dict[str, int] = {}
+        self._parser = StandardParser(str(path), columns)
+        self._energy_names = self._parser.energy_names
         self._row_of: dict[int, int] = {}
         self._cells: array[int] = array("q")
 
+    @property
+    def mtu_length_s(self) -> int | None:
+        """What the first row that tells a length says, s."""
+        return self._parser.mtu_length_s
+
     def take(self, line_number: int, fields: list[str]) -> None:
         """Check and keep one row. Raises RowRefused, UnsupportedMtuLength."""
-        meter_id, start_text, length_text, *energy_texts = self._pick(fields)
-        meter = self._meters.get(meter_id)
-        if meter is None:
-            checked_name("meter_id", meter_id)
-        if length_text != self._length_text:
-            self._check_length(line_number, length_text)
-        start = self._starts.get(start_text)
-        if start is None:
-            start = self._starts[start_text] = self._parsed_start(start_text)
-        energies = [self._energies.get(text, -1) for text in energy_texts]
-        if -1 in energies:
-            named_texts = zip(self._energy_names, energy_texts, strict=True)
-            energies = [self._parsed_energy(name, text) for name, text in named_texts]
-        if meter is None:
-            meter = self._meters[meter_id] = len(self._meters)
-        key = start << METER_BITS | meter
+        row = self._parser.parse(line_number, fields)
+        key = row.start << METER_BITS | row.meter
         if key in self._row_of:
-            raise self._duplicate(meter_id, start_text, key, energies)
+            raise self._duplicate(row, key)
         self._row_of[key] = len(self._row_of)
-        self._cells.extend(energies)
+        self._cells.extend(row.energies_wh)
 
-    def _check_length(self, line_number: int, text: str) -> None:
-        if not (text.isascii() and text.isdigit() and len(text) <= MAX_ENERGY_DIGITS):
-            raise RowRefused("wrong-length", f"interval_seconds {shown(text)} is not a number of seconds")
-        length_s = int(text)
-        if self.mtu_length_s is None:
-            if length_s not in MTU_LENGTHS_S:
-                raise UnsupportedMtuLength(path=str(self._path), line_number=line_number, length_s=length_s)
-            self.mtu_length_s, self._length_text = length_s, text
-        elif length_s != self.mtu_length_s:
-            raise RowRefused("wrong-length", f"the row is {length_s} s long, the file's first {self.mtu_length_s} s")
-
-    def _parsed_start(self, text: str) -> int:
-        try:
-            start = parse_utc("interval_start", text)
-        except NotUtc:
-            raise RowRefused("bad-time", f"interval_start {shown(text)} is not an ISO-8601 moment in UTC") from None
-        if start <= 0 or start % (self.mtu_length_s or 1):
-            raise RowRefused("unaligned-start", f"interval_start {shown(text)} is no multiple of {self.mtu_length_s} s")
-        return start
-
-    def _parsed_energy(self, name: str, text: str) -> int:
-        digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()):
-            raise RowRefused("energy-not-integer", f"{name} {shown(text)} is not an integer number of Wh")
-        if text != digits:
-            raise RowRefused("energy-negative", f"{name} {shown(text)} is negative")
-        significant = digits.lstrip("0") or "0"
-        if len(significant) > MAX_ENERGY_DIGITS or int(significant) > MAX_ENERGY_WH:
-            raise RowRefused("energy-too-large", f"{name} {shown(text)} is above {MAX_ENERGY_WH} Wh")
-        if len(text) <= CACHED_DIGITS:
-            self._energies[text] = int(significant)
-        return int(significant)
-
-    def _duplicate(self, meter_id: str, start_text: str, key: int, energies: list[int]) -> RowRefused:
+    def _duplicate(self, row: StandardRow, key: int) -> RowRefused:
         width = len(self._energy_names)
         first = self._row_of[key] * width
-        if self._cells[first : first + width].tolist() == energies:
-            return RowRefused("duplicate-identical", f"{meter_id} at {start_text} was read before with the same values")
-        return RowRefused("duplicate-different", f"{meter_id} at {start_text} was read before with other values")
+        before = f"{row.meter_id} at {row.start_text} was read before"
+        if self._cells[first : first + width].tolist() == row.energies_wh:
+            return RowRefused("duplicate-identical", f"{before} with the same values", row.start_text)
+        return RowRefused("duplicate-different", f"{before} with other values", row.start_text)
 
     def finished(
         self, mtu_length_s: int, refused: tuple[RefusedRow, ...], from_s: int | None, to_s: int | None
@@ -233,7 +173,7 @@ class _Collector:
         highest = None if to_s is None else max(0, to_s) << METER_BITS
         keys = [key for key in self._row_of if lowest <= key and (highest is None or key < highest)]
         present = {key & METER_MASK for key in keys}
-        names = list(self._meters)
+        names = list(self._parser.meters)
         by_name = sorted(present, key=names.__getitem__)
         ranks = {meter: rank for rank, meter in enumerate(by_name)}
         ordered = sorted(keys, key=lambda key: key & ~METER_MASK | ranks[key & METER_MASK])
@@ -270,7 +210,7 @@ class _Collector:
         return {name: self._cells[position::width] for position, name in enumerate(self._energy_names)}
 
     def _extremes(self) -> Iterator[tuple[int, MeterExtremes]]:
-        imports, exports, generations = ([0] * len(self._meters) for _ in range(3))
+        imports, exports, generations = ([0] * len(self._parser.meters) for _ in range(3))
         columns = self._columns()
         no_energy = array("q", bytes(8 * len(self._row_of)))
         for name, maxima in (("import_wh", imports), ("export_wh", exports), ("generation_wh", generations)):

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from gridledger.errors import InvalidInput
-from gridledger.simulation.input_rows import NoUsableRows, RefusedRow, RowRefused, open_table, shown
+from gridledger.metering.imports.tables import NoUsableRows, RefusedRow, RowRefused, shown
+from gridledger.simulation.input_rows import open_table
 from gridledger.units import (
     INT64_MAX,
     INT64_MIN,

@@ -8,6 +8,14 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from gridledger.metering.imports.tables import (
+    DuplicateColumns,
+    MissingColumns,
+    NoUsableRows,
+    ReasonCode,
+    RefusedRow,
+    UnknownColumns,
+)
 from gridledger.simulation.input_meters import (
     DEFAULT_SUPPLIER,
     DEFAULT_ZONE,
@@ -29,15 +37,6 @@ from gridledger.simulation.input_readings import (
     UnsupportedMtuLength,
     load_readings,
 )
-from gridledger.simulation.input_rows import (
-    DuplicateColumns,
-    MissingColumns,
-    NoUsableRows,
-    ReasonCode,
-    RefusedRow,
-    UnknownColumns,
-    UnreadableFile,
-)
 from gridledger.simulation.input_series import (
     HourlySeries,
     SeriesNotCovering,
@@ -47,6 +46,7 @@ from gridledger.simulation.input_series import (
     load_carbon,
     load_prices,
 )
+from gridledger.text_files import UnreadableFile
 
 __all__ = [
     "DEFAULT_SUPPLIER",
