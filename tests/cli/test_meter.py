@@ -1,5 +1,6 @@
 """`gridledger meter` makes keys and OCMF texts that pyocmf's own command line verifies."""
 
+import json
 import stat
 import subprocess
 import sys
@@ -106,3 +107,30 @@ def test_what_is_no_p_256_key_is_refused(cli: typer.Typer, tmp_path: Path) -> No
     (tmp_path / "key.pem").write_text("no key")
     result = CliRunner().invoke(cli, ["public", "--key", str(tmp_path / "key.pem")])
     assert type(result.exception).__name__ == "DeviceKeyUnreadable"
+
+
+def test_the_evidence_of_texts_is_what_the_contract_s_struct_holds(cli: typer.Typer, tmp_path: Path) -> None:
+    key, texts = tmp_path / "device.pem", tmp_path / "texts"
+    run(cli, "keygen", "--out", key)
+    (tmp_path / "rows.csv").write_text(ROWS)
+    rows = ("--readings", tmp_path / "rows.csv", "--meter-id", "a")
+    signed = run(cli, "sign-file", "--key", key, "--meter", 17, "--serial", "load 17", *rows)
+    texts.write_text("\n".join([*signed, ""]))
+    documents = [json.loads(line) for line in run(cli, "evidence", texts)]
+    assert len(documents) == len(signed)
+    assert len({document["template_hash"] for document in documents}) == 1
+    for document, text in zip(documents, signed, strict=True):
+        payload, spans, decimals, r, s = document["signed_text"].strip("()").split(",")
+        assert bytes.fromhex(payload[2:]).decode() == text.split("|")[1]
+        found = [int(spans) >> 32 * index for index in range(5)]
+        values = [bytes.fromhex(payload[2:])[span & 0xFFFF :][: span >> 16 & 0xFFFF].decode() for span in found]
+        assert values[1] == values[3]
+        assert text.count(f'"RV":{values[2]},"RI":"1-0:1.8.0"') == text.count(f'"RV":{values[4]},"RI":"1-0:2.8.0"') == 1
+        assert (decimals, len(r), len(s)) == ("3", 66, 66)
+
+
+def test_a_text_the_contract_could_not_read_is_refused_by_name(cli: typer.Typer, tmp_path: Path) -> None:
+    for name, text in (("garbage", "OCMF|{}|{}"), ("jws", "a.b.c")):
+        (tmp_path / name).write_text(text + "\n")
+        error = CliRunner().invoke(cli, ["evidence", str(tmp_path / name)]).exception
+        assert type(error).__name__ == "ReadingUnreadable"

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gridledger.cli.broker import add_broker_commands
+from gridledger.cli.evidence import add_evidence_command
 from gridledger.cli.gateways import add_gateway_commands
 from gridledger.cli.key_files import OutputExists, load_key, write_key, write_once
 from gridledger.cli.operations import FleetRequest, Operations
@@ -57,11 +58,12 @@ class RequestNeedsMeter(InvalidInput):
 
 
 def add_meter_commands(cli: typer.Typer, operations: Operations) -> None:
-    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, those of gateways and those of `broker`."""
+    """`keygen`, `public`, `sign`, `sign-file`, `simulate`, `evidence`, those of gateways and of `broker`."""
     _add_key_commands(cli)
     _add_sign_commands(cli)
     _add_simulate_command(cli, operations)
     add_gateway_commands(cli, operations)
+    add_evidence_command(cli)
     add_broker_commands(cli)
 
 
