@@ -40,6 +40,7 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     mapping(uint32 meter => bytes32) private _templates;
     mapping(uint256 meterAndMtuStart => Proven) private _proven;
     mapping(uint256 slotKey => uint32) private _provenCounts;
+    mapping(uint32 zone => Transformer) private _transformers;
 
     constructor(address accessManager, IGridPolicy policy, IParticipantRegistry registry)
         AccessManaged(accessManager)
@@ -82,6 +83,7 @@ contract MeterLedger is IMeterLedger, AccessManaged {
         uint32 found = _registry.meterOf(meter).zone;
         if (found != zone) revert MeterOfAnotherZone(meter, zone, found);
         if (lossToleranceBp > BASIS_POINTS) revert ToleranceRefused(lossToleranceBp);
+        _transformers[zone] = Transformer(meter, lossToleranceBp);
         emit TransformerSet(zone, meter, lossToleranceBp);
     }
 
@@ -121,6 +123,11 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     /// @inheritdoc IMeterLedger
     function provenOf(uint32 meter, uint64 mtuStart) external view returns (Proven memory) {
         return _proven[_key(meter, mtuStart)];
+    }
+
+    /// @inheritdoc IMeterLedger
+    function transformerOf(uint32 zone) external view returns (Transformer memory) {
+        return _transformers[zone];
     }
 
     /// @inheritdoc IMeterLedger

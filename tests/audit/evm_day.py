@@ -17,6 +17,7 @@ from gridledger.chain.commands import clearing_tuple
 from gridledger.chain.plan import PolicyParameters
 from gridledger.market.locking import Proposal
 from gridledger.market.model import Pricing, Product, Side
+from gridledger.metering.evidence import signed_evidence
 
 __all__ = ["CHUNKED", "FULL", "SEPARATE", "SUBSTITUTED", "UNANSWERED", "play_in_evm"]
 
@@ -234,6 +235,24 @@ def _withdrawn(node: EvmNode) -> None:
         node.settle(1, mtu_start, metered)
 
 
+def _prove(node: EvmNode) -> None:
+    """A transformer's meter is named; the roof's device has signed less than was settled, and is told to the contract.
+
+    The producer has passed its tokens on by then, so that it owes them, and gets some back.
+    """
+    market, producer = node.market, actor("producer")
+    first, last = (signed_evidence(text) for text in node.register_texts(ROOF, FULL, 40))
+    market.send(market.grid_operator, "MeterLedger", "registerTemplates", [ROOF], [first.template_hash])
+    market.send(market.regulator, "MeterLedger", "setTransformer", 2, LATHE, 250)
+    balance = market.view("LowCarbonToken", "balanceOf", producer.address)
+    market.send(producer, "LowCarbonToken", "transfer", market.outsider.address, balance - 5)
+    texts = [(one.payload, one.spans, one.decimals, one.r, one.s) for one in (first, last)]
+    market.send(market.outsider, "MeterLedger", "dispute", ROOF, FULL, *texts)
+    node.settle_proven(FULL, {ROOF: 40})
+    market.send(market.outsider, "LowCarbonToken", "transfer", producer.address, 11)
+    market.send(market.outsider, "CarbonLedger", "collectOwed", producer.address)
+
+
 def _afterwards(node: EvmNode) -> None:
     """The substitute and its correction; part of the debt is paid, a token is retired, a device is exchanged."""
     market, bakery, producer = node.market, actor("bakery"), actor("producer")
@@ -245,6 +264,7 @@ def _afterwards(node: EvmNode) -> None:
     market.send(bakery, "SettlementToken", "approve", market.at["EnergyTrading"], EUR)
     market.send(bakery, "EnergyTrading", "payDebt", market.supplier.address, EUR // 2)
     market.send(producer, "LowCarbonToken", "retire", 1_000, "the producer", "2023 report")
+    _prove(node)
     node.exchange(LATHE)
     node.at(SUSPENDED + 4 * LENGTH_S)
     market.send(market.supplier, "EnergyTrading", "setCredit", [actor("office").address], [EUR])

@@ -39,6 +39,8 @@ from gridledger.market.settlement import (
 )
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import Reading
+from gridledger.metering.ocmf import sign_registers
+from gridledger.metering.registers import RegisterReading
 from gridledger.metering.salts import SeededSalts
 from gridledger.metering.signed_reading import key_from_seed, public_key, sign
 
@@ -228,6 +230,30 @@ class EvmNode(EvmDesk):
                 values = (list(metered), list(metered.values()))
                 self._close(zone, mtu_start, chunk, "settle", self.market.market_operator, *values)
                 kept.positions = settle_positions(kept.positions, metered)
+
+    def register_texts(self, meter: int, mtu_start: int, export_wh: int) -> tuple[str, str]:
+        """What a meter's device signs at both ends of an MTU in which it exports that much."""
+        first, last = (
+            RegisterReading(
+                meter=meter,
+                meter_id=f"meter, no. {meter}",
+                taken_at=mtu_start + LENGTH_S * end,
+                import_register_wh=10_000,
+                export_register_wh=20_000 + export_wh * end,
+                counter=mtu_start // LENGTH_S + end,
+            )
+            for end in (0, 1)
+        )
+        key = key_from_seed(device_secret(meter))
+        return sign_registers(first, key), sign_registers(last, key)
+
+    def settle_proven(self, mtu_start: int, net_wh: Mapping[int, int], zone: int = 1) -> None:
+        """Settle what was proven, by somebody without any role."""
+        (kept,) = self.kept[Slot(zone, mtu_start)]
+        index_of = {position.meter: index for index, position in enumerate(kept.positions)}
+        metered = {index_of[meter]: energy for meter, energy in net_wh.items()}
+        self._close(zone, mtu_start, 0, "settleProven", self.market.outsider, list(metered))
+        kept.positions = settle_positions(kept.positions, metered)
 
     def substitute(self, zone: int, mtu_start: int, chunk: int = 0) -> None:
         """Settle what is open on substitutes, by somebody without any role."""

@@ -88,6 +88,11 @@ class RecordedChain:
     supplies: Mapping[str, int]
     balances: Mapping[tuple[str, str], int]
     codes: Mapping[str, bytes]
+    proven: Mapping[tuple[int, int], int | None]
+    proven_counts: Mapping[tuple[int, int], int]
+    templates: Mapping[int, str]
+    transformers: Mapping[int, tuple[int, int]]
+    owed: Mapping[str, int]
     unanswered: frozenset[str] = field(default=frozenset())
 
     def chain_id(self) -> int:
@@ -107,6 +112,21 @@ class RecordedChain:
 
     def debt_microcents(self, debtor: str, creditor: str) -> int:
         return self._answer("debt", lambda: self.debts.get((debtor, creditor), 0))
+
+    def proven_net_wh(self, meter: int, mtu_start: int) -> int | None:
+        return self._answer("proven", lambda: self.proven.get((meter, mtu_start)))
+
+    def proven_count(self, zone: int, mtu_start: int) -> int:
+        return self._answer("proven count", lambda: self.proven_counts.get((zone, mtu_start), 0))
+
+    def template(self, meter: int) -> str:
+        return self._answer("template", lambda: self.templates.get(meter, "0x" + "00" * 32))
+
+    def transformer(self, zone: int) -> tuple[int, int]:
+        return self._answer("transformer", lambda: self.transformers.get(zone, (0, 0)))
+
+    def owed_ugco2(self, holder: str) -> int:
+        return self._answer("tokens owed", lambda: self.owed.get(holder, 0))
 
     def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
         return self._answer("state hash", lambda: self.kept.get((zone, mtu_start, chunk), "0x" + "0" * 64))
@@ -163,6 +183,10 @@ def record(chain: Chain, last: int, facts: MarketFacts) -> RecordedChain:
         for event in events
         if event.name == "MarketCleared"
     ]
+    meters = [event.arguments["meter"] for event in events if event.name == "MeterRegistered"]
+    zones = [event.arguments["zone"] for event in events if event.name == "ZoneRegistered"]
+    disputes = [event.arguments for event in events if event.name == "ReadingProven"]
+    slots = {(zone, mtu_start) for zone, mtu_start, _ in chunks} | {(one["zone"], one["mtuStart"]) for one in disputes}
     return RecordedChain(
         recorded_chain_id=chain.chain_id(),
         recorded_mtu_length_s=chain.mtu_length_s(),
@@ -174,6 +198,13 @@ def record(chain: Chain, last: int, facts: MarketFacts) -> RecordedChain:
         supplies={token: chain.token_supply(token) for token in tokens},
         balances={(token, address): chain.token_balance(token, address) for token in tokens for address in addresses},
         codes={contract: chain.code(contract) for contract in facts.addresses},
+        proven={
+            (one["meter"], one["mtuStart"]): chain.proven_net_wh(one["meter"], one["mtuStart"]) for one in disputes
+        },
+        proven_counts={slot: chain.proven_count(*slot) for slot in slots},
+        templates={meter: chain.template(meter) for meter in meters},
+        transformers={zone: chain.transformer(zone) for zone in zones},
+        owed={address: chain.owed_ugco2(address) for address in addresses},
     )
 
 

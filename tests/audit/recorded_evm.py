@@ -137,6 +137,23 @@ class EvmChain:
     def debt_microcents(self, debtor: str, creditor: str) -> int:
         return int(self._market.view("EnergyTrading", "debtOf", debtor, creditor))
 
+    def proven_net_wh(self, meter: int, mtu_start: int) -> int | None:
+        proven = self._market.view("MeterLedger", "provenOf", meter, mtu_start)
+        return int(proven["netWh"]) if proven["provenAt"] else None
+
+    def proven_count(self, zone: int, mtu_start: int) -> int:
+        return int(self._market.view("MeterLedger", "settlementState", zone, mtu_start)[1])
+
+    def template(self, meter: int) -> str:
+        return "0x" + bytes(self._market.view("MeterLedger", "templateOf", meter)).hex()
+
+    def transformer(self, zone: int) -> tuple[int, int]:
+        kept = self._market.view("MeterLedger", "transformerOf", zone)
+        return int(kept["meter"]), int(kept["lossToleranceBp"])
+
+    def owed_ugco2(self, holder: str) -> int:
+        return int(self._market.view("CarbonLedger", "owedUgco2Of", holder))
+
     def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
         return "0x" + bytes(self._market.view("EnergyTrading", "stateHashOf", zone, mtu_start, chunk)).hex()
 

@@ -131,6 +131,7 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.READING_SIGNATURE: in_file("readings.csv", 1, "text"),
     Rule.READING_COLUMN: in_file("readings.csv", 1, "counter"),
     Rule.ANCHOR: in_file("readings.csv", 1, "salt"),
+    Rule.READING_PROOF: without_first("TransformerSet"),
     Rule.SETTLEMENT: in_event("PositionSettled", "imbalanceMicrocents", one_more),
     Rule.COMPLETENESS: without_first("PositionSettled"),
     Rule.ENERGY: in_event("EnergyTraded", "energyWh", one_more),

@@ -28,6 +28,14 @@ WITHOUT_MEANING = {
 }
 IGNORED_EVENTS = {"Approval"}
 EVENT_NAMES = (
+    "AnchorerAppointed",
+    "Invalidated",
+    "ReadingProven",
+    "RewardsCorrected",
+    "TemplateRegistered",
+    "TokensCollected",
+    "TokensOwed",
+    "TransformerSet",
     "AuthorityUpdated",
     "BookCommitted",
     "CreditCutRequested",

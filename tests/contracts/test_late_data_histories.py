@@ -43,8 +43,10 @@ class History:
         """Some steps, each with some meters' data, then data for those still without."""
         market, source = self.market, self.source
         market.deliver(self.kept.mtu_start)
+        everybody = range(len(self.kept.positions))
+        alive = everybody if source.random() < 0.7 else everybody[1:]  # one meter may be dead for long
         for _ in range(source.randint(2, 8)):
-            indexes = source.sample(range(len(self.kept.positions)), source.randint(1, len(self.kept.positions)))
+            indexes = source.sample(alive, source.randint(1, len(alive)))
             self._read({index: energy for index in indexes if (energy := self._new_value(index)) is not None})
             if source.random() < 0.3:
                 self._pass_tokens_on()

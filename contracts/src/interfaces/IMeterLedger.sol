@@ -26,6 +26,12 @@ interface IMeterLedger {
         int64 netWh;
     }
 
+    /// @notice The meter at a zone's transformer, 0 without one, and the loss tolerated in basis points.
+    struct Transformer {
+        uint32 meter;
+        uint16 lossToleranceBp;
+    }
+
     event AnchorerAppointed(address indexed anchorer);
     event ReadingsAnchored(uint64 indexed sequence, bytes32 root, uint32 readingCount);
     event TemplateRegistered(uint32 indexed meter, bytes32 templateHash);
@@ -78,6 +84,9 @@ interface IMeterLedger {
 
     /// @notice What a device has provably measured in an MTU.
     function provenOf(uint32 meter, uint64 mtuStart) external view returns (Proven memory);
+
+    /// @notice The meter at a zone's transformer.
+    function transformerOf(uint32 zone) external view returns (Transformer memory);
 
     /// @notice The template of a device's texts; zero without one.
     function templateOf(uint32 meter) external view returns (bytes32);

@@ -201,6 +201,29 @@ class EndpointChain:
         """Recorded debt, microcents."""
         return int(self._view("EnergyTrading", "debtOf", debtor, creditor)[0])
 
+    def proven_net_wh(self, meter: int, mtu_start: int) -> int | None:
+        """Proven energy of a meter and MTU."""
+        proven = self._view("MeterLedger", "provenOf", meter, mtu_start)[0]
+        return int(proven["netWh"]) if proven["provenAt"] else None
+
+    def proven_count(self, zone: int, mtu_start: int) -> int:
+        """Number of proven readings."""
+        return int(self._view("MeterLedger", "settlementState", zone, mtu_start)[1])
+
+    def template(self, meter: int) -> str:
+        """Template of a device's texts, 0x hex."""
+        kept: bytes = self._view("MeterLedger", "templateOf", meter)[0]
+        return "0x" + kept.hex()
+
+    def transformer(self, zone: int) -> tuple[int, int]:
+        """The meter at a transformer and the loss tolerated."""
+        kept = self._view("MeterLedger", "transformerOf", zone)[0]
+        return int(kept["meter"]), int(kept["lossToleranceBp"])
+
+    def owed_ugco2(self, holder: str) -> int:
+        """Tokens owed."""
+        return int(self._view("CarbonLedger", "owedUgco2Of", holder)[0])
+
     def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
         """Hash of a chunk's positions and deals, 0x hex."""
         kept: bytes = self._view("EnergyTrading", "stateHashOf", zone, mtu_start, chunk)[0]

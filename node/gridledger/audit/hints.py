@@ -34,6 +34,7 @@ HINTS: Mapping[Rule, str] = {
     Rule.DISPATCH: "hash intervals, fills and positions as EnergyTrading does; compare with DispatchScheduled",
     Rule.READING_SIGNATURE: "verify the JWS with the device key in MeterRegistered or DeviceKeyReplaced",
     Rule.READING_COLUMN: "decode the JWS payload and compare it with the row",
+    Rule.READING_PROOF: "compare ReadingProven, TransformerSet and TokensOwed with provenOf, transformerOf and owedUgco2Of",
     Rule.ANCHOR: "rebuild the Merkle tree of the batch and compare its root with ReadingsAnchored",
     Rule.SETTLEMENT: "metered = export - import; trade = contracted x price; imbalance at surplus or shortage price",
     Rule.COMPLETENESS: "look for a PositionSettled, PositionSubstituted or PositionRefunded of every position",

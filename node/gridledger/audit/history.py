@@ -1,7 +1,7 @@
 """The chain's own account of the market, replayed block by block from its events and the call data of clearings."""
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,14 @@ from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
 from gridledger.audit.money import Cash, TokenBook
 from gridledger.audit.ports import ChainBlock, Event
-from gridledger.audit.replay import MarketReplay
+from gridledger.audit.replay import CORRECTION, MarketReplay
 from gridledger.market.packing import order_from_words
 from gridledger.metering.balance import Transformer
 
 __all__ = ["BlockFacts", "Cancellations", "History"]
 
 ADMIN_ROLE = 0  # the access manager's own
+DEBT = "debt"  # why CarbonLedger invalidates what a holder owed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,11 @@ class History:
         self.cancellations = Cancellations()
         self.posted: dict[str, Posted] = {}
         self.anchors: list[Anchor] = []
+        self.anchorer = ""
+        self.templates: dict[int, str] = {}
+        self.tokens_owed: Counter[str] = Counter()
+        self.tokens_collected: Counter[str] = Counter()
+        self.tokens_given_back: Counter[str] = Counter()
         self.transformers: defaultdict[int, list[tuple[int, Transformer]]] = defaultdict(list)
         self.proven: dict[tuple[int, int], Proven] = {}
         self.blocks: list[BlockFacts] = []
@@ -122,10 +128,12 @@ class History:
                 self.rules.apply(event)
             case "CarbonLedger":
                 self.rules.apply(event)
+                self._token_debt(event)
                 self._replay.apply(event, time_s)
             case "SettlementToken":
                 self.tokens[event.contract].apply(event)
             case "LowCarbonToken":
+                self._token_debt(event)
                 self.tokens[event.contract].apply(event)
                 self._replay.apply(event, time_s)
             case "MarketAccessManager":
@@ -136,6 +144,16 @@ class History:
                 self._replay.apply(event, time_s)
             case _:
                 self._market_event(event, time_s)
+
+    def _token_debt(self, event: Event) -> None:
+        if event.name == "TokensOwed":
+            self.tokens_owed[event.arguments["holder"]] += event.arguments["amountUgco2"]
+        elif event.name == "TokensCollected":
+            self.tokens_collected[event.arguments["holder"]] += event.arguments["amountUgco2"]
+        elif event.name == "Invalidated" and event.arguments["reason"] == DEBT:
+            self.tokens_given_back[event.arguments["holder"]] += event.arguments["amountUgco2"]
+        elif event.name == "Invalidated" and event.arguments["reason"] != CORRECTION:
+            self.odd.append((f"Invalidated in block {event.block_number}", event.arguments["reason"]))
 
     def _role(self, event: Event) -> None:
         values = event.arguments
@@ -182,6 +200,12 @@ class History:
                 self._market(values).schedule = (values["scheduleHash"], values["tradedWh"], values["answerDeadline"])
             case "DispatchAnswered":
                 self._market(values).answer = (values["answer"], values["gridOperator"], time_s)
+            case _:
+                self._metering(event, time_s)
+
+    def _metering(self, event: Event, time_s: int) -> None:
+        values = event.arguments
+        match event.name:
             case "ReadingsAnchored":
                 self.anchors.append(
                     Anchor(
@@ -192,6 +216,10 @@ class History:
                         time_s=time_s,
                     )
                 )
+            case "AnchorerAppointed":
+                self.anchorer = values["anchorer"]
+            case "TemplateRegistered":
+                self.templates[values["meter"]] = values["templateHash"]
             case "TransformerSet":
                 transformer = Transformer(
                     zone=values["zone"], meter=values["meter"], loss_tolerance_bp=values["lossToleranceBp"]
@@ -199,7 +227,7 @@ class History:
                 self.transformers[values["zone"]].append((event.block_number, transformer))
             case "ReadingProven":
                 self.proven[values["meter"], values["mtuStart"]] = Proven(
-                    net_wh=values["netWh"], block_number=event.block_number
+                    zone=values["zone"], net_wh=values["netWh"], block_number=event.block_number
                 )
 
     def _market(self, values: Mapping[str, Any]) -> Market:

@@ -73,6 +73,7 @@ class Anchor:
 class Proven:
     """What a device has provably signed, export minus import in Wh, and since which block the contract knows."""
 
+    zone: int
     net_wh: int
     block_number: int
 
@@ -116,8 +117,9 @@ class Granted:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenDebt:
-    """Tokens a correction could not take back, and what the holder had left at that moment, ug."""
+    """Tokens a correction of an MTU could not take back, and what the holder had left at that moment, ug."""
 
+    mtu_start: int
     holder: str
     amount_ugco2: int
     balance_ugco2: int

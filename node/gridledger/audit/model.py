@@ -52,6 +52,7 @@ class Rule(StrEnum):
     READING_SIGNATURE = "reading-signature"
     READING_COLUMN = "reading-column"
     ANCHOR = "anchor"
+    READING_PROOF = "reading-proof"
     SETTLEMENT = "settlement"
     COMPLETENESS = "completeness"
     ENERGY = "energy"

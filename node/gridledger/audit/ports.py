@@ -136,6 +136,21 @@ class Chain(Protocol):
     def debt_microcents(self, debtor: str, creditor: str) -> int:
         """What an account owes another and could not be collected, microcents."""
 
+    def proven_net_wh(self, meter: int, mtu_start: int) -> int | None:
+        """What the meter ledger says a device has provably signed, export minus import in Wh."""
+
+    def proven_count(self, zone: int, mtu_start: int) -> int:
+        """How many readings of a zone and MTU the meter ledger has proofs of."""
+
+    def template(self, meter: int) -> str:
+        """The template of a device's texts in the meter ledger, 0x hex."""
+
+    def transformer(self, zone: int) -> tuple[int, int]:
+        """The meter at a zone's transformer and the loss tolerated (basis points) in the meter ledger."""
+
+    def owed_ugco2(self, holder: str) -> int:
+        """Tokens a correction could not take back from a holder, as the carbon ledger keeps it."""
+
     def state_hash(self, zone: int, mtu_start: int, chunk: int) -> str:
         """Hash of a chunk's positions and deals as the trading contract keeps them, 0x hex."""
 

@@ -24,7 +24,7 @@ from gridledger.market.settlement import (
     trade_microcents,
 )
 
-__all__ = ["MarketReplay"]
+__all__ = ["CORRECTION", "MarketReplay"]
 
 CORRECTION = "correction"  # why CarbonLedger invalidates what a correction has shown to be unearned
 _Named = tuple[EntryKind, int, int, EntryState]
@@ -201,7 +201,12 @@ class MarketReplay:
                 step.taken_back.append((values["holder"], values["amountUgco2"]))
             case "TokensOwed":
                 balance = self._tokens.balances[values["holder"]]
-                debt = TokenDebt(holder=values["holder"], amount_ugco2=values["amountUgco2"], balance_ugco2=balance)
+                debt = TokenDebt(
+                    mtu_start=values["mtuStart"],
+                    holder=values["holder"],
+                    amount_ugco2=values["amountUgco2"],
+                    balance_ugco2=balance,
+                )
                 step.owed.append(debt)
             case _:
                 factor = values["gridFactorMgco2PerKwh"]

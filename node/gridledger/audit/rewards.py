@@ -25,7 +25,7 @@ def check_rewards(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> N
     findings.compare(Rule.REWARD, name, _granted(evidence, slot, step, trades), step.granted)
     rewards = [(trade, _change(evidence, slot, step, trade)) for trade in trades]
     if step.corrects:
-        _check_corrected(evidence, name, step, rewards)
+        _check_corrected(evidence, name, slot, step, rewards)
         return
     findings.compare(Rule.REWARD, f"{name}, taken back", [], step.taken_back)
     minted = _mints(step, rewards)
@@ -71,7 +71,9 @@ def _change(evidence: Evidence, slot: Slot, step: Step, trade: RewardedTrade) ->
     return Reward(seller_ugco2=due.seller_ugco2 - paid.seller_ugco2, buyer_ugco2=due.buyer_ugco2 - paid.buyer_ugco2)
 
 
-def _check_corrected(evidence: Evidence, name: str, step: Step, rewards: list[tuple[RewardedTrade, Reward]]) -> None:
+def _check_corrected(
+    evidence: Evidence, name: str, slot: Slot, step: Step, rewards: list[tuple[RewardedTrade, Reward]]
+) -> None:
     """Minted, less taken back, less owed is what the correction changes, for each holder; owed only without tokens."""
     expected: Counter[str] = Counter()
     for trade, change in rewards:
@@ -86,7 +88,8 @@ def _check_corrected(evidence: Evidence, name: str, step: Step, rewards: list[tu
         found[debt.holder] -= debt.amount_ugco2
         taken = any(one == (debt.holder, debt.balance_ugco2) for one in step.taken_back)
         left = 0 if taken or debt.balance_ugco2 == 0 else debt.balance_ugco2
-        evidence.findings.compare(Rule.REWARD, f"{name}, left to {debt.holder}, who owes", 0, left)
+        expected_debt, found_debt = (slot.mtu_start, 0), (debt.mtu_start, left)
+        evidence.findings.compare(Rule.REWARD, f"{name}, left to {debt.holder}, who owes", expected_debt, found_debt)
     for holder in sorted(expected.keys() | found.keys()):
         evidence.findings.compare(Rule.REWARD, f"{name}, change of {holder}", expected[holder], found[holder])
 

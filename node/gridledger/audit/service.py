@@ -11,6 +11,7 @@ from gridledger.audit.findings import Findings
 from gridledger.audit.foundations import check_blocks, check_code, check_meters, check_roles, check_settings
 from gridledger.audit.history import History
 from gridledger.audit.limits import check_trade_limits
+from gridledger.audit.metering import check_metering_state
 from gridledger.audit.model import AuditReport, Rule
 from gridledger.audit.orders import (
     check_acceptance,
@@ -125,6 +126,7 @@ def _check_readings(evidence: Evidence, progress: "_Progress") -> None:
         progress.step("checking readings")
     check_reading_intervals(evidence)
     check_anchors(evidence)
+    check_metering_state(evidence)
 
 
 def _check_market(evidence: Evidence) -> None:
