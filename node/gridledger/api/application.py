@@ -15,6 +15,7 @@ from gridledger.api.market import market_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
 from gridledger.api.problems import install_problem_handlers, plain_problem
+from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
 from gridledger.api.transactions import transaction_routes
@@ -37,7 +38,7 @@ def create_application(node: NodeContext) -> FastAPI:
     registry = CollectorRegistry()
     for routes in (order_routes, deal_routes, market_routes, dispatch_routes, transaction_routes):
         app.include_router(routes(node))
-    for routes in (session_routes, notice_routes, webhook_routes):
+    for routes in (session_routes, notice_routes, webhook_routes, reading_access_routes):
         app.include_router(routes(node))
     outcomes = Counter(
         "gridledger_reading_outcomes_total",

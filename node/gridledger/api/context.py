@@ -88,7 +88,7 @@ class NodeContext:
     """Parts of a running node as the routes see them.
 
     `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` says
-    that there is something to do.
+    that there is something to do. `smallest_group` is how many meters a sum told to a grid operator has at least.
     """
 
     database: Database
@@ -106,3 +106,4 @@ class NodeContext:
     sign_in: SignIn
     webhook_guard: TargetGuard
     webhook_box: SecretBox
+    smallest_group: int

@@ -283,6 +283,7 @@ class Node:
                 sign_in=SignIn(public_url=self._settings.public_url, chain_id=config.chain_id, clock=self._clock),
                 webhook_guard=self._webhook_guard,
                 webhook_box=self._webhook_box,
+                smallest_group=self._settings.smallest_group,
             )
         )
         return indexer

@@ -13,13 +13,15 @@ __all__ = ["NodeSettings"]
 class NodeSettings:
     """What an operator may set.
 
-    `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public, and
-    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches.
+    `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public,
+    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, and
+    `smallest_group` how many meters a sum has at least that a grid operator is told.
     """
 
     public_url: str = "http://127.0.0.1:8000"
     webhook_allow: AllowList = field(default_factory=AllowList)
     bond_microcents: int = 10_000 * MICROCENTS_PER_EUR
+    smallest_group: int = 5
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, listens_at: str) -> "NodeSettings":
@@ -31,7 +33,12 @@ class NodeSettings:
             public_url=environment.get("GRIDLEDGER_PUBLIC_URL") or listens_at,
             webhook_allow=AllowList.parse(environment.get("GRIDLEDGER_WEBHOOK_ALLOW", "")),
             bond_microcents=_bond_microcents(environment.get("GRIDLEDGER_BOND_EUR", "10000")),
+            smallest_group=_whole(environment, "GRIDLEDGER_SMALLEST_GROUP", "5", 2, 10_000),
         )
+
+
+def _whole(environment: Mapping[str, str], name: str, default: str, lowest: int, highest: int) -> int:
+    return check_range(name, parse_decimal(name, environment.get(name) or default, 0), lowest, highest)
 
 
 def _bond_microcents(text: str) -> int:

@@ -14,6 +14,7 @@ from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
 from gridledger.store.outbox import Outbox
 from gridledger.store.projections import apply_event
+from gridledger.store.reading_views import ReadingViews
 from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
@@ -32,6 +33,7 @@ class Transaction:
         self.directory = Directory(connection)
         self.dispatches = Dispatches(connection)
         self.readings = Readings(connection)
+        self.reading_views = ReadingViews(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)

@@ -11,6 +11,7 @@ __all__ = [
     "meter",
     "participant",
     "policy_version",
+    "role_member",
     "supplier",
     "suspension",
     "zone",
@@ -29,6 +30,14 @@ zone = Table(
     Column("zone", BigInteger, primary_key=True),
     Column("grid_operator", String(42), nullable=False),
     Column("halted", Boolean, nullable=False, default=False),
+)
+
+role_member = Table(
+    "role_member",
+    metadata,
+    Column("role", WideInteger, primary_key=True),
+    Column("account", String(42), primary_key=True),
+    Column("since", BigInteger, nullable=False),
 )
 
 participant = Table(
