@@ -101,6 +101,7 @@ def _sqlite_engine(path: Path) -> Engine:
         connect_args={"check_same_thread": False, "timeout": 30},
         pool_size=16,
         max_overflow=64,
+        hide_parameters=True,  # an error's text would hold the row's values, and end up in the log
     )
 
     @event.listens_for(engine, "connect")
