@@ -4,8 +4,7 @@ import base64
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
@@ -33,7 +32,7 @@ def registers(taken_at: int, imported: int, exported: int, **changes: object) ->
 def interval(**changes: object) -> str:
     """A JWS of the buyer's device."""
     values: dict[str, object] = {"meter_id": SERIAL, "import_wh": IMPORT_WH, "export_wh": EXPORT_WH} | changes
-    return Device(BUY_METER).sign(a_reading(meter=BUY_METER, **values))
+    return Device(BUY_METER).sign(replace(a_reading(meter=BUY_METER), **values))  # type: ignore[arg-type]
 
 
 START, END = (
@@ -91,7 +90,7 @@ def secrets_of(salts: list[bytes]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def run(onboarded: Onboarded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(onboarded: Onboarded, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A node process that takes good and bad readings, anchors them, and then fails to write one."""
     folder = NodeFolder(tmp_path_factory.mktemp("log") / "data")
     shutil.copytree(onboarded.folder.path, folder.path)
@@ -108,7 +107,7 @@ def run(onboarded: Onboarded, tmp_path_factory: pytest.TempPathFactory) -> Itera
     salts = [row[9] for row in RunningNode.memory_of(folder)["meter_reading"]]
     assert len(salts) == 2
     kept = [salt for salt in salts if isinstance(salt, bytes)]
-    yield Run(log=folder.log.read_text(), metrics=metrics, secrets=secrets_of(kept))
+    return Run(log=folder.log.read_text(), metrics=metrics, secrets=secrets_of(kept))
 
 
 def _post(url: str, texts: list[str]) -> httpx.Response:

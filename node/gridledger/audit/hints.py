@@ -35,6 +35,7 @@ HINTS: Mapping[Rule, str] = {
     Rule.READING_SIGNATURE: "verify the JWS with the device key in MeterRegistered or DeviceKeyReplaced",
     Rule.READING_COLUMN: "decode the JWS payload and compare it with the row",
     Rule.ANCHOR: "rebuild the Merkle tree of the batch and compare its root with ReadingsAnchored",
+    Rule.TOMBSTONE: "recover the signer of the EIP-712 `Erasure`; hash its leaves, by meter and MTU, 44 bytes each",
     Rule.SETTLEMENT: "metered = export - import; trade = contracted x price; imbalance at surplus or shortage price",
     Rule.COMPLETENESS: "look for a PositionSettled, PositionSubstituted or PositionRefunded of every position",
     Rule.ENERGY: "add up the positions of the chunk: sold = bought = tradedWh of MarketCleared",

@@ -52,6 +52,7 @@ class Rule(StrEnum):
     READING_SIGNATURE = "reading-signature"
     READING_COLUMN = "reading-column"
     ANCHOR = "anchor"
+    TOMBSTONE = "tombstone"
     SETTLEMENT = "settlement"
     COMPLETENESS = "completeness"
     ENERGY = "energy"

@@ -113,6 +113,11 @@ def check_anchors(evidence: Evidence) -> None:
         zone = evidence.history.members.zone_of(row.meter)
         if row.anchor_sequence is not None:
             batches[Slot(zone or 0, row.interval_start), row.anchor_sequence].append(row)
+    gone: defaultdict[tuple[Slot, int], list[bytes]] = defaultdict(list)
+    for erased in evidence.erased.values():
+        zone = evidence.history.members.zone_of(erased.meter)
+        if erased.anchor_sequence is not None:
+            gone[Slot(zone or 0, erased.interval_start), erased.anchor_sequence].append(erased.leaf)
     for slot, market in sorted(evidence.history.markets.items()):
         sequences = [anchor.sequence for anchor in market.anchors]
         record = f"{slot_name(slot)}, numbers of batches"
@@ -122,10 +127,11 @@ def check_anchors(evidence: Evidence) -> None:
         for slot, market in evidence.history.markets.items()
         for anchor in market.anchors
     }
-    for slot, sequence in sorted(anchors.keys() | batches.keys()):
+    for slot, sequence in sorted(anchors.keys() | batches.keys() | gone.keys()):
         anchor, batch = anchors.get((slot, sequence)), batches.get((slot, sequence), [])
+        leaves = gone.get((slot, sequence), [])
         expected = None if anchor is None else (anchor.root, anchor.reading_count)
-        found = (_root(batch), len(batch)) if batch else None
+        found = (_root(batch, leaves), len(batch) + len(leaves)) if batch or leaves else None
         if not evidence.findings.compare(Rule.ANCHOR, f"{slot_name(slot)}, batch {sequence}", expected, found):
             _name_readings(evidence, batch, anchored=anchor is not None)
 
@@ -139,9 +145,9 @@ def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], *, anchored:
         evidence.findings.report(Rule.ANCHOR, record, expected, found)
 
 
-def _root(batch: Sequence[ReadingRow]) -> str:
+def _root(batch: Sequence[ReadingRow], erased_leaves: Sequence[bytes]) -> str:
     try:
         leaves = [leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt) for row in batch]
-        return "0x" + MerkleTree(leaves).root.hex()
+        return "0x" + MerkleTree([*leaves, *erased_leaves]).root.hex()
     except GridLedgerError as error:
         return str(error)

@@ -76,14 +76,20 @@ class _Settlement:
         """The energy is that of an anchored reading."""
         record = self._record(entry.meter)
         reading = self._evidence.readings.get((entry.meter, self._slot.mtu_start))
+        if reading is None and (gone := self._evidence.erased.get((entry.meter, self._slot.mtu_start))) is not None:
+            self._evidence.unverifiable_settlements += 1
+            self._check_anchored(step, record, gone.anchor_sequence)
+            return
         if reading is None:
             self._findings.report(Rule.SETTLEMENT, record, "a reading in readings.csv", None)
             return
         net_wh = reading.export_wh - reading.import_wh
         self._findings.compare(Rule.SETTLEMENT, f"{record}, metered Wh", net_wh, entry.stated.metered_wh)
+        self._check_anchored(step, record, reading.anchor_sequence)
+
+    def _check_anchored(self, step: Step, record: str, sequence: int | None) -> None:
         anchored = any(
-            anchor.sequence == reading.anchor_sequence and anchor.block_number <= step.block_number
-            for anchor in self._market.anchors
+            anchor.sequence == sequence and anchor.block_number <= step.block_number for anchor in self._market.anchors
         )
         found = "anchored" if anchored else "not anchored"
         self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", found)
@@ -115,7 +121,8 @@ class _Settlement:
         if void:
             return self._slot.mtu_start
         mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
-        reading = self._evidence.readings.get((position.meter, self._slot.mtu_start))
+        key = (position.meter, self._slot.mtu_start)
+        reading = self._evidence.readings.get(key) or self._evidence.erased.get(key)
         anchor = next(
             (
                 anchor

@@ -64,3 +64,6 @@ class Operations:
     listen: Callable[[str, Path, int | None], None]
     simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]
+    erase_prepare: Callable[[Path, str], dict[str, Any]]
+    erase_sign: Callable[[Path, Path | None, str | None], dict[str, Any]]
+    erase_apply: Callable[[Path, Path], dict[str, Any]]

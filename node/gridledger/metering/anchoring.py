@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gridledger.metering.errors import ReadingNotAnchored
+from gridledger.metering.merkle import MerkleTree
 from gridledger.metering.ports import ReadingStore
 from gridledger.metering.service import MeteringService, commitment
 
@@ -75,7 +76,8 @@ class AnchoringService:
         batch = [
             other for other in self._store.at(stored.zone, mtu_start) if other.anchor_sequence == stored.anchor_sequence
         ]
-        tree = self._metering.anchor_tree(batch)
+        gone = self._store.erased_leaves(stored.zone, mtu_start, stored.anchor_sequence)
+        tree = MerkleTree([*map(commitment, batch), *gone])
         leaf = commitment(stored)
         return ReadingProof(
             zone=stored.zone, sequence=stored.anchor_sequence, leaf=leaf, root=tree.root, path=tree.proof(leaf)

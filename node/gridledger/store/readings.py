@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, tup
 
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
+from gridledger.store.schema import erased_reading, meter_reading, reading_anchor, reading_dispute, register_reading
 from gridledger.store.schema import meter as meter_table
-from gridledger.store.schema import meter_reading, reading_anchor, reading_dispute, register_reading
 
 __all__ = ["Readings"]
 
@@ -123,6 +123,16 @@ class Readings:
             .order_by(meter_reading.c.meter)
         )
         return tuple(_stored(row) for row in self._connection.execute(query))
+
+    def erased_leaves(self, zone: int, mtu_start: int, sequence: int) -> tuple[bytes, ...]:
+        """Leaves of the readings of an anchored batch that have been erased, ascending by meter."""
+        gone = erased_reading.c
+        query = (
+            select(gone.leaf)
+            .where(gone.zone == zone, gone.mtu_start == mtu_start, gone.anchor_sequence == sequence)
+            .order_by(gone.meter)
+        )
+        return tuple(self._connection.execute(query).scalars())
 
     def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """Those in no anchor yet, ascending by meter."""

@@ -9,6 +9,7 @@ from gridledger.store.chain_log import ChainLog
 from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
+from gridledger.store.erasures import Erasures
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
@@ -39,6 +40,7 @@ class Transaction:
         self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
         self.sessions = Sessions(connection)
+        self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)
         self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
         self.rewarded_mtu_start = 0  # of the rewards being indexed
