@@ -15,14 +15,17 @@ REGULATOR_ROLE = 1  # of the access manager
 
 def check_tombstones(evidence: Evidence) -> None:
     """Keep what sound tombstones leave of readings in `evidence.erased`; report the others, and what is there twice."""
+    named = 0
     for row in evidence.run.tombstones:
         if not _is_sound(evidence, row):
             continue
         for reading in row.readings:
             key = (reading.meter, reading.interval_start)
-            if key in evidence.readings or key in evidence.erased:
-                evidence.findings.report(Rule.TOMBSTONE, meter_name(*key), "erased once and gone", "still there")
+            if key in evidence.readings:
+                evidence.findings.report(Rule.TOMBSTONE, meter_name(*key), "erased", "still there")
             evidence.erased[key] = reading
+            named += 1
+    evidence.findings.compare(Rule.TOMBSTONE, "erased readings, each named once", len(evidence.erased), named)
 
 
 def _is_sound(evidence: Evidence, row: TombstoneRow) -> bool:

@@ -220,6 +220,8 @@ def _add_dispatch_commands(dispatch: typer.Typer, operations: Operations) -> Non
 def _say_verdict(report: dict[str, Any]) -> None:
     if report["ok"]:
         say("[bold green]audit ok[/]: every recomputed figure equals the chain")
+        if erased := report["totals"]["erased_readings"]:
+            say(f"{erased} readings were erased by the regulator's word and can no longer be verified")
         return
     mismatches = report["mismatches"]
     say(f"[bold red]audit failed[/]: {len(mismatches)} mismatches")
