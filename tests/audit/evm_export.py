@@ -35,6 +35,7 @@ def export(node: EvmNode) -> MemoryFiles:
         files.content[file.name] = "".join(csv_line(line) for line in [list(file.columns), *table]).encode()
     lines = (json.dumps(row._asdict(), separators=(",", ":")) + "\n" for row in node.market.journal)
     files.content[formats.BLOCKS] = "".join(lines).encode()
+    files.content[formats.TOMBSTONES] = b""
     files.put_document(formats.MARKET, asdict(_market(node)))
     files.put_document(formats.DEPLOYMENT, asdict(_deployment(node)))
     head = node.market.journal[-1]

@@ -10,7 +10,7 @@ from tests.audit.fakes import MemoryFiles
 
 from gridledger.app.export import ExportSummary, ExportUnreadable, NothingToExport, TargetNotEmpty, export_run
 from gridledger.app.node import Node, NodeFolder
-from gridledger.audit.formats import BLOCKS, DEPLOYMENT, MANIFEST, MARKET, ROW_FILES
+from gridledger.audit.formats import BLOCKS, DEPLOYMENT, MANIFEST, MARKET, ROW_FILES, TOMBSTONES
 from gridledger.chain.journal import JournalCorrupt
 
 
@@ -27,7 +27,7 @@ def test_the_summary_counts_what_the_files_hold(summary: ExportSummary, exported
 
 
 def test_an_export_holds_exactly_the_named_files(exported: MemoryFiles) -> None:
-    assert exported.names() == {file.name for file in ROW_FILES} | {BLOCKS, DEPLOYMENT, MANIFEST, MARKET}
+    assert exported.names() == {file.name for file in ROW_FILES} | {BLOCKS, DEPLOYMENT, MANIFEST, MARKET, TOMBSTONES}
 
 
 def test_two_exports_of_one_run_are_the_same_bytes(played: Path, exported: MemoryFiles, tmp_path: Path) -> None:

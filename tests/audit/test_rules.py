@@ -1,16 +1,20 @@
 """No rule is decoration: each has something that it finds."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.audit.evm_day import FULL
 from tests.audit.fakes import MemoryFiles, RecordedChain, judge
 from tests.audit.tampering import Cell, change_cell
 
 from gridledger.audit.evidence import MarketFacts
+from gridledger.audit.formats import TOMBSTONES
 from gridledger.audit.hints import HINTS
 from gridledger.audit.model import Rule
+from gridledger.metering.erasure import ERASED_KINDS, Erasure, erasure_message, leaves_hash
 from gridledger.relay import ChainEvent
 
 Tamper = Callable[[MemoryFiles, RecordedChain], tuple[MemoryFiles, RecordedChain]]
@@ -102,6 +106,23 @@ def one_more(value: int) -> int:
     return value + 1
 
 
+def forged_tombstone(files: MemoryFiles, chain: RecordedChain) -> tuple[MemoryFiles, RecordedChain]:
+    """An erasure of nothing that nobody has signed."""
+    erasure = Erasure(
+        account="0x" + "11" * 20,
+        meters=(),
+        first_mtu_start=0,
+        last_mtu_start=0,
+        rows=tuple((kind, 0) for kind in ERASED_KINDS),
+        leaf_count=0,
+        leaves_hash=leaves_hash(()),
+        erased_at=FULL,
+    )
+    line = {"erasure": erasure_message(erasure), "signature": "0x" + "11" * 65, "readings": []}
+    files.content[TOMBSTONES] = json.dumps(line).encode() + b"\n"
+    return files.seal(), chain
+
+
 FOUND_BY: dict[Rule, Tamper] = {
     Rule.MANIFEST: unsealed,
     Rule.FORMAT: cut_off,
@@ -132,6 +153,7 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.READING_COLUMN: in_file("readings.csv", 1, "counter"),
     Rule.ANCHOR: in_file("readings.csv", 1, "salt"),
     Rule.READING_PROOF: without_first("TransformerSet"),
+    Rule.TOMBSTONE: forged_tombstone,
     Rule.SETTLEMENT: in_event("PositionSettled", "imbalanceMicrocents", one_more),
     Rule.COMPLETENESS: without_first("PositionSettled"),
     Rule.ENERGY: in_event("EnergyTraded", "energyWh", one_more),

@@ -166,6 +166,9 @@ class FakeStore:
         found = [kept for kept in self.kept.values() if kept.zone == zone and kept.reading.mtu_start == mtu_start]
         return tuple(sorted(found, key=lambda stored: stored.reading.meter))
 
+    def erased_leaves(self, sequence: int) -> Mapping[tuple[int, int], bytes]:
+        return {}
+
     def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         return tuple(stored for stored in self.at(zone, mtu_start) if stored.anchor_sequence is None)
 

@@ -15,6 +15,7 @@ from gridledger.api.market import market_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
 from gridledger.api.problems import install_problem_handlers, plain_problem
+from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
 from gridledger.api.transactions import transaction_routes
@@ -36,7 +37,7 @@ def create_application(node: NodeContext) -> FastAPI:
     install_problem_handlers(app)
     for routes in (order_routes, deal_routes, market_routes, dispatch_routes, transaction_routes):
         app.include_router(routes(node))
-    for routes in (session_routes, notice_routes, webhook_routes, reading_routes):
+    for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app

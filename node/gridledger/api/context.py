@@ -91,7 +91,8 @@ class NodeContext:
     """Parts of a running node as the routes see them.
 
     `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` says
-    that there is something to do; `registry` holds the metrics of all edges.
+    that there is something to do; `registry` holds the metrics of all edges; `smallest_group` is how many meters a sum
+    told to a grid operator has at least.
     """
 
     database: Database
@@ -111,3 +112,4 @@ class NodeContext:
     webhook_box: SecretBox
     readings: ReadingIntake
     registry: CollectorRegistry
+    smallest_group: int

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gridledger.api.context import NodeContext
 from gridledger.api.schemas import SignInIn
+from gridledger.chain.roles import Role
 from gridledger.clock import Clock
 from gridledger.errors import Unauthenticated
 from gridledger.market.errors import NotAdmitted
@@ -62,8 +63,10 @@ def session_routes(node: NodeContext) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         address = node.sign_in.signer(body.message, body.signature)
         with node.database.read() as tx:
-            member = tx.directory.is_admitted(address) or tx.directory.is_supplier(address)
-        if not member and address not in node.role_accounts:
+            directory, regulator = tx.directory, int(Role.REGULATOR)
+            member = directory.is_admitted(address) or directory.is_supplier(address)
+            official = directory.is_grid_operator(address) or directory.holds_role(address, regulator, node.clock.now())
+        if not member and not official and address not in node.role_accounts:
             raise NotAdmitted(owner=address)
         signed_in = node.sign_in.verify(body.message, body.signature)
         token = secrets.token_urlsafe(_TOKEN_BYTES)

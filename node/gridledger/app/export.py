@@ -33,6 +33,7 @@ from gridledger.store.schema import (
     chain_block,
     contract_position,
     contract_trade,
+    erased_reading,
     market_acceptance,
     market_mtu,
     market_order,
@@ -41,6 +42,7 @@ from gridledger.store.schema import (
     order_cancellation,
     participant,
     reading_anchor,
+    tombstone,
 )
 
 __all__ = ["ExportSummary", "ExportUnreadable", "NothingToExport", "TargetNotEmpty", "export_run"]
@@ -117,6 +119,7 @@ def _write_all(source: NodeFolder, partial: Path, target: Path, on_progress: OnP
                 raise NothingToExport(folder=source.path.name, missing="blocks")
             counter = _Counter(_total(connection) + head.number, on_progress)
             written = _write_tables(connection, partial, counter)
+            written[formats.TOMBSTONES] = _write_tombstones(connection, partial)
     except DatabaseError as error:
         raise ExportUnreadable(path=source.database.name, reason=str(error.orig)) from None
     written[formats.BLOCKS] = _write_blocks(source, partial, head.number, counter)
@@ -281,6 +284,20 @@ def _write_blocks(source: NodeFolder, folder: Path, head: int, counter: "_Counte
             }
             writer.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
             counter.step(formats.BLOCKS)
+        return writer.finish(writer.lines)
+
+
+def _write_tombstones(connection: Connection, folder: Path) -> _Written:
+    """One line per erased person: what the regulator signed, and what is left of each reading."""
+    gone = erased_reading.c
+    columns = (gone.meter, gone.mtu_start, gone.anchor_sequence, gone.leaf)
+    with (folder / formats.TOMBSTONES).open("wb") as stream:
+        writer = _Writer(stream)
+        for row in connection.execute(select(tombstone).order_by(tombstone.c.id)).all():
+            left = select(*columns).where(gone.tombstone == row.id).order_by(gone.meter, gone.mtu_start)
+            readings = [[*values, "0x" + leaf.hex()] for *values, leaf in connection.execute(left)]
+            values = {"erasure": row.erasure, "signature": row.signature, "readings": readings}
+            writer.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
         return writer.finish(writer.lines)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
+from gridledger.app.erase import apply_erasure, prepare_erasure, sign_erasure
 from gridledger.app.export import export_run
 from gridledger.app.fleet_run import run_fleet
 from gridledger.app.import_run import run_import
@@ -18,6 +19,7 @@ from gridledger.app.node import NodeFolder
 from gridledger.app.post_run import run_post, run_telegrams
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
+from gridledger.app.settings import NodeSettings
 from gridledger.chain.embedded import EmbeddedChain
 from gridledger.chain.keys import Keystore
 from gridledger.chain.market_config import load_market
@@ -52,6 +54,9 @@ def _operations() -> Operations:
         post_telegrams=run_telegrams,
         simulate=run_fleet,
         bench=run_bench,
+        erase_prepare=_erase_prepare,
+        erase_sign=sign_erasure,
+        erase_apply=_erase_apply,
     )
 
 
@@ -90,6 +95,14 @@ def _export(data: Path, target: Path, on_progress: OnProgress) -> dict[str, Any]
 
 def _audit(export: Path, rpc_url: str | None, on_progress: OnProgress) -> dict[str, Any]:
     return audit(export, rpc_url, on_progress).to_json()
+
+
+def _erase_prepare(data: Path, account: str) -> dict[str, Any]:
+    return prepare_erasure(data, account, NodeSettings.from_environment(os.environ, listens_at="").retention_days)
+
+
+def _erase_apply(data: Path, tombstone: Path) -> dict[str, Any]:
+    return apply_erasure(data, tombstone, NodeSettings.from_environment(os.environ, listens_at="").retention_days)
 
 
 def _network_init(data: Path, mtu_length_s: int, genesis_time_s: int | None) -> dict[str, Any]:

@@ -296,6 +296,7 @@ class Node:
                 webhook_box=self._webhook_box,
                 readings=self._readings,
                 registry=self._registry,
+                smallest_group=self._settings.smallest_group,
             )
         )
         return indexer

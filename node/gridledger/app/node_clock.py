@@ -6,7 +6,7 @@ from gridledger.clock import ManualClock, SystemClock
 from gridledger.errors import Conflict
 from gridledger.store.database import Database
 
-__all__ = ["ClockNotSimulated", "NodeClock"]
+__all__ = ["ClockNotSimulated", "NodeClock", "moment_of"]
 
 _FACT = "simulated_now"
 
@@ -16,6 +16,13 @@ class ClockNotSimulated(Conflict):
     """Only a simulated clock can be moved."""
 
     now: int
+
+
+def moment_of(database: Database) -> int:
+    """The time of a node that may be stopped: where its simulated clock stands, or the machine's, Unix seconds."""
+    with database.read() as tx:
+        remembered = tx.directory.fact(_FACT)
+    return SystemClock().now() if remembered is None else int(remembered)
 
 
 class NodeClock:

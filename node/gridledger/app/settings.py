@@ -15,14 +15,17 @@ class NodeSettings:
     """What an operator may set.
 
     `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public,
-    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, and `mqtt`
-    the broker that meters publish to.
+    `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, `mqtt` the
+    broker that meters publish to, `smallest_group` how many meters a sum has at least that a grid operator is told, and
+    `retention_days` how long the law wants personal data to be kept before they may be erased.
     """
 
     public_url: str = "http://127.0.0.1:8000"
     webhook_allow: AllowList = field(default_factory=AllowList)
     bond_microcents: int = 10_000 * MICROCENTS_PER_EUR
     mqtt: MqttSettings | None = None
+    smallest_group: int = 5
+    retention_days: int = 3_653  # ten years
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, listens_at: str) -> "NodeSettings":
@@ -35,7 +38,13 @@ class NodeSettings:
             webhook_allow=AllowList.parse(environment.get("GRIDLEDGER_WEBHOOK_ALLOW", "")),
             bond_microcents=_bond_microcents(environment.get("GRIDLEDGER_BOND_EUR", "10000")),
             mqtt=MqttSettings.from_environment(environment),
+            smallest_group=_whole(environment, "GRIDLEDGER_SMALLEST_GROUP", "5", 2, 10_000),
+            retention_days=_whole(environment, "GRIDLEDGER_RETENTION_DAYS", "3653", 7, 36_525),
         )
+
+
+def _whole(environment: Mapping[str, str], name: str, default: str, lowest: int, highest: int) -> int:
+    return check_range(name, parse_decimal(name, environment.get(name) or default, 0), lowest, highest)
 
 
 def _bond_microcents(text: str) -> int:

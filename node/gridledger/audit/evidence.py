@@ -18,10 +18,12 @@ from gridledger.audit.rows import (
     BookRow,
     BulkCancellationRow,
     CancellationRow,
+    ErasedRow,
     MeterRow,
     OrderRow,
     PositionRow,
     ReadingRow,
+    TombstoneRow,
     TradeRow,
 )
 from gridledger.market.model import BookEntry
@@ -49,6 +51,7 @@ class ExportedRun:
     positions: Sequence[PositionRow]
     readings: Sequence[ReadingRow]
     meters: Sequence[MeterRow]
+    tombstones: Sequence[TombstoneRow]
 
     def row_count(self) -> int:
         """Rows of all files but the blocks."""
@@ -110,7 +113,8 @@ class Evidence:
     """One audit's material.
 
     `listed_books` are the books whose orders and hash were found right, as they were when they were committed;
-    `auction_books` the same without the orders that were excluded between commitment and clearing.
+    `auction_books` the same without the orders that were excluded between commitment and clearing. `erased` has what a
+    sound tombstone leaves of readings, by meter and MTU; a settlement on such a one cannot be verified any more.
     """
 
     run: ExportedRun
@@ -121,6 +125,8 @@ class Evidence:
     listed_books: dict[Slot, tuple[BookEntry, ...]]
     auction_books: dict[Slot, tuple[BookEntry, ...]]
     unsound_orders: set[str]
+    erased: dict[tuple[int, int], ErasedRow]
+    unverifiable_settlements: int = 0
 
     @cached_property
     def orders(self) -> dict[str, OrderRow]:
@@ -211,4 +217,5 @@ def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
         positions=reader.rows(formats.POSITIONS),
         readings=reader.rows(formats.READINGS),
         meters=reader.rows(formats.METERS),
+        tombstones=reader.tombstones(),
     )

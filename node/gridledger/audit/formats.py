@@ -36,14 +36,16 @@ __all__ = [
     "POSITIONS",
     "READINGS",
     "ROW_FILES",
+    "TOMBSTONES",
     "TRADES",
     "RowFile",
     "csv_line",
     "csv_values",
 ]
 
-EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 3
+EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 4
 MANIFEST, MARKET, DEPLOYMENT, BLOCKS = "manifest.json", "market.json", "deployment.json", "blocks.jsonl"
+TOMBSTONES = "tombstones.jsonl"
 R_co = TypeVar("R_co", covariant=True)
 
 

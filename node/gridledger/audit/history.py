@@ -79,6 +79,7 @@ class History:
         self.proven: dict[tuple[int, int], Proven] = {}
         self.blocks: list[BlockFacts] = []
         self.role_members: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        self._role_changes: defaultdict[tuple[int, str], list[tuple[int, bool]]] = defaultdict(list)
         self.function_roles: dict[tuple[str, str], int] = {}
         self.first_admin: tuple[str, int] | None = None
         self.access_changes: list[str] = []
@@ -137,7 +138,7 @@ class History:
                 self.tokens[event.contract].apply(event)
                 self._replay.apply(event, time_s)
             case "MarketAccessManager":
-                self._role(event)
+                self._role(event, time_s)
             case "EnergyTrading":
                 self._trading(event, time_s)
             case "EnergySettlement":
@@ -155,8 +156,17 @@ class History:
         elif event.name == "Invalidated" and event.arguments["reason"] != CORRECTION:
             self.odd.append((f"Invalidated in block {event.block_number}", event.arguments["reason"]))
 
-    def _role(self, event: Event) -> None:
+    def held_role(self, role: int, account: str, moment: int) -> bool:
+        """Whether an account was among the members of a role at a moment, Unix seconds."""
+        changes = [granted for time_s, granted in self._role_changes[role, account] if time_s <= moment]
+        return bool(changes) and changes[-1]
+
+    def _role(self, event: Event, time_s: int) -> None:
         values = event.arguments
+        if event.name == "RoleRevoked" or (event.name == "RoleGranted" and values["newMember"]):
+            granted = event.name == "RoleGranted"
+            since = values["since"] if granted else time_s
+            self._role_changes[values["roleId"], values["account"]].append((since, granted))
         match event.name:
             case "RoleGranted":
                 self.role_members[values["roleId"]][values["account"]] = values["delay"]

@@ -53,6 +53,7 @@ class Rule(StrEnum):
     READING_COLUMN = "reading-column"
     ANCHOR = "anchor"
     READING_PROOF = "reading-proof"
+    TOMBSTONE = "tombstone"
     SETTLEMENT = "settlement"
     COMPLETENESS = "completeness"
     ENERGY = "energy"

@@ -112,13 +112,17 @@ def check_anchors(evidence: Evidence) -> None:
     for row in evidence.run.readings:
         if row.anchor_sequence is not None:
             batches[row.anchor_sequence].append(row)
+    gone = defaultdict[int, dict[tuple[int, int], bytes]](dict)
+    for key, erased in evidence.erased.items():
+        if erased.anchor_sequence is not None:
+            gone[erased.anchor_sequence][key] = erased.leaf
     sequences = [anchor.sequence for anchor in evidence.history.anchors]
     findings.compare(Rule.ANCHOR, "numbers of batches", list(range(len(sequences))), sequences)
     anchors = {anchor.sequence: anchor for anchor in evidence.history.anchors}
-    for sequence in sorted(anchors.keys() | batches.keys()):
-        anchor, batch = anchors.get(sequence), batches.get(sequence, [])
+    for sequence in sorted(anchors.keys() | batches.keys() | gone.keys()):
+        anchor, batch, leaves = anchors.get(sequence), batches.get(sequence, []), gone.get(sequence, {})
         expected = None if anchor is None else (anchor.root, anchor.reading_count)
-        found = (_root(batch), len(batch)) if batch else None
+        found = (_root(batch, leaves), len(batch) + len(leaves)) if batch or leaves else None
         if not findings.compare(Rule.ANCHOR, f"batch {sequence}", expected, found):
             _name_readings(evidence, batch, anchored=anchor is not None)
 
@@ -132,10 +136,12 @@ def _name_readings(evidence: Evidence, batch: Sequence[ReadingRow], *, anchored:
         evidence.findings.report(Rule.ANCHOR, record, expected, found)
 
 
-def _root(batch: Sequence[ReadingRow]) -> str:
+def _root(batch: Sequence[ReadingRow], erased_leaves: Mapping[tuple[int, int], bytes]) -> str:
     try:
-        ordered = sorted(batch, key=lambda row: (row.meter, row.interval_start))
-        leaves = [leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt) for row in ordered]
-        return "0x" + MerkleTree(leaves).root.hex()
+        leaves = {
+            (row.meter, row.interval_start): leaf(row.meter, row.interval_start, row.import_wh, row.export_wh, row.salt)
+            for row in batch
+        }
+        return "0x" + MerkleTree(found for _, found in sorted({**leaves, **erased_leaves}.items())).root.hex()
     except GridLedgerError as error:
         return str(error)

@@ -4,25 +4,34 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gridledger.audit import formats
 from gridledger.audit.findings import Findings
 from gridledger.audit.formats import RowFile, csv_values
-from gridledger.audit.kinds import HASH
+from gridledger.audit.kinds import BYTES32, HASH
 from gridledger.audit.model import Rule
 from gridledger.audit.ports import ExportFiles, FileUnreadable
-from gridledger.audit.rows import BlockRow
+from gridledger.audit.rows import BlockRow, ErasedRow, TombstoneRow
+from gridledger.metering.erasure import TombstoneMalformed, erasure_from_message
+from gridledger.units import UINT32_MAX
 
 __all__ = ["Head", "Reader"]
 
 R = TypeVar("R")
 _RAW = re.compile(r"0x(?:[0-9a-f]{2})+")
 _WITHOUT_HASH = frozenset({formats.MANIFEST})
+_LINES_OF_JSON = frozenset({formats.BLOCKS, formats.TOMBSTONES})
 _ALL_FILES = frozenset(
-    {formats.MANIFEST, formats.MARKET, formats.DEPLOYMENT, formats.BLOCKS, *(file.name for file in formats.ROW_FILES)}
+    {
+        formats.MANIFEST,
+        formats.MARKET,
+        formats.DEPLOYMENT,
+        *_LINES_OF_JSON,
+        *(file.name for file in formats.ROW_FILES),
+    }
 )
 _BLOCK_TYPES: Mapping[str, type] = {
     "number": int,
@@ -90,17 +99,22 @@ class Reader:
 
     def blocks(self) -> list[BlockRow]:
         """All readable lines of the block journal."""
-        rows: list[BlockRow] = []
-        for number, line in self._lines(formats.BLOCKS):
-            text = self._text(formats.BLOCKS, number, line)
+        return self._json_lines(formats.BLOCKS, ", ".join(_BLOCK_TYPES), _block)
+
+    def tombstones(self) -> list[TombstoneRow]:
+        """All readable tombstones of erased persons."""
+        return self._json_lines(formats.TOMBSTONES, "erasure, signature, readings", _tombstone)
+
+    def _json_lines(self, name: str, expected: str, make: Callable[[object], R]) -> list[R]:
+        rows: list[R] = []
+        for number, line in self._lines(name):
+            text = self._text(name, number, line)
             if text is None:
                 continue
             try:
-                rows.append(_block(json.loads(text)))
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
-                self._findings.report(
-                    Rule.FORMAT, f"{formats.BLOCKS} line {number}", ", ".join(_BLOCK_TYPES), f"unreadable: {error!r}"
-                )
+                rows.append(make(json.loads(text)))
+            except (ValueError, TypeError, KeyError, RecursionError, TombstoneMalformed) as error:
+                self._findings.report(Rule.FORMAT, f"{name} line {number}", expected, f"unreadable: {error!r}")
         self._findings.count(Rule.FORMAT, len(rows))
         return rows
 
@@ -131,7 +145,7 @@ class Reader:
     def _compare_with_manifest(self, name: str, lines: int, sha256: str) -> None:
         if name in _WITHOUT_HASH or not self._listed:
             return
-        rows = 1 if name in (formats.MARKET, formats.DEPLOYMENT) else lines - (name != formats.BLOCKS)
+        rows = 1 if name in (formats.MARKET, formats.DEPLOYMENT) else lines - (name not in _LINES_OF_JSON)
         entry = self._listed.get(name)
         stated = (entry.get("rows"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
         self._findings.compare(Rule.MANIFEST, f"rows of {name}", stated[0], rows)
@@ -179,6 +193,31 @@ def _block(values: object) -> BlockRow:
     for field in ("block_hash", "state_root"):
         HASH.read(values[field])
     return BlockRow(**{**values, "raw_transactions": tuple(raw)})
+
+
+def _tombstone(values: object) -> TombstoneRow:
+    if not isinstance(values, dict) or values.keys() != {"erasure", "signature", "readings"}:
+        raise ValueError("not the fields of a tombstone")
+    return TombstoneRow(
+        erasure=erasure_from_message(values["erasure"]),
+        signature=str(values["signature"]),
+        readings=tuple(_erased(*entry) for entry in values["readings"]),
+    )
+
+
+def _erased(meter: object, interval_start: object, sequence: object, leaf: str) -> ErasedRow:
+    return ErasedRow(
+        meter=_uint32(meter),
+        interval_start=_uint32(interval_start),
+        anchor_sequence=None if sequence is None else _uint32(sequence),
+        leaf=BYTES32.read(leaf),
+    )
+
+
+def _uint32(value: object) -> int:
+    if not 0 <= _integer(value) <= UINT32_MAX:
+        raise ValueError(value)
+    return _integer(value)
 
 
 def _integer(value: object) -> int:

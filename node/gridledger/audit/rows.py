@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from gridledger.audit.model import TradeKind
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedAcceptance, SignedOrder
+from gridledger.metering.erasure import Erasure
 
 __all__ = [
     "AcceptanceRow",
@@ -11,10 +12,12 @@ __all__ = [
     "BookRow",
     "BulkCancellationRow",
     "CancellationRow",
+    "ErasedRow",
     "MeterRow",
     "OrderRow",
     "PositionRow",
     "ReadingRow",
+    "TombstoneRow",
     "TradeRow",
 ]
 
@@ -186,6 +189,23 @@ class ReadingRow(NamedTuple):
     anchor_sequence: int | None
     salt: bytes
     text: str
+
+
+class ErasedRow(NamedTuple):
+    """What is left of an erased reading: its leaf of 32 bytes, and the batch it was anchored in."""
+
+    meter: int
+    interval_start: int
+    anchor_sequence: int | None
+    leaf: bytes
+
+
+class TombstoneRow(NamedTuple):
+    """What the regulator signed about an erased person, and what is left of the readings."""
+
+    erasure: Erasure
+    signature: str
+    readings: tuple[ErasedRow, ...]
 
 
 class MeterRow(NamedTuple):

@@ -27,6 +27,7 @@ from gridledger.audit.positions import check_dispatch, check_kept, check_positio
 from gridledger.audit.readings import check_anchors, check_columns, check_reading, check_reading_intervals
 from gridledger.audit.rows import AcceptanceRow, OrderRow
 from gridledger.audit.settlements import check_settlements
+from gridledger.audit.tombstones import check_tombstones
 from gridledger.audit.totals import chain_totals, file_totals
 from gridledger.audit.trades import check_trades
 from gridledger.metering.model import DeviceKey
@@ -55,6 +56,7 @@ def audit_run(
         listed_books={},
         auction_books={},
         unsound_orders=set(),
+        erased={},
     )
     for check in (check_settings, check_code, check_roles, check_blocks, check_meters):
         check(evidence)
@@ -65,7 +67,8 @@ def audit_run(
     check_settlement_tokens(evidence)
     check_low_carbon_tokens(evidence)
     progress.finish("done")
-    return findings.conclude({**file_totals(run), **chain_totals(history), "cash_sum_microcents": cash_sum})
+    totals = {**file_totals(run), **chain_totals(history), "cash_sum_microcents": cash_sum}
+    return findings.conclude({**totals, "unverifiable_settlements": evidence.unverifiable_settlements})
 
 
 def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") -> History | None:
@@ -125,6 +128,7 @@ def _check_readings(evidence: Evidence, progress: "_Progress") -> None:
         check_reading(row, evidence.history.members.device_keys, evidence.findings)
         progress.step("checking readings")
     check_reading_intervals(evidence)
+    check_tombstones(evidence)
     check_anchors(evidence)
     check_metering_state(evidence)
 

@@ -7,7 +7,6 @@ from gridledger.audit.markets import Anchor, Chunk, Entry, Market, Step
 from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
 from gridledger.audit.presented import EntryKind
 from gridledger.audit.rewards import check_rewards
-from gridledger.audit.rows import ReadingRow
 from gridledger.market.model import Position
 from gridledger.metering.balance import zone_balance
 
@@ -86,12 +85,19 @@ class _Settlement:
             self._findings.compare(Rule.SETTLEMENT, f"{record}, proven Wh", proven.net_wh, found)
             return
         reading = self._evidence.readings.get((entry.meter, self._slot.mtu_start))
+        if reading is None and (gone := self._evidence.erased.get((entry.meter, self._slot.mtu_start))) is not None:
+            self._evidence.unverifiable_settlements += 1
+            self._check_anchored(step, record, gone.anchor_sequence)
+            return
         if reading is None:
             self._findings.report(Rule.SETTLEMENT, record, "a reading in readings.csv", None)
             return
         net_wh = reading.export_wh - reading.import_wh
         self._findings.compare(Rule.SETTLEMENT, f"{record}, metered Wh", net_wh, entry.stated.metered_wh)
-        anchor = self._anchor_of(reading)
+        self._check_anchored(step, record, reading.anchor_sequence)
+
+    def _check_anchored(self, step: Step, record: str, sequence: int | None) -> None:
+        anchor = self._anchor(sequence)
         state = "anchored" if anchor is not None and anchor.block_number <= step.block_number else "not anchored"
         self._findings.compare(Rule.SETTLEMENT, f"{record}, reading before settlement", "anchored", state)
 
@@ -106,7 +112,7 @@ class _Settlement:
         for meter in meters:
             reading = self._evidence.readings.get((meter, self._slot.mtu_start))
             proven = history.proven.get((meter, self._slot.mtu_start))
-            anchor = self._anchor_of(reading)
+            anchor = self._anchor(None if reading is None else reading.anchor_sequence)
             if proven is not None:
                 net_wh[meter] = proven.net_wh
             elif reading is not None and anchor is not None and anchor.time_s + KNOWN_AFTER_S <= step.time_s:
@@ -116,8 +122,8 @@ class _Settlement:
         found = balance is None or balance.is_plausible
         self._findings.compare(Rule.SETTLEMENT, record, "within tolerance", "within tolerance" if found else balance)
 
-    def _anchor_of(self, reading: ReadingRow | None) -> Anchor | None:
-        sequence, anchors = None if reading is None else reading.anchor_sequence, self._evidence.history.anchors
+    def _anchor(self, sequence: int | None) -> Anchor | None:
+        anchors = self._evidence.history.anchors
         return anchors[sequence] if sequence is not None and sequence < len(anchors) else None
 
     def _check_call(self, step: Step) -> None:
@@ -147,8 +153,9 @@ class _Settlement:
         if void:
             return self._slot.mtu_start
         mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
-        reading = self._evidence.readings.get((position.meter, self._slot.mtu_start))
-        anchor = self._anchor_of(reading)
+        key = (position.meter, self._slot.mtu_start)
+        reading = self._evidence.readings.get(key) or self._evidence.erased.get(key)
+        anchor = self._anchor(None if reading is None else reading.anchor_sequence)
         if anchor is not None and anchor.time_s <= mtu_end + self._policy.correction_s:
             return anchor.time_s
         return None if position.settled else mtu_end + self._policy.substitute_after_s

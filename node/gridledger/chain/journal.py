@@ -253,6 +253,15 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise JournalCorrupt(path=str(path), reason=str(error)) from None
 
 
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep every node from running a chain in a folder. Raises FolderInUse where one does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as closing_lock:
+        closing_lock.callback(os.close, _lock_folder(folder))
+        yield
+
+
 def _lock_folder(folder: Path) -> int:
     descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

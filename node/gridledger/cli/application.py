@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
@@ -43,6 +44,10 @@ def create_cli(operations: Operations) -> typer.Typer:
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     _add_dispatch_commands(dispatch, operations)
     cli.add_typer(dispatch, name="dispatch")
+
+    erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
+    add_erase_commands(erase, operations, DATA_DIR / "node")
+    cli.add_typer(erase, name="erase")
 
     @cli.callback(invoke_without_command=True)
     def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -217,6 +222,8 @@ def _add_dispatch_commands(dispatch: typer.Typer, operations: Operations) -> Non
 def _say_verdict(report: dict[str, Any]) -> None:
     if report["ok"]:
         say("[bold green]audit ok[/]: every recomputed figure equals the chain")
+        if erased := report["totals"]["erased_readings"]:
+            say(f"{erased} readings were erased by the regulator's word and can no longer be verified")
         return
     mismatches = report["mismatches"]
     say(f"[bold red]audit failed[/]: {len(mismatches)} mismatches")

@@ -78,7 +78,12 @@ class AnchoringService:
             or not self._store.anchor_is_recorded(stored.anchor_sequence)
         ):
             raise ReadingNotAnchored(meter=meter, mtu_start=mtu_start)
-        tree = MerkleTree(commitment(other) for other in self._store.in_anchor(stored.anchor_sequence))
+        leaves = {
+            (other.reading.meter, other.reading.mtu_start): commitment(other)
+            for other in self._store.in_anchor(stored.anchor_sequence)
+        }
+        gone = self._store.erased_leaves(stored.anchor_sequence)
+        tree = MerkleTree(found for _, found in sorted({**leaves, **gone}.items()))
         leaf = commitment(stored)
         return ReadingProof(
             zone=stored.zone, sequence=stored.anchor_sequence, leaf=leaf, root=tree.root, path=tree.proof(leaf)

@@ -43,6 +43,9 @@ class ReadingStore(Protocol):
     def at(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """All accepted readings of a zone and MTU, ascending by meter."""
 
+    def erased_leaves(self, sequence: int) -> Mapping[tuple[int, int], bytes]:
+        """Leaves of the readings of an anchor that have been erased, by meter and MTU."""
+
     def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """Those in no anchor yet, ascending by meter."""
 

@@ -13,13 +13,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from gridledger.errors import Unavailable
 from gridledger.store.transaction import Transaction
 
-__all__ = ["Database", "DatabaseUnusable"]
+__all__ = ["Database", "DatabaseBusy", "DatabaseUnusable"]
 
+_SCRUB_WAIT_MS = 2_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -29,6 +30,13 @@ class DatabaseUnusable(Unavailable):
 
     path: str
     reason: str
+
+
+@dataclass(kw_only=True, eq=False)
+class DatabaseBusy(Unavailable):
+    """Somebody else has the node's database open, so deleted bytes may still be in it; try again when they are gone."""
+
+    path: str
 
 
 class Database:
@@ -72,6 +80,20 @@ class Database:
             finally:
                 connection.exec_driver_sql("ROLLBACK")
 
+    def scrub(self) -> None:
+        """Rewrite the file, so that nothing that was deleted is left in it or in its log. Raises DatabaseBusy."""
+        with self._writer, self._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            try:
+                connection.exec_driver_sql("VACUUM")
+            except OperationalError:
+                raise DatabaseBusy(path=self._path.name) from None
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            connection.invalidate()  # its settings are of this task alone
+        if busy:
+            raise DatabaseBusy(path=self._path.name)
+
     def close(self) -> None:
         """Release all connections."""
         self._engine.dispose()
@@ -101,6 +123,7 @@ def _sqlite_engine(path: Path) -> Engine:
         connect_args={"check_same_thread": False, "timeout": 30},
         pool_size=16,
         max_overflow=64,
+        hide_parameters=True,  # an error's text would hold the row's values, and end up in the log
     )
 
     @event.listens_for(engine, "connect")

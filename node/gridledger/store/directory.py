@@ -19,6 +19,7 @@ from gridledger.store.schema import (
     node_fact,
     participant,
     policy_version,
+    role_member,
     supplier,
     suspension,
     zone,
@@ -124,6 +125,17 @@ class Directory:
     def is_supplier(self, account: str) -> bool:
         """Whether the account is a registered supplier."""
         return self._connection.execute(select(supplier).where(supplier.c.account == account)).first() is not None
+
+    def is_grid_operator(self, account: str) -> bool:
+        """Whether the account answers for a zone."""
+        return account in self.zones().values()
+
+    def holds_role(self, account: str, role: int, now: int) -> bool:
+        """Whether the access manager counts the account among the members of a role at a moment, Unix seconds."""
+        query = select(role_member).where(
+            role_member.c.role == role, role_member.c.account == account, role_member.c.since <= now
+        )
+        return self._connection.execute(query).first() is not None
 
     def is_suspended(self, account: str) -> bool:
         """Whether the regulator has suspended the account."""

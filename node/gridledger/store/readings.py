@@ -8,8 +8,15 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, 
 from gridledger.metering.balance import Transformer, ZoneBalance, zone_balance
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
+from gridledger.store.schema import (
+    erased_reading,
+    meter_reading,
+    proven_reading,
+    reading_anchor,
+    reading_dispute,
+    register_reading,
+)
 from gridledger.store.schema import meter as meter_table
-from gridledger.store.schema import meter_reading, proven_reading, reading_anchor, reading_dispute, register_reading
 from gridledger.store.schema import zone as zone_table
 
 __all__ = ["Readings"]
@@ -130,6 +137,12 @@ class Readings:
             .order_by(meter_reading.c.meter)
         )
         return tuple(_stored(row) for row in self._connection.execute(query))
+
+    def erased_leaves(self, sequence: int) -> dict[tuple[int, int], bytes]:
+        """Leaves of the readings of an anchor that have been erased, by meter and MTU."""
+        gone = erased_reading.c
+        query = select(gone.meter, gone.mtu_start, gone.leaf).where(gone.anchor_sequence == sequence)
+        return {(row.meter, row.mtu_start): row.leaf for row in self._connection.execute(query)}
 
     def unanchored(self, zone: int, mtu_start: int) -> tuple[StoredReading, ...]:
         """Those in no anchor yet, ascending by meter."""

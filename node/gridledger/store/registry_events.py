@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, select, update
 
 from gridledger.relay import ChainEvent
-from gridledger.store.schema import feed_in_price, meter, participant, policy_version, supplier, suspension, zone
+from gridledger.store.schema import (
+    feed_in_price,
+    meter,
+    participant,
+    policy_version,
+    role_member,
+    supplier,
+    suspension,
+    zone,
+)
 
 if TYPE_CHECKING:
     from gridledger.store.transaction import Transaction
@@ -95,6 +104,23 @@ def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     )
 
 
+def _role_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    """A changed execution delay grants nothing new, and its `since` is about the delay."""
+    if event.arguments["newMember"]:
+        arguments = event.arguments
+        tx.connection.execute(
+            insert(role_member).values(role=arguments["roleId"], account=arguments["account"], since=arguments["since"])
+        )
+
+
+def _role_revoked(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    tx.connection.execute(
+        delete(role_member).where(
+            role_member.c.role == event.arguments["roleId"], role_member.c.account == event.arguments["account"]
+        )
+    )
+
+
 REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] = {
     "ZoneRegistered": _zone_registered,
     "MarketHalted": _market_halted,
@@ -106,4 +132,6 @@ REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] =
     "DeviceKeyReplaced": _device_key_replaced,
     "PolicyScheduled": _policy_scheduled,
     "FeedInPosted": _feed_in_posted,
+    "RoleGranted": _role_granted,
+    "RoleRevoked": _role_revoked,
 }

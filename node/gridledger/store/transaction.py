@@ -9,11 +9,13 @@ from gridledger.store.chain_log import ChainLog
 from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
+from gridledger.store.erasures import Erasures
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
 from gridledger.store.outbox import Outbox
 from gridledger.store.projections import apply_event
+from gridledger.store.reading_views import ReadingViews
 from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
@@ -32,11 +34,13 @@ class Transaction:
         self.directory = Directory(connection)
         self.dispatches = Dispatches(connection)
         self.readings = Readings(connection)
+        self.reading_views = ReadingViews(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
         self.sessions = Sessions(connection)
+        self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)
         self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
         self.settled_mtu_start = 0  # of the settlement being indexed

@@ -30,6 +30,7 @@ from gridledger.store.schema.orders import (
     order_cancellation,
     posted_order,
 )
+from gridledger.store.schema.privacy import erased_reading, reading_access, tombstone
 from gridledger.store.schema.registry import (
     cash_account,
     cash_debt,
@@ -37,6 +38,7 @@ from gridledger.store.schema.registry import (
     meter,
     participant,
     policy_version,
+    role_member,
     supplier,
     suspension,
     zone,
@@ -57,6 +59,7 @@ __all__ = [
     "contract_trade",
     "dispatch_event",
     "dispatch_schedule",
+    "erased_reading",
     "feed_in_price",
     "market_acceptance",
     "market_mtu",
@@ -72,12 +75,15 @@ __all__ = [
     "policy_version",
     "posted_order",
     "proven_reading",
+    "reading_access",
     "reading_anchor",
     "reading_dispute",
     "register_reading",
+    "role_member",
     "sign_in_session",
     "supplier",
     "suspension",
+    "tombstone",
     "webhook",
     "zone",
 ]

@@ -11,6 +11,7 @@ __all__ = [
     "meter",
     "participant",
     "policy_version",
+    "role_member",
     "supplier",
     "suspension",
     "zone",
@@ -31,6 +32,14 @@ zone = Table(
     Column("halted", Boolean, nullable=False, default=False),
     Column("transformer_meter", BigInteger),
     Column("loss_tolerance_bp", Integer),
+)
+
+role_member = Table(
+    "role_member",
+    metadata,
+    Column("role", WideInteger, primary_key=True),
+    Column("account", String(42), primary_key=True),
+    Column("since", BigInteger, nullable=False),
 )
 
 participant = Table(
