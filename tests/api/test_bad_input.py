@@ -507,9 +507,9 @@ READINGS: dict[str, tuple[Callable[[RunningNode], str], str, dict[str, object]]]
         {"meter": BUY_METER, "energy_wh": 1_001, "capacity_wh": 1_000},
     ),
     "another length": (
-        lambda market: market.reading(SELL_METER, 1, FIRST, interval_s=3_600),
+        lambda market: market.reading(SELL_METER, 1, FIRST, interval_s=1_200),
         "interval-length-refused",
-        {"interval_s": 3_600, "mtu_length_s": 900},
+        {"interval_s": 1_200, "mtu_length_s": 900},
     ),
     "a reading older than a week": (
         lambda market: market.reading(SELL_METER, 1, FIRST - 8 * 86_400),

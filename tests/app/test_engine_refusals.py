@@ -40,7 +40,13 @@ class World:
         market: Any = self.room.market
         nothing: Any = None
         return Services(
-            desk=self.room.desk, market=market, defender=nothing, metering=nothing, anchoring=nothing, dispatch=nothing
+            desk=self.room.desk,
+            market=market,
+            defender=nothing,
+            metering=nothing,
+            meter_events=nothing,
+            anchoring=nothing,
+            dispatch=nothing,
         )
 
     def pair(self) -> tuple[str, str]:

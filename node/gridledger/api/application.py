@@ -12,6 +12,7 @@ from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.market import market_routes
+from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
 from gridledger.api.problems import install_problem_handlers, plain_problem
@@ -45,7 +46,14 @@ def create_application(node: NodeContext) -> FastAPI:
         ["outcome"],
         registry=registry,
     )
-    app.include_router(reading_routes(node, outcomes))
+    notes = Counter(
+        "gridledger_reading_notes_total",
+        "What is odd about readings that were accepted",
+        ["note"],
+        registry=registry,
+    )
+    app.include_router(reading_routes(node, outcomes, notes))
+    app.include_router(meter_routes(node))
     _install_operations(app, node, registry)
     return app
 

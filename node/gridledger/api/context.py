@@ -17,6 +17,7 @@ from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.service import MeteringService
+from gridledger.metering.statements import MeterEventService
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 from gridledger.webhooks.sealing import SecretBox
@@ -33,6 +34,7 @@ class Services:
     market: MarketService
     defender: Defender
     metering: MeteringService
+    meter_events: MeterEventService
     anchoring: AnchoringService
     dispatch: DispatchService
 

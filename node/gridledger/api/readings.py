@@ -8,13 +8,14 @@ from prometheus_client import Counter
 from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
 from gridledger.api.schemas import ReadingsIn
+from gridledger.metering.model import ReadingOutcome
 from gridledger.units import UINT32_MAX
 
 __all__ = ["reading_routes"]
 
 
-def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
-    """Routes of readings and their proofs; outcomes of readings are `counted`."""
+def reading_routes(node: NodeContext, counted: Counter, noted: Counter) -> APIRouter:
+    """Routes of readings and their proofs; outcomes of readings are `counted`, and what is remarked on them `noted`."""
     router = APIRouter(prefix="/v1", tags=["readings"])
 
     @router.post("/readings")
@@ -22,21 +23,18 @@ def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
         """Accept or refuse each signed reading on its own; one result per reading, in order.
 
         A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
-        `disputed`, and the accepted one stands.
+        `disputed`, and the accepted one stands. `notes` say what is odd about an accepted one, with a count:
+        `counter-skipped` (of the device's numbers), `interval-split` (of MTUs), `parts-missing` (of seconds until the
+        MTU is whole).
         """
         with node.database.write() as tx:
             outcomes = node.services(tx).metering.accept(body.readings)
         node.wake()
         for outcome in outcomes:
             counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
-        return {
-            "results": [
-                {"status": outcome.status}
-                if outcome.error is None
-                else {"status": outcome.status, "problem": problem_document(outcome.error)}
-                for outcome in outcomes
-            ]
-        }
+            for note in outcome.notes:
+                noted.labels(note.name).inc()
+        return {"results": [_outcome_out(outcome) for outcome in outcomes]}
 
     @router.get("/proofs/readings/{meter}/{mtu_start}")
     def get_reading_proof(
@@ -59,3 +57,12 @@ def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
         }
 
     return router
+
+
+def _outcome_out(outcome: ReadingOutcome) -> dict[str, Any]:
+    answer: dict[str, Any] = {"status": outcome.status}
+    if outcome.error is not None:
+        answer["problem"] = problem_document(outcome.error)
+    if outcome.notes:
+        answer["notes"] = [{"name": note.name, "count": note.count} for note in outcome.notes]
+    return answer

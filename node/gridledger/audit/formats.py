@@ -13,6 +13,7 @@ from gridledger.audit.rows import (
     BookRow,
     BulkCancellationRow,
     CancellationRow,
+    MeterEventRow,
     MeterRow,
     OrderRow,
     PositionRow,
@@ -32,6 +33,7 @@ __all__ = [
     "MANIFEST",
     "MARKET",
     "METERS",
+    "METER_EVENTS",
     "ORDERS",
     "POSITIONS",
     "READINGS",
@@ -42,7 +44,7 @@ __all__ = [
     "csv_values",
 ]
 
-EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 3
+EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 4
 MANIFEST, MARKET, DEPLOYMENT, BLOCKS = "manifest.json", "market.json", "deployment.json", "blocks.jsonl"
 R_co = TypeVar("R_co", covariant=True)
 
@@ -208,6 +210,22 @@ READINGS = RowFile(
         "text": kinds.TEXT,
     },
 )
+METER_EVENTS = RowFile(
+    name="meter_events.csv",
+    make=MeterEventRow._make,
+    columns={
+        "meter": kinds.WHOLE,
+        "happened_at": kinds.MOMENT,
+        "kind": kinds.METER_EVENT,
+        "closing_serial": kinds.TEXT,
+        "opening_serial": kinds.TEXT,
+        "closing_import_wh": kinds.WHOLE,
+        "closing_export_wh": kinds.WHOLE,
+        "opening_import_wh": kinds.WHOLE,
+        "opening_export_wh": kinds.WHOLE,
+        "signature": kinds.SIGNATURE,
+    },
+)
 METERS = RowFile(
     name="meters.csv",
     make=MeterRow._make,
@@ -232,5 +250,6 @@ ROW_FILES: tuple[RowFile[tuple[Any, ...]], ...] = (
     TRADES,
     POSITIONS,
     READINGS,
+    METER_EVENTS,
     METERS,
 )

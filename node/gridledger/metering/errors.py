@@ -17,8 +17,13 @@ __all__ = [
     "IntervalLengthRefused",
     "LeafTwice",
     "LeafUnknown",
+    "MeterEventDiffers",
+    "MeterEventInFuture",
+    "MeterEventMalformed",
+    "MeterEventTooLate",
     "MeterFault",
     "MeterMismatch",
+    "NotTheMetersGridOperator",
     "NothingToAnchor",
     "ReadingDiffers",
     "ReadingInFuture",
@@ -30,6 +35,7 @@ __all__ = [
     "SeedTooShort",
     "SerialChanged",
     "SignatureInvalid",
+    "StatementSignatureMalformed",
     "UnknownMeter",
 ]
 
@@ -249,3 +255,52 @@ class RegistersDiffer(Conflict):
     def moment(self) -> int:
         """What it is about, Unix seconds."""
         return self.taken_at
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventMalformed(InvalidInput):
+    """The registers or serials of the event do not fit its kind."""
+
+    kind: str
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventInFuture(InvalidInput):
+    """The event has not happened yet."""
+
+    happened_at: int
+    now: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventTooLate(Conflict):
+    """A reading across the moment of the event was accepted before."""
+
+    meter: int
+    happened_at: int
+    read_until: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventDiffers(Conflict):
+    """Another event of this meter and moment was accepted before."""
+
+    meter: int
+    happened_at: int
+
+
+@dataclass(kw_only=True, eq=False)
+class StatementSignatureMalformed(InvalidInput):
+    """The signature is not 65 bytes r, s, v over the statement, with s in the lower half."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NotTheMetersGridOperator(Forbidden):
+    """The statement is not signed by the grid operator of the meter's zone."""
+
+    meter: int
+    signer: str
+    grid_operator: str

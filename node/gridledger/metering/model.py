@@ -16,7 +16,10 @@ __all__ = [
     "AnchorBatch",
     "DeviceKey",
     "MeterFacts",
+    "NoteName",
+    "PartialReading",
     "Reading",
+    "ReadingNote",
     "ReadingOutcome",
     "ReadingStatus",
     "SignedReading",
@@ -94,6 +97,15 @@ class StoredReading:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartialReading:
+    """An accepted reading of a part of an MTU, with its signed text; received_at in Unix seconds."""
+
+    reading: Reading
+    text: str
+    received_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceKey:
     """A device's public key: the coordinates of a P-256 point, 32 bytes each, big-endian."""
 
@@ -121,6 +133,26 @@ class ReadingStatus(StrEnum):
     REFUSED = "refused"
 
 
+class NoteName(StrEnum):
+    """What is said of a reading that was accepted all the same."""
+
+    COUNTER_SKIPPED = "counter-skipped"
+    INTERVAL_SPLIT = "interval-split"
+    PARTS_MISSING = "parts-missing"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingNote:
+    """A remark on an accepted reading.
+
+    count: of the device's numbers that nobody has seen, of the MTUs that share the interval, or of the seconds of the
+    MTU that other parts have still to cover.
+    """
+
+    name: NoteName
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingOutcome:
     """The answer to the reading at `index` (from 0) of a batch; `error` says why one was refused or is disputed.
@@ -131,6 +163,7 @@ class ReadingOutcome:
     index: int
     status: ReadingStatus
     error: GridLedgerError | None = None
+    notes: tuple[ReadingNote, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from gridledger.store.chain_log import ChainLog
 from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
+from gridledger.store.meter_events import MeterEvents, ReadingParts
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
@@ -32,6 +33,8 @@ class Transaction:
         self.directory = Directory(connection)
         self.dispatches = Dispatches(connection)
         self.readings = Readings(connection)
+        self.meter_events = MeterEvents(connection)
+        self.reading_parts = ReadingParts(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)

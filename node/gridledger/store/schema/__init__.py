@@ -15,7 +15,15 @@ from gridledger.store.schema.clearings import (
     market_mtu,
 )
 from gridledger.store.schema.clients import dispatch_event, dispatch_schedule, notice, sign_in_session, webhook
-from gridledger.store.schema.metering import meter_reading, reading_anchor, reading_dispute, register_reading
+from gridledger.store.schema.metering import (
+    meter_event,
+    meter_reading,
+    partial_reading,
+    reading_anchor,
+    reading_dispute,
+    register_reading,
+    substitute_reading,
+)
 from gridledger.store.schema.orders import (
     bulk_cancellation,
     cancelled_salt,
@@ -57,11 +65,13 @@ __all__ = [
     "market_order",
     "metadata",
     "meter",
+    "meter_event",
     "meter_reading",
     "node_fact",
     "notice",
     "order_cancellation",
     "outbox",
+    "partial_reading",
     "participant",
     "policy_version",
     "posted_order",
@@ -69,6 +79,7 @@ __all__ = [
     "reading_dispute",
     "register_reading",
     "sign_in_session",
+    "substitute_reading",
     "supplier",
     "suspension",
     "webhook",
