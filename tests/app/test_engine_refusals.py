@@ -45,6 +45,7 @@ class World:
             defender=nothing,
             metering=nothing,
             meter_events=nothing,
+            estimation=nothing,
             anchoring=nothing,
             dispatch=nothing,
         )

@@ -76,6 +76,9 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
             ("ready", "1 if the node is ready"),
         )
     }
+    substitutes = Gauge(
+        "gridledger_substitute_readings", "Missing readings that were estimated, by rule", ["rule"], registry=registry
+    )
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -110,6 +113,8 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
             tip = tx.chain_log.tip()
             gauges["orders"].set(tx.orders.count())
             gauges["readings"].set(tx.readings.count())
+            for rule, count in tx.substitutes.counts().items():
+                substitutes.labels(rule).set(count)
             gauges["block_number"].set(-1 if tip is None else tip.number)
             gauges["open_transactions"].set(tx.outbox.open_count())
         gauges["ready"].set(not node.health())

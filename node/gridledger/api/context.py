@@ -18,6 +18,7 @@ from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.service import MeteringService
 from gridledger.metering.statements import MeterEventService
+from gridledger.metering.substitutes import EstimationService
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 from gridledger.webhooks.sealing import SecretBox
@@ -35,6 +36,7 @@ class Services:
     defender: Defender
     metering: MeteringService
     meter_events: MeterEventService
+    estimation: EstimationService
     anchoring: AnchoringService
     dispatch: DispatchService
 

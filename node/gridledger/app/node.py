@@ -237,6 +237,7 @@ class Node:
             clock=self._clock,
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
+            calendar=self._settings.calendar,
             salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
         )
         refusals = Refusals(services, self._clock)

@@ -16,10 +16,12 @@ from gridledger.market.order_hash import OrderDomain
 from gridledger.market.receipts import receipt_digest
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
+from gridledger.metering.estimation import Calendar
 from gridledger.metering.events import MeteringDomain
 from gridledger.metering.ports import Salts
 from gridledger.metering.service import MeteringService
 from gridledger.metering.statements import MeterEventService
+from gridledger.metering.substitutes import EstimationService
 from gridledger.store.transaction import Transaction
 
 __all__ = ["OperatorReceipts", "OutboxLedger", "ServiceFactory"]
@@ -72,6 +74,7 @@ class ServiceFactory:
     encoder: CommandEncoder
     receipts: OperatorReceipts
     salts: Salts
+    calendar: Calendar
 
     def __call__(self, tx: Transaction) -> Services:
         """Rooms over the repositories of `tx`."""
@@ -115,6 +118,12 @@ class ServiceFactory:
                 store=tx.meter_events,
                 clock=self.clock,
                 mtu_length_s=self.desk_settings.mtu_length_s,
+            ),
+            estimation=EstimationService(
+                store=tx.substitutes,
+                clock=self.clock,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+                calendar=self.calendar,
             ),
             anchoring=AnchoringService(metering=metering, store=tx.readings, ledger=ledger),
             dispatch=DispatchService(

@@ -23,12 +23,14 @@ __all__ = [
     "MeterEventTooLate",
     "MeterFault",
     "MeterMismatch",
+    "MeterOfAnother",
     "NotTheMetersGridOperator",
     "NothingToAnchor",
     "ReadingDiffers",
     "ReadingInFuture",
     "ReadingNotAnchored",
     "ReadingTooOld",
+    "ReadingUnknown",
     "ReadingUnreadable",
     "RegisterBackwards",
     "RegistersDiffer",
@@ -304,3 +306,18 @@ class NotTheMetersGridOperator(Forbidden):
     meter: int
     signer: str
     grid_operator: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterOfAnother(Forbidden):
+    """The meter's readings are for its owner."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingUnknown(NotFound):
+    """There is neither a reading nor an estimate of that meter and MTU."""
+
+    meter: int
+    mtu_start: int

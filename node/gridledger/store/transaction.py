@@ -18,6 +18,7 @@ from gridledger.store.projections import apply_event
 from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
+from gridledger.store.substitutes import Substitutes
 from gridledger.store.webhooks import Webhooks
 
 __all__ = ["Transaction"]
@@ -34,6 +35,7 @@ class Transaction:
         self.dispatches = Dispatches(connection)
         self.readings = Readings(connection)
         self.meter_events = MeterEvents(connection)
+        self.substitutes = Substitutes(connection)
         self.reading_parts = ReadingParts(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
