@@ -556,7 +556,7 @@ def test_the_same_reading_twice_counts_once(market: RunningNode) -> None:
     assert answer.json() == {"results": [{"status": "duplicate"}, {"status": "duplicate"}]}
 
 
-@pytest.mark.parametrize("readings", [[], ["x"] * 501, ["x" * 2_049], "x", [1]])
+@pytest.mark.parametrize("readings", [[], ["x"] * 501, "x", [1]])
 def test_a_batch_of_readings_has_one_to_500_texts(market: RunningNode, readings: object) -> None:
     answer = refused(market, lambda running: running.post("/v1/readings", {"readings": readings}))
     assert_problem(answer, 422, "request-malformed")

@@ -60,7 +60,10 @@ class Device:
 
     def sign_ocmf(self, payload: Mapping[str, object]) -> str:
         """Sign any payload as OCMF."""
-        text = json.dumps(payload, separators=(",", ":"))
+        return self.sign_text(json.dumps(payload, separators=(",", ":")))
+
+    def sign_text(self, text: str) -> str:
+        """Sign any text as the payload of OCMF."""
         signature = self._key.sign(text.encode(), ECDSA(SHA256()))
         return f"OCMF|{text}|" + json.dumps({"SA": "ECDSA-secp256r1-SHA256", "SD": signature.hex()})
 

@@ -153,9 +153,9 @@ class OrderBatchIn(_Strict):
 
 
 class ReadingsIn(_Strict):
-    """Signed readings as JWS compact texts; each is accepted or refused on its own."""
+    """Signed readings, JWS compact or OCMF; each is accepted or refused on its own, one that is too long too."""
 
-    readings: Annotated[list[Annotated[str, StringConstraints(max_length=2048)]], Field(min_length=1, max_length=500)]
+    readings: Annotated[list[str], Field(min_length=1, max_length=500)]
 
 
 class RawTransactionIn(_Strict):
