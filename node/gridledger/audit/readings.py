@@ -45,7 +45,8 @@ class MeterHistory:
         keys = tuple(reversed(self.device_keys.get(meter, ())))
         signed, text = verify_reading(row.text, *keys, events=self.events.get(meter, ()))
         length_s = self.mtu_length_s or row.interval_seconds
-        if signed.interval_s > length_s > 0 and signed.interval_s % length_s == 0:
+        aligned = not (length_s < 1 or signed.interval_s % length_s or signed.mtu_start % signed.interval_s)
+        if aligned and signed.interval_s > length_s:
             shares = {share.mtu_start: share for share in split_reading(signed, length_s)}
             signed = shares.get(row.interval_start, signed)
         return signed, text
