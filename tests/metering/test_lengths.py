@@ -18,6 +18,7 @@ from gridledger.metering.errors import (
 from gridledger.metering.lengths import shares_by_cumulative_floor, split_reading
 from gridledger.metering.model import NoteName, Reading, ReadingStatus
 from gridledger.metering.texts import verify_reading
+from gridledger.metering.validation import capacity_wh_rounded_up
 from gridledger.units import MTU_LENGTHS_S, UnalignedMtu
 
 HOUR_S = 3_600
@@ -44,6 +45,15 @@ def test_shares_add_up_and_differ_by_one_at_most(energy_wh: int, count: int) -> 
     assert (sum(shares), len(shares)) == (energy_wh, count)
     assert max(shares) - min(shares) <= 1
     assert min(shares) >= 0
+
+
+@given(st.integers(0, 2**31), st.sampled_from([(300, 3_600), (900, 1_800), (900, 3_600), (300, 900)]), st.data())
+def test_shares_of_what_a_connection_carries_are_within_it(
+    capacity_w: int, lengths: tuple[int, int], data: st.DataObject
+) -> None:
+    short_s, long_s = lengths
+    energy_wh = data.draw(st.integers(0, capacity_wh_rounded_up(capacity_w, long_s)))
+    assert max(shares_by_cumulative_floor(energy_wh, long_s // short_s)) <= capacity_wh_rounded_up(capacity_w, short_s)
 
 
 def test_an_hour_is_split_over_its_four_quarters() -> None:

@@ -76,13 +76,13 @@ class IntervalIntake:
         return reading
 
     def _batch(self, readings: Sequence[Reading]) -> "_Batch":
-        spans = {reading: mtus_of(reading, self._mtu_length_s) for reading in readings}
-        keys = {(reading.meter, mtu_start) for reading, starts in spans.items() for mtu_start in starts}
+        spans = [(reading.meter, mtus_of(reading, self._mtu_length_s)) for reading in readings]
+        keys = {(meter, mtu_start) for meter, starts in spans for mtu_start in starts}
         known = {key: stored.reading for key, stored in self._store.find_each(keys).items()}
         new = {
-            (reading.meter, starts[0], starts[-1])
-            for reading, starts in spans.items()
-            if any((reading.meter, mtu_start) not in known for mtu_start in starts)
+            (meter, starts[0], starts[-1])
+            for meter, starts in spans
+            if any((meter, mtu_start) not in known for mtu_start in starts)
         }
         return _Batch(known, self._store.counters_around(new))
 
@@ -96,7 +96,6 @@ class IntervalIntake:
         for share, one in zip(shares, earlier, strict=True):
             if one is not None:
                 raise ReadingDiffers(meter=share.meter, mtu_start=share.mtu_start)
-            check_energy(facts, self._mtu_length_s, import_wh=share.import_wh, export_wh=share.export_wh)
         notes = self._notes(reading, batch.around(reading.meter, shares[0].mtu_start, shares[-1].mtu_start))
         for share in shares:
             batch.add(self._keeper.stored(share, facts, text, now))
@@ -174,7 +173,9 @@ class _Batch:
     def around(self, meter: int, first_mtu: int, last_mtu: int) -> _Neighbours:
         """The nearest counters before an MTU and after another."""
         before, after = self._counters.get((meter, first_mtu, last_mtu), (None, None))
-        own = self._counted[meter]
+        own = self._counted.get(meter)
+        if not own:
+            return before, after
         below = own[: bisect_left(own, Counted(first_mtu, 0))][-1:]
         above = own[bisect_left(own, Counted(last_mtu + 1, 0)) :][:1]
         return max((*_present(before), *below), default=None), min((*_present(after), *above), default=None)

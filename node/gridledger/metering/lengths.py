@@ -31,7 +31,8 @@ def mtus_of(reading: Reading, mtu_length_s: int) -> tuple[int, ...]:
 def shares_by_cumulative_floor(energy_wh: int, count: int) -> tuple[int, ...]:
     """As equal whole shares of an energy as there are: what is due up to each share is rounded down.
 
-    They add up to the energy exactly; no two differ by more than 1 Wh. energy_wh >= 0, count >= 1.
+    They add up to the energy exactly; no two differ by more than 1 Wh. An energy within a connection's capacity, rounded
+    up, makes shares within theirs. energy_wh >= 0, count >= 1.
     """
     due = [energy_wh * number // count for number in range(count + 1)]
     return tuple(until - before for before, until in pairwise(due))
@@ -39,6 +40,8 @@ def shares_by_cumulative_floor(energy_wh: int, count: int) -> tuple[int, ...]:
 
 def split_reading(reading: Reading, mtu_length_s: int) -> tuple[Reading, ...]:
     """The readings of the MTUs in a longer interval; one of an MTU's length stays as it is."""
+    if reading.interval_s == mtu_length_s:
+        return (reading,)
     starts = mtus_of(reading, mtu_length_s)
     imports = shares_by_cumulative_floor(reading.import_wh, len(starts))
     exports = shares_by_cumulative_floor(reading.export_wh, len(starts))
