@@ -31,8 +31,8 @@ def mtus_of(reading: Reading, mtu_length_s: int) -> tuple[int, ...]:
 def shares_by_cumulative_floor(energy_wh: int, count: int) -> tuple[int, ...]:
     """As equal whole shares of an energy as there are: what is due up to each share is rounded down.
 
-    They add up to the energy exactly; no two differ by more than 1 Wh. An energy within a connection's capacity, rounded
-    up, makes shares within theirs. energy_wh >= 0, count >= 1.
+    They add up to the energy exactly; no two differ by more than 1 Wh. An energy within a connection's capacity,
+    rounded up, makes shares within theirs. energy_wh >= 0, count >= 1.
     """
     due = [energy_wh * number // count for number in range(count + 1)]
     return tuple(until - before for before, until in pairwise(due))
