@@ -93,7 +93,13 @@ def in_order(signers: ProcessPoolExecutor, meters: int, mtus: int) -> Iterator[l
 def service_over(tx: Transaction, clock: ManualClock) -> MeteringService:
     """The metering room as the node wires it."""
     return MeteringService(
-        directory=tx.readings, store=tx.readings, clock=clock, salts=RandomSalts(), mtu_length_s=MTU_LENGTH_S
+        directory=tx.readings,
+        store=tx.readings,
+        parts=tx.reading_parts,
+        events=tx.meter_events,
+        clock=clock,
+        salts=RandomSalts(),
+        mtu_length_s=MTU_LENGTH_S,
     )
 
 
@@ -114,14 +120,7 @@ def measure(meters: int, mtus: int, folder: Path) -> dict[str, object]:
         for texts in in_order(signers, meters, mtus):
             begun = time.perf_counter()
             with database.write() as tx:
-                service = MeteringService(
-                    directory=tx.readings,
-                    store=tx.readings,
-                    clock=clock,
-                    salts=RandomSalts(),
-                    mtu_length_s=MTU_LENGTH_S,
-                )
-                outcomes.update(outcome.status.value for outcome in service.accept(texts))
+                outcomes.update(outcome.status.value for outcome in service_over(tx, clock).accept(texts))
             accept_s += time.perf_counter() - begun
         wall_s = time.perf_counter() - started
     with database.read() as tx:

@@ -401,7 +401,7 @@ class RunningNode:
             "interval_s": MTU_LENGTH_S,
             "import_wh": max(0, -net_wh),
             "export_wh": max(0, net_wh),
-            "counter": 1,
+            "counter": mtu_start // MTU_LENGTH_S,
         }
         signer = changes.pop("signer", meter)
         return Device(signer).sign(Reading(**(values | changes)))

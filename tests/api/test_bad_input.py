@@ -507,9 +507,9 @@ READINGS: dict[str, tuple[Callable[[RunningNode], str], str, dict[str, object]]]
         {"meter": BUY_METER, "energy_wh": 1_001, "capacity_wh": 1_000},
     ),
     "another length": (
-        lambda market: market.reading(SELL_METER, 1, FIRST, interval_s=3_600),
+        lambda market: market.reading(SELL_METER, 1, FIRST, interval_s=1_200),
         "interval-length-refused",
-        {"interval_s": 3_600, "mtu_length_s": 900},
+        {"interval_s": 1_200, "mtu_length_s": 900},
     ),
     "a reading older than a week": (
         lambda market: market.reading(SELL_METER, 1, FIRST - 8 * 86_400),
@@ -556,7 +556,7 @@ def test_the_same_reading_twice_counts_once(market: RunningNode) -> None:
     assert answer.json() == {"results": [{"status": "duplicate"}, {"status": "duplicate"}]}
 
 
-@pytest.mark.parametrize("readings", [[], ["x"] * 501, ["x" * 2_049], "x", [1]])
+@pytest.mark.parametrize("readings", [[], ["x"] * 501, "x", [1]])
 def test_a_batch_of_readings_has_one_to_500_texts(market: RunningNode, readings: object) -> None:
     answer = refused(market, lambda running: running.post("/v1/readings", {"readings": readings}))
     assert_problem(answer, 422, "request-malformed")

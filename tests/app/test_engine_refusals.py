@@ -40,7 +40,14 @@ class World:
         market: Any = self.room.market
         nothing: Any = None
         return Services(
-            desk=self.room.desk, market=market, defender=nothing, metering=nothing, anchoring=nothing, dispatch=nothing
+            desk=self.room.desk,
+            market=market,
+            defender=nothing,
+            metering=nothing,
+            meter_events=nothing,
+            estimation=nothing,
+            anchoring=nothing,
+            dispatch=nothing,
         )
 
     def pair(self) -> tuple[str, str]:

@@ -1,12 +1,15 @@
 """What an operator sets for notices by the environment, and what is refused before the node starts."""
 
+from datetime import date
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.api.running import Onboarded
 
 from gridledger.api.sign_in import PublicUrlMalformed
-from gridledger.app.settings import NodeSettings
+from gridledger.app.settings import CivilTimeUnknown, HolidaysMalformed, NodeSettings
+from gridledger.metering.estimation import Calendar
 from gridledger.webhooks.targets import AllowList, WebhookAllowMalformed
 
 HERE = "http://127.0.0.1:8000"
@@ -33,3 +36,16 @@ def test_settings_that_cannot_be_read_keep_the_node_from_starting(tmp_path: Path
         NodeSettings.from_environment({"GRIDLEDGER_WEBHOOK_ALLOW": "10.0.0.1/8"}, listens_at=HERE)
     with pytest.raises(PublicUrlMalformed), onboarded.served(tmp_path / "data", NodeSettings(public_url="market")):
         pass
+
+
+def test_the_civil_time_and_holidays_of_estimates_are_read_from_the_environment() -> None:
+    environment = {"GRIDLEDGER_CIVIL_TIME": "Europe/Berlin", "GRIDLEDGER_HOLIDAYS": "2016-12-25, 2016-12-26"}
+    calendar = NodeSettings.from_environment(environment, listens_at=HERE).calendar
+    assert calendar == Calendar(
+        civil_time=ZoneInfo("Europe/Berlin"), holidays=frozenset({date(2016, 12, 25), date(2016, 12, 26)})
+    )
+    for name in ("Europe/Atlantis", "../etc/passwd", "a\0b", "Europe"):
+        with pytest.raises(CivilTimeUnknown):
+            NodeSettings.from_environment({"GRIDLEDGER_CIVIL_TIME": name}, listens_at=HERE)
+    with pytest.raises(HolidaysMalformed):
+        NodeSettings.from_environment({"GRIDLEDGER_HOLIDAYS": "2016-12-32"}, listens_at=HERE)

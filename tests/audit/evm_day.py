@@ -17,7 +17,9 @@ from gridledger.chain.commands import clearing_tuple
 from gridledger.chain.plan import PolicyParameters
 from gridledger.market.locking import Proposal
 from gridledger.market.model import Pricing, Product, Side
+from gridledger.metering.events import MeterEvent, MeterEventKind
 from gridledger.metering.evidence import signed_evidence
+from gridledger.metering.registers import RegisterReading
 
 __all__ = ["CHUNKED", "FULL", "SEPARATE", "SUBSTITUTED", "UNANSWERED", "play_in_evm"]
 
@@ -51,6 +53,38 @@ def play_in_evm() -> EvmNode:
     for part in (_first_hour, _second_hour, _products, _chunks, _substitutes, _withdrawn, _afterwards):
         part(node)
     return node
+
+
+def _read_across_a_replacement(node: EvmNode) -> None:
+    """The lathe's meter is replaced within the hour: 2 Wh are exported before, 3 after."""
+    start = RegisterReading(
+        meter=LATHE,
+        meter_id="meter, no. 4",
+        taken_at=FULL,
+        import_register_wh=70_000,
+        export_register_wh=1_000,
+        counter=900,
+    )
+    event = MeterEvent(
+        meter=LATHE,
+        kind=MeterEventKind.REPLACEMENT,
+        happened_at=FULL + 300,
+        closing_serial="meter, no. 4",
+        opening_serial="meter, no. 41",
+        closing_import_wh=70_000,
+        closing_export_wh=1_002,
+        opening_import_wh=11,
+        opening_export_wh=0,
+    )
+    end = RegisterReading(
+        meter=LATHE,
+        meter_id="meter, no. 41",
+        taken_at=FULL + LENGTH_S,
+        import_register_wh=11,
+        export_register_wh=3,
+        counter=1,
+    )
+    node.read_across(2, LATHE, start, event, end)
 
 
 def _clear(node: EvmNode, mtu_start: int, answer: int | None = ACKNOWLEDGED, zones: tuple[int, ...] = (1,)) -> None:
@@ -90,7 +124,7 @@ def _first_hour(node: EvmNode) -> None:
     node.at(FULL + LENGTH_S)
     metered = {ROOF: 640, FLAT: -310, OVEN: -200, OFFICE: -50}
     node.read(1, FULL, metered)
-    node.read(2, FULL, {LATHE: 5})
+    _read_across_a_replacement(node)
     node.settle(1, FULL, metered)
     _clear(node, CURTAILED_MTU, CURTAILED)
     node.refund(1, CURTAILED_MTU)

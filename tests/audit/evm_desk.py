@@ -40,7 +40,16 @@ class EvmDesk:
         self.market = RecordedEvm(genesis_time_s=first - BEFORE_S, policy=policy, zones=(1, 2))
         self.chain = EvmChain(self.market)
         self.rows: dict[str, list[Any]] = {
-            name: [] for name in ("orders", "acceptances", "cancellations", "bulk_cancellations", "readings", "meters")
+            name: []
+            for name in (
+                "orders",
+                "acceptances",
+                "cancellations",
+                "bulk_cancellations",
+                "readings",
+                "meter_events",
+                "meters",
+            )
         }
         self.meters: dict[int, MeterFacts] = {}
         trading = str(to_checksum_address(self.market.at["EnergyTrading"]))

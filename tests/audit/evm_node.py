@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from eth_account.messages import encode_typed_data
+from eth_utils.address import to_checksum_address
 from tests.audit.evm_desk import EvmDesk, MeterOf, device_secret, signed
-from tests.contracts.words import MTU_LENGTH_S, Actor
+from tests.contracts.words import CHAIN_ID, MTU_LENGTH_S, Actor
 
 from gridledger.audit.model import Slot
 from gridledger.audit.rows import (
     AcceptanceRow,
+    MeterEventRow,
     OrderRow,
     ReadingRow,
 )
@@ -37,12 +40,14 @@ from gridledger.market.settlement import (
     settle_positions,
     substitute_positions,
 )
+from gridledger.metering.events import MeterEvent, MeteringDomain, event_typed_data
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import Reading
 from gridledger.metering.ocmf import sign_registers
-from gridledger.metering.registers import RegisterReading
+from gridledger.metering.registers import RegisterReading, interval_reading
 from gridledger.metering.salts import SeededSalts
 from gridledger.metering.signed_reading import key_from_seed, public_key, sign
+from gridledger.metering.texts import joined
 
 __all__ = ["LENGTH_S", "EvmNode", "Kept"]
 
@@ -191,8 +196,7 @@ class EvmNode(EvmDesk):
 
     def read(self, zone: int, mtu_start: int, net_wh: Mapping[int, int]) -> None:
         """Sign, anchor and keep readings; positive energy is exported."""
-        _, sequence, _ = self.market.view("MeterLedger", "anchors")
-        leaves = []
+        signed_texts = []
         for meter, energy_wh in sorted(net_wh.items()):
             reading = Reading(
                 meter=meter,
@@ -203,10 +207,29 @@ class EvmNode(EvmDesk):
                 export_wh=max(0, energy_wh),
                 counter=mtu_start // LENGTH_S,
             )
-            salt = SALTS.salt_for(meter, mtu_start)
-            leaves.append(leaf(meter, mtu_start, reading.import_wh, reading.export_wh, salt))
+            signed_texts.append((reading, sign(reading, key_from_seed(device_secret(meter)))))
+        self._anchor(mtu_start, signed_texts)
+
+    def read_across(
+        self, zone: int, meter: int, start: RegisterReading, event: MeterEvent, end: RegisterReading
+    ) -> None:
+        """Anchor and keep the reading between two moments with the grid operator's event between them."""
+        key = key_from_seed(device_secret(meter))
+        text = joined(sign_registers(start, key), sign_registers(end, key))
+        domain = MeteringDomain(chain_id=CHAIN_ID, meter_ledger=str(to_checksum_address(self.market.at["MeterLedger"])))
+        document = encode_typed_data(full_message=event_typed_data(domain, event))
+        signature = bytes(self.market.grid_operator.account.sign_message(document).signature)
+        self.rows["meter_events"].append(MeterEventRow(**asdict(event), signature=signature))
+        self._anchor(start.taken_at, [(interval_reading(start, end, [event]), text)])
+
+    def _anchor(self, mtu_start: int, signed_texts: Sequence[tuple[Reading, str]]) -> None:
+        _, sequence, _ = self.market.view("MeterLedger", "anchors")
+        leaves = []
+        for reading, text in signed_texts:
+            salt = SALTS.salt_for(reading.meter, mtu_start)
+            leaves.append(leaf(reading.meter, mtu_start, reading.import_wh, reading.export_wh, salt))
             row = ReadingRow(
-                meter=meter,
+                meter=reading.meter,
                 meter_id=reading.meter_id,
                 interval_start=mtu_start,
                 interval_seconds=LENGTH_S,
@@ -215,7 +238,7 @@ class EvmNode(EvmDesk):
                 counter=reading.counter,
                 anchor_sequence=sequence,
                 salt=salt,
-                text=sign(reading, key_from_seed(device_secret(meter))),
+                text=text,
             )
             self.rows["readings"].append(row)
         root = MerkleTree(leaves).root

@@ -20,6 +20,7 @@ _OTHER_WORDS = {
     "pegged": "limit",
     "deal": "auction",
     "auction": "deal",
+    "replacement": "reset",
     "not funded": "suspended",
     "suspended": "not funded",
     "cancelled on chain": "suspended",
@@ -35,6 +36,7 @@ ROWS = {
     "trades.csv": 19,
     "positions.csv": 29,
     "readings.csv": 26,
+    "meter_events.csv": 1,
     "meters.csv": 7,
 }
 
@@ -105,7 +107,7 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
         return cell["uid"], f"(receipt {cell.get('running_number')})", line
     if file == "readings.csv":
         return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
-    if file == "meters.csv":
+    if file in ("meters.csv", "meter_events.csv"):
         return f"meter {cell['meter']}", line
     slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
     if file == "trades.csv":

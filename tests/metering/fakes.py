@@ -7,20 +7,35 @@ from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1
 from cryptography.hazmat.primitives.hashes import SHA256
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
 from joserfc import jws
 from joserfc.jwk import ECKey
 
 from gridledger.clock import ManualClock
-from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.metering.events import (
+    MeterEvent,
+    MeterEventKind,
+    MeteringDomain,
+    StoredMeterEvent,
+    event_typed_data,
+)
+from gridledger.metering.model import DeviceKey, MeterFacts, PartialReading, Reading, StoredReading
 from gridledger.metering.ocmf import sign_registers
+from gridledger.metering.ports import Counted
 from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.metering.salts import SeededSalts
 from gridledger.metering.service import MeteringService
 from gridledger.metering.signed_reading import READING_TYPE, key_from_seed, public_key, sign
+from gridledger.metering.statements import MeterEventService
 
 MTU_LENGTH_S = 900
 MTU_START = 1_465_776_000  # 2016-06-13T00:00:00Z
 NOW = MTU_START + 3600
+FIRST_COUNTED = MTU_START // MTU_LENGTH_S - 1_007  # the first MTU has the counter 1007
+OPERATOR: LocalAccount = Account.from_key((41).to_bytes(32))
+METERING = MeteringDomain(chain_id=31_337, meter_ledger="0x" + "ab" * 20)
 SALT_SEED = b"salts of the metering tests"
 
 Payload = Mapping[str, object] | bytes
@@ -45,7 +60,10 @@ class Device:
 
     def sign_ocmf(self, payload: Mapping[str, object]) -> str:
         """Sign any payload as OCMF."""
-        text = json.dumps(payload, separators=(",", ":"))
+        return self.sign_text(json.dumps(payload, separators=(",", ":")))
+
+    def sign_text(self, text: str) -> str:
+        """Sign any text as the payload of OCMF."""
         signature = self._key.sign(text.encode(), ECDSA(SHA256()))
         return f"OCMF|{text}|" + json.dumps({"SA": "ECDSA-secp256r1-SHA256", "SD": signature.hex()})
 
@@ -67,7 +85,7 @@ def a_reading(meter: int = 1, mtu_start: int = MTU_START, **changes: object) -> 
         interval_s=MTU_LENGTH_S,
         import_wh=120,
         export_wh=30,
-        counter=7,
+        counter=max(0, mtu_start // MTU_LENGTH_S - FIRST_COUNTED),
     )
     return replace(reading, **changes)  # type: ignore[arg-type]
 
@@ -136,6 +154,20 @@ class FakeStore:
     def find_each(self, keys: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], StoredReading]:
         return {key: self.kept[key] for key in keys if key in self.kept}
 
+    def counters_around(
+        self, spans: Collection[tuple[int, int, int]]
+    ) -> Mapping[tuple[int, int, int], tuple[Counted | None, Counted | None]]:
+        def counted(meter: int) -> list[Counted]:
+            return [Counted(start, kept.reading.counter) for (of, start), kept in self.kept.items() if of == meter]
+
+        return {
+            (meter, first, last): (
+                max((one for one in counted(meter) if one.mtu_start < first), default=None),
+                min((one for one in counted(meter) if one.mtu_start > last), default=None),
+            )
+            for meter, first, last in spans
+        }
+
     def add_all(self, readings: Sequence[StoredReading]) -> None:
         for stored in readings:
             key = (stored.reading.meter, stored.reading.mtu_start)
@@ -194,12 +226,61 @@ class FakeStore:
         return sequence in self.recorded
 
 
+class FakeEvents:
+    """Meter events by meter and moment."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, int], StoredMeterEvent] = {}
+
+    def event_at(self, meter: int, happened_at: int) -> StoredMeterEvent | None:
+        return self.kept.get((meter, happened_at))
+
+    def events_between(self, meter: int, start: int, end: int) -> tuple[MeterEvent, ...]:
+        found = [stored.event for (of_meter, _), stored in sorted(self.kept.items()) if of_meter == meter]
+        return tuple(event for event in found if start < event.happened_at <= end)
+
+    def add_event(self, stored: StoredMeterEvent) -> None:
+        assert (stored.event.meter, stored.event.happened_at) not in self.kept
+        self.kept[stored.event.meter, stored.event.happened_at] = stored
+
+
+class FakeParts:
+    """Parts of MTUs by meter and start."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, int], PartialReading] = {}
+
+    def parts_of(self, meter: int, start: int, end: int) -> tuple[PartialReading, ...]:
+        return tuple(part for (of, moment), part in sorted(self.kept.items()) if of == meter and start <= moment < end)
+
+    def part_counters_around(self, meter: int, start: int) -> tuple[Counted | None, Counted | None]:
+        counted = [Counted(moment, part.reading.counter) for (of, moment), part in self.kept.items() if of == meter]
+        return (
+            max((one for one in counted if one.mtu_start < start), default=None),
+            min((one for one in counted if one.mtu_start > start), default=None),
+        )
+
+    def add_part(self, part: PartialReading) -> None:
+        assert (part.reading.meter, part.reading.mtu_start) not in self.kept
+        self.kept[part.reading.meter, part.reading.mtu_start] = part
+
+
+class FakeOperators:
+    """One grid operator for every zone."""
+
+    def grid_operator_of(self, zone: int) -> str:
+        return OPERATOR.address
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """A metering room over fakes: meters 1 to 3 in zone 1, meter 4 in zone 2; 1 kW in, 500 W out."""
 
     service: MeteringService
+    event_service: MeterEventService
     store: FakeStore
+    events: FakeEvents
+    parts: FakeParts
     clock: ManualClock
     devices: Mapping[int, Device]
 
@@ -209,10 +290,56 @@ def a_world(now: int = NOW, mtu_length_s: int = MTU_LENGTH_S) -> World:
     devices = {meter: Device(meter) for meter in (1, 2, 3, 4)}
     directory = FakeDirectory([facts_of(device, zone=2 if meter == 4 else 1) for meter, device in devices.items()])
     store, clock = FakeStore(directory), ManualClock(now)
+    events, parts = FakeEvents(), FakeParts()
     service = MeteringService(
-        directory=directory, store=store, clock=clock, salts=SeededSalts(SALT_SEED), mtu_length_s=mtu_length_s
+        directory=directory,
+        store=store,
+        parts=parts,
+        events=events,
+        clock=clock,
+        salts=SeededSalts(SALT_SEED),
+        mtu_length_s=mtu_length_s,
     )
-    return World(service=service, store=store, clock=clock, devices=devices)
+    event_service = MeterEventService(
+        domain=METERING,
+        directory=directory,
+        operators=FakeOperators(),
+        registers=store,
+        store=events,
+        clock=clock,
+        mtu_length_s=mtu_length_s,
+    )
+    return World(
+        service=service,
+        event_service=event_service,
+        store=store,
+        events=events,
+        parts=parts,
+        clock=clock,
+        devices=devices,
+    )
+
+
+def an_event(**changes: object) -> MeterEvent:
+    """Meter 1 starts anew from zero just before the end of the first MTU, with some fields changed."""
+    event = MeterEvent(
+        meter=1,
+        kind=MeterEventKind.RESET,
+        happened_at=MTU_START + 600,
+        closing_serial="load 1",
+        opening_serial="load 1",
+        closing_import_wh=1_060,
+        closing_export_wh=507,
+        opening_import_wh=0,
+        opening_export_wh=0,
+    )
+    return replace(event, **changes)  # type: ignore[arg-type]
+
+
+def signed_event(event: MeterEvent, signer: LocalAccount | None = None) -> bytes:
+    """The grid operator's signature over an event, made by eth-account alone."""
+    document = encode_typed_data(full_message=event_typed_data(METERING, event))
+    return bytes((signer or OPERATOR).sign_message(document).signature)
 
 
 def facts_of(device: Device, zone: int = 1) -> MeterFacts:

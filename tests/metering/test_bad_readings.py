@@ -272,7 +272,11 @@ BAD_READINGS = [
     bad("an interval of nothing", field("interval_seconds", 0), out_of_range("interval_s", 0, 1, 86_400)),
     bad("meter zero inside", field("meter", 0), out_of_range("meter", 0, 1, 2**32 - 1)),
     # a good form, not to be settled
-    bad("an hourly meter", field("interval_seconds", 3600), IntervalLengthRefused(interval_s=3600, mtu_length_s=900)),
+    bad(
+        "a length that does not divide",
+        field("interval_seconds", 1200),
+        IntervalLengthRefused(interval_s=1200, mtu_length_s=900),
+    ),
     bad(
         "off the grid",
         field("interval_start", "2016-06-13T00:00:01Z"),

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyocmf import OCMF
-from tests.metering.fakes import MTU_START, Device, a_register_reading
+from tests.metering.fakes import MTU_START, Device, a_register_reading, a_world
 
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import (
@@ -23,6 +24,7 @@ from gridledger.metering.errors import (
     SerialChanged,
     SignatureInvalid,
 )
+from gridledger.metering.model import ReadingStatus
 from gridledger.metering.ocmf import peek_registry_number, verify_registers
 from gridledger.metering.registers import MAX_REGISTER_WH, check_order, interval_reading
 from gridledger.metering.texts import joined, peek_reading_meter, verify_reading
@@ -185,3 +187,45 @@ def test_what_cannot_follow_is_refused(changes: dict[str, object], kind: type[Gr
 def test_one_moment_twice_is_no_interval() -> None:
     with pytest.raises(RegistersDiffer):
         interval_reading(a_register_reading(), a_register_reading(counter=8))
+
+
+# ---- days on which clocks change
+
+
+def at_local(text: str) -> int:
+    """The moment of a local time with its offset, as a device writes it."""
+    signed = DEVICE.sign_ocmf(payload(both={"TM": text + " S"}))
+    return verify_registers(signed, DEVICE.key)[0].taken_at
+
+
+def test_the_hour_that_comes_twice_is_two_different_hours() -> None:
+    first, second = at_local("2016-10-30T02:30:00,000+0200"), at_local("2016-10-30T02:30:00,000+0100")
+    assert (first, second) == (1_477_787_400, 1_477_791_000)
+    assert at_local("2016-10-30T00:30:00,000+0000") == first
+    assert at_local("2016-10-30T01:30:00,000+0000") == second
+
+
+def test_over_the_hour_that_is_left_out_time_goes_on() -> None:
+    before, after = at_local("2016-03-27T01:45:00,000+0100"), at_local("2016-03-27T03:00:00,000+0200")
+    assert after - before == 900
+    assert at_local("2016-03-27T02:00:00,000+0100") == after
+
+
+@pytest.mark.parametrize(
+    ("first_day_second", "offsets", "quarters"),
+    [(1_459_033_200, ((8, "+0100"), (92, "+0200")), 92), (1_477_778_400, ((12, "+0200"), (100, "+0100")), 100)],
+    ids=["23 hours", "25 hours"],
+)
+def test_a_local_day_of_registers_makes_as_many_readings_as_it_has_quarters(
+    first_day_second: int, offsets: tuple[tuple[int, str], ...], quarters: int
+) -> None:
+    world = a_world(now=first_day_second + 100 * 900)
+    for number in range(quarters + 1):
+        offset = next((text for until, text in offsets if number < until), offsets[-1][1])
+        local_s = first_day_second + 900 * number + int(offset[1:3]) * 3_600
+        stamp = datetime.fromtimestamp(local_s, UTC).strftime(f"%Y-%m-%dT%H:%M:%S,000{offset} S")
+        text = DEVICE.sign_ocmf(payload(PG=f"F{number}", both={"TM": stamp, "RV": number / 100}))
+        (outcome,) = world.service.accept([text])
+        assert outcome.status is ReadingStatus.ACCEPTED, outcome
+    assert [stored.reading.import_wh for stored in world.store.kept.values()] == [10] * quarters
+    assert {start for _, start in world.store.kept} == {first_day_second + 900 * number for number in range(quarters)}

@@ -54,8 +54,8 @@ def test_a_reading_may_be_as_large_as_the_connection_and_no_larger() -> None:
         check(a_reading(import_wh=250, export_wh=126))
 
 
-@pytest.mark.parametrize("interval_s", [1, 300, 899, 901, 1800, 3600])
-def test_an_interval_of_another_length_is_refused(interval_s: int) -> None:
+@pytest.mark.parametrize("interval_s", [1, 600, 899, 901, 1200, 2700, 7200, 86_400])
+def test_an_interval_that_does_not_divide_evenly_is_refused(interval_s: int) -> None:
     with pytest.raises(IntervalLengthRefused):
         check(a_reading(interval_s=interval_s))
 

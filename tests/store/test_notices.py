@@ -75,7 +75,8 @@ class Market:
 
         def services(_tx: Transaction) -> Services:
             nothing: Any = None
-            rooms = dict.fromkeys(("defender", "metering", "anchoring", "dispatch"), nothing)
+            others = ("defender", "metering", "meter_events", "estimation", "anchoring", "dispatch")
+            rooms = dict.fromkeys(others, nothing)
             return Services(desk=self.room.desk, market=self.room.market, **rooms)
 
         row = OutboxRow(

@@ -59,7 +59,7 @@ def test_a_database_from_before_learns_the_roles_from_its_indexed_events(tmp_pat
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with database.write() as tx:
         config.attributes["connection"] = tx.connection
-        command.downgrade(config, "0203")
+        command.downgrade(config, "0204")
     reopened = Database(tmp_path / "node.db")
     assert holders(reopened, 400) == [SECOND, THIRD]
     reopened.close()

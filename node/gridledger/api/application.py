@@ -12,6 +12,7 @@ from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.market import market_routes
+from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
 from gridledger.api.problems import install_problem_handlers, plain_problem
@@ -39,6 +40,7 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
+    app.include_router(meter_routes(node))
     _install_operations(app, node, node.registry)
     return app
 
@@ -61,6 +63,9 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
             ("ready", "1 if the node is ready"),
         )
     }
+    substitutes = Gauge(
+        "gridledger_substitute_readings", "Missing readings that were estimated, by rule", ["rule"], registry=registry
+    )
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -95,6 +100,8 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
             tip = tx.chain_log.tip()
             gauges["orders"].set(tx.orders.count())
             gauges["readings"].set(tx.readings.count())
+            for rule, count in tx.substitutes.counts().items():
+                substitutes.labels(rule).set(count)
             gauges["block_number"].set(-1 if tip is None else tip.number)
             gauges["open_transactions"].set(tx.outbox.open_count())
         gauges["ready"].set(not node.health())

@@ -20,6 +20,8 @@ from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
 from gridledger.metering.service import MeteringService
+from gridledger.metering.statements import MeterEventService
+from gridledger.metering.substitutes import EstimationService
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 from gridledger.webhooks.sealing import SecretBox
@@ -36,6 +38,8 @@ class Services:
     market: MarketService
     defender: Defender
     metering: MeteringService
+    meter_events: MeterEventService
+    estimation: EstimationService
     anchoring: AnchoringService
     dispatch: DispatchService
 

@@ -36,6 +36,12 @@ class ReadingIntake:
             ["outcome"],
             registry=registry,
         )
+        self._noted = Counter(
+            "gridledger_reading_notes_total",
+            "What is odd about readings that were accepted",
+            ["note"],
+            registry=registry,
+        )
 
     def accept(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Accept or refuse each signed text on its own, at most 500; one result per text, in their order.
@@ -47,6 +53,8 @@ class ReadingIntake:
         self._wake()
         for outcome in outcomes:
             self._counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
+            for note in outcome.notes:
+                self._noted.labels(note.name).inc()
         return [_result(outcome) for outcome in outcomes]
 
     def refuse(self, error: GridLedgerError) -> dict[str, Any]:
@@ -56,6 +64,9 @@ class ReadingIntake:
 
 
 def _result(outcome: ReadingOutcome) -> dict[str, Any]:
-    if outcome.error is None:
-        return {"status": outcome.status}
-    return {"status": outcome.status, "problem": problem_document(outcome.error)}
+    answer: dict[str, Any] = {"status": outcome.status}
+    if outcome.error is not None:
+        answer["problem"] = problem_document(outcome.error)
+    if outcome.notes:
+        answer["notes"] = [{"name": note.name, "count": note.count} for note in outcome.notes]
+    return answer

@@ -20,7 +20,9 @@ def reading_routes(node: NodeContext) -> APIRouter:
         """Accept or refuse each signed reading on its own; one result per reading, in order.
 
         A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
-        `disputed`, and the accepted one stands.
+        `disputed`, and the accepted one stands. `notes` say what is odd about an accepted one, with a count:
+        `counter-skipped` (of the device's numbers), `interval-split` (of MTUs), `parts-missing` (of seconds until the
+        MTU is whole).
         """
         return {"results": node.readings.accept(body.readings)}
 

@@ -11,6 +11,8 @@ from gridledger.dispatch.model import Answer
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Receipt, Side
 from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
 from gridledger.market.ports import AcceptedDeal, AcceptedOrder
+from gridledger.metering.events import MeterEvent, MeterEventKind
+from gridledger.metering.model import MAX_METER_ID_CHARACTERS
 from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, UINT64_MAX, check_range, parse_decimal, parse_utc
 from gridledger.webhooks.targets import LONGEST_URL
 
@@ -20,6 +22,7 @@ __all__ = [
     "CancelUpToIn",
     "DealIn",
     "DecimalText",
+    "MeterEventIn",
     "OrderBatchIn",
     "OrderIn",
     "RawTransactionIn",
@@ -41,6 +44,7 @@ Uid = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,9})?$")]
 SaltText = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 ClientId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+SerialText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METER_ID_CHARACTERS)]
 UtcText = Annotated[str, StringConstraints(min_length=20, max_length=25)]
 PRICE_DECIMALS, ENERGY_DECIMALS = 3, 3  # cents/kWh -> cents/MWh, kWh -> Wh
 
@@ -149,9 +153,9 @@ class OrderBatchIn(_Strict):
 
 
 class ReadingsIn(_Strict):
-    """Signed readings as JWS compact texts; each is accepted or refused on its own."""
+    """Signed readings, JWS compact or OCMF; each is accepted or refused on its own, one that is too long too."""
 
-    readings: Annotated[list[Annotated[str, StringConstraints(max_length=2048)]], Field(min_length=1, max_length=500)]
+    readings: Annotated[list[str], Field(min_length=1, max_length=500)]
 
 
 class RawTransactionIn(_Strict):
@@ -172,6 +176,38 @@ class AnswerIn(_Strict):
     def to_answer(self) -> Answer:
         """The contract's number of the answer."""
         return Answer.ACKNOWLEDGED if self.answer == "acknowledged" else Answer.CURTAILED
+
+
+class MeterEventIn(_Strict):
+    """What broke a meter's count, signed by the grid operator of its zone (EIP-712); registers in kWh."""
+
+    kind: Literal["reset", "rollover", "replacement"]
+    happened_at: UtcText
+    closing_serial: SerialText
+    opening_serial: SerialText
+    closing_import_kwh: DecimalText
+    closing_export_kwh: DecimalText
+    opening_import_kwh: DecimalText
+    opening_export_kwh: DecimalText
+    signature: Signature
+
+    def to_event(self, meter: int) -> MeterEvent:
+        """The event in integers. Raises NotExact, NotUtc, OutOfRange, FieldRefused, MeterEventMalformed."""
+
+        def register_wh(name: str) -> int:
+            return parse_decimal(name, getattr(self, name), ENERGY_DECIMALS)
+
+        return MeterEvent(
+            meter=meter,
+            kind=MeterEventKind[self.kind.upper()],
+            happened_at=parse_utc("happened_at", self.happened_at),
+            closing_serial=self.closing_serial,
+            opening_serial=self.opening_serial,
+            closing_import_wh=register_wh("closing_import_kwh"),
+            closing_export_wh=register_wh("closing_export_kwh"),
+            opening_import_wh=register_wh("opening_import_kwh"),
+            opening_export_wh=register_wh("opening_export_kwh"),
+        )
 
 
 class SignInIn(_Strict):

@@ -14,12 +14,16 @@ from gridledger.dispatch.model import ScheduleState
 from gridledger.market.model import MtuPhase
 from gridledger.market.ports import MtuRecord
 from gridledger.metering.anchoring import MAX_ANCHORED_MTUS
+from gridledger.metering.substitutes import ESTIMATION_DELAY_S
+from gridledger.metering.validation import GREATEST_AGE_S
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
 
 __all__ = ["Engine"]
 
 IMPLAUSIBLE_RETRY_S = 60
+_ESTIMATED_FACT = "estimated_until"
+_ESTIMATED_AT_ONCE = 16
 _log = structlog.get_logger(__name__)
 
 
@@ -61,6 +65,7 @@ class Engine:
                 self._settle,
                 self._correct,
                 self._defend,
+                self._estimate,
             )
             return sum(task(tx, services) for task in tasks) > 0  # every task has its turn
 
@@ -167,6 +172,20 @@ class Engine:
         for challenge in challenges:
             _log.error("clearing_challenged", zone=challenge.zone, mtu_start=challenge.mtu_start)
         return bool(challenges)
+
+    def _estimate(self, tx: Transaction, services: Services) -> bool:
+        """Estimate what is still missing of the MTUs that ended long enough ago, each once, a few at a time."""
+        due = self._clock.now() - ESTIMATION_DELAY_S - self._mtu_length_s
+        last = due - due % self._mtu_length_s
+        known = tx.directory.fact(_ESTIMATED_FACT)
+        first = last if known is None else max(known + self._mtu_length_s, last - GREATEST_AGE_S)
+        starts = range(first, last + 1, self._mtu_length_s)[:_ESTIMATED_AT_ONCE]
+        for mtu_start in starts:
+            for zone in tx.directory.zones():
+                services.estimation.estimate_missing(zone, mtu_start)
+        if starts:
+            tx.directory.set_fact(_ESTIMATED_FACT, starts[-1])
+        return len(starts) > 0
 
     def _may_settle(self, tx: Transaction, record: MtuRecord) -> bool:
         """One settlement of an MTU at a time, and not at once again after a refusal."""

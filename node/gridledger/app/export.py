@@ -38,6 +38,7 @@ from gridledger.store.schema import (
     market_mtu,
     market_order,
     meter,
+    meter_event,
     meter_reading,
     order_cancellation,
     participant,
@@ -169,6 +170,7 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.TRADES, _trades()
     yield formats.POSITIONS, _positions()
     yield formats.READINGS, by_mtu
+    yield formats.METER_EVENTS, select(meter_event).order_by(meter_event.c.meter, meter_event.c.happened_at)
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
 
 
@@ -231,6 +233,7 @@ def _total(connection: Connection) -> int:
         contract_trade,
         contract_position,
         meter_reading,
+        meter_event,
         meter,
     )
     return sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)

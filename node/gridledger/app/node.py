@@ -47,6 +47,7 @@ from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import GridLedgerError
 from gridledger.market.desk import DeskSettings
 from gridledger.market.order_hash import OrderDomain
+from gridledger.metering.events import MeteringDomain
 from gridledger.metering.salts import RandomSalts, SeededSalts
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -236,9 +237,11 @@ class Node:
         services = ServiceFactory(
             desk_settings=DeskSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
             dispatch_domain=dispatch_domain,
+            metering_domain=MeteringDomain(chain_id=config.chain_id, meter_ledger=deployment.addresses["MeterLedger"]),
             clock=self._clock,
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
+            calendar=self._settings.calendar,
             salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
         )
         refusals = Refusals(services, self._clock)
@@ -382,6 +385,12 @@ def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any
             "version": "1",
             "chainId": deployment.chain_id,
             "verifyingContract": deployment.addresses["EnergyDispatching"],
+        },
+        "metering_domain": {
+            "name": "gridledger-metering",
+            "version": "1",
+            "chainId": deployment.chain_id,
+            "verifyingContract": deployment.addresses["MeterLedger"],
         },
         "embedded_chain": True,
         "promise": "On the embedded chain the node also orders blocks: tampering is detectable by the block hashes in "

@@ -16,8 +16,12 @@ from gridledger.market.order_hash import OrderDomain
 from gridledger.market.receipts import receipt_digest
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
+from gridledger.metering.estimation import Calendar
+from gridledger.metering.events import MeteringDomain
 from gridledger.metering.ports import Salts
 from gridledger.metering.service import MeteringService
+from gridledger.metering.statements import MeterEventService
+from gridledger.metering.substitutes import EstimationService
 from gridledger.store.transaction import Transaction
 
 __all__ = ["OperatorReceipts", "OutboxLedger", "ServiceFactory"]
@@ -65,10 +69,12 @@ class ServiceFactory:
 
     desk_settings: DeskSettings
     dispatch_domain: DispatchDomain
+    metering_domain: MeteringDomain
     clock: Clock
     encoder: CommandEncoder
     receipts: OperatorReceipts
     salts: Salts
+    calendar: Calendar
 
     def __call__(self, tx: Transaction) -> Services:
         """Rooms over the repositories of `tx`."""
@@ -76,6 +82,8 @@ class ServiceFactory:
         metering = MeteringService(
             directory=tx.readings,
             store=tx.readings,
+            parts=tx.reading_parts,
+            events=tx.meter_events,
             clock=self.clock,
             salts=self.salts,
             mtu_length_s=self.desk_settings.mtu_length_s,
@@ -102,6 +110,21 @@ class ServiceFactory:
                 clock=self.clock, directory=tx.directory, mtus=tx.mtus, challenges=tx.challenges, ledger=ledger
             ),
             metering=metering,
+            meter_events=MeterEventService(
+                domain=self.metering_domain,
+                directory=tx.readings,
+                operators=tx.directory,
+                registers=tx.readings,
+                store=tx.meter_events,
+                clock=self.clock,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+            ),
+            estimation=EstimationService(
+                store=tx.substitutes,
+                clock=self.clock,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+                calendar=self.calendar,
+            ),
             anchoring=AnchoringService(store=tx.readings, ledger=ledger),
             dispatch=DispatchService(
                 domain=self.dispatch_domain, clock=self.clock, schedules=tx.dispatches, ledger=ledger

@@ -2,12 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from gridledger.errors import InvalidInput
+from gridledger.metering.estimation import Calendar
 from gridledger.mqtt.settings import MqttSettings
 from gridledger.units import MICROCENTS_PER_EUR, check_range, parse_decimal
 from gridledger.webhooks.targets import AllowList
 
-__all__ = ["NodeSettings"]
+__all__ = ["CivilTimeUnknown", "HolidaysMalformed", "NodeSettings"]
+
+MOST_HOLIDAYS = 10_000
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(kw_only=True, eq=False)
+class CivilTimeUnknown(InvalidInput):
+    """GRIDLEDGER_CIVIL_TIME must name a time zone that this machine knows, such as Europe/Berlin."""
+
+    name: str
+
+
+@dataclass(kw_only=True, eq=False)
+class HolidaysMalformed(InvalidInput):
+    """GRIDLEDGER_HOLIDAYS must be at most 10,000 days such as 2027-01-01, separated by commas."""
+
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +37,9 @@ class NodeSettings:
 
     `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public,
     `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, `mqtt` the
-    broker that meters publish to, `smallest_group` how many meters a sum has at least that a grid operator is told, and
-    `retention_days` how long the law wants personal data to be kept before they may be erased.
+    broker that meters publish to, `smallest_group` how many meters a sum has at least that a grid operator is told,
+    `retention_days` how long the law wants personal data to be kept before they may be erased, and `calendar` the civil
+    time and holidays by which days are similar where a missing reading is estimated.
     """
 
     public_url: str = "http://127.0.0.1:8000"
@@ -26,12 +48,14 @@ class NodeSettings:
     mqtt: MqttSettings | None = None
     smallest_group: int = 5
     retention_days: int = 3_653  # ten years
+    calendar: Calendar = field(default_factory=Calendar)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, listens_at: str) -> "NodeSettings":
         """Settings of this environment; members sign in to where the node listens unless told otherwise.
 
-        Raises WebhookAllowMalformed, NotExact, OutOfRange, MqttUrlMalformed, MqttSettingMissing.
+        Raises WebhookAllowMalformed, NotExact, OutOfRange, MqttUrlMalformed, MqttSettingMissing, CivilTimeUnknown,
+        HolidaysMalformed.
         """
         return cls(
             public_url=environment.get("GRIDLEDGER_PUBLIC_URL") or listens_at,
@@ -40,6 +64,10 @@ class NodeSettings:
             mqtt=MqttSettings.from_environment(environment),
             smallest_group=_whole(environment, "GRIDLEDGER_SMALLEST_GROUP", "5", 2, 10_000),
             retention_days=_whole(environment, "GRIDLEDGER_RETENTION_DAYS", "3653", 7, 36_525),
+            calendar=Calendar(
+                civil_time=_civil_time(environment.get("GRIDLEDGER_CIVIL_TIME") or "UTC"),
+                holidays=_holidays(environment.get("GRIDLEDGER_HOLIDAYS", "")),
+            ),
         )
 
 
@@ -49,3 +77,23 @@ def _whole(environment: Mapping[str, str], name: str, default: str, lowest: int,
 
 def _bond_microcents(text: str) -> int:
     return check_range("GRIDLEDGER_BOND_EUR", parse_decimal("GRIDLEDGER_BOND_EUR", text, 8), 0, 2**72)
+
+
+def _civil_time(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise CivilTimeUnknown(name=name[:_SHOWN_CHARACTERS]) from None
+
+
+def _holidays(text: str) -> frozenset[date]:
+    days = text.replace(",", " ").split()
+    try:
+        found = frozenset(date.fromisoformat(day) for day in days)
+    except ValueError:
+        raise HolidaysMalformed(text=text[:_SHOWN_CHARACTERS]) from None
+    if len(found) > MOST_HOLIDAYS:
+        raise HolidaysMalformed(text=f"{len(found)} days")
+    return found

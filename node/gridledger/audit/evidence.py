@@ -19,6 +19,7 @@ from gridledger.audit.rows import (
     BulkCancellationRow,
     CancellationRow,
     ErasedRow,
+    MeterEventRow,
     MeterRow,
     OrderRow,
     PositionRow,
@@ -28,6 +29,7 @@ from gridledger.audit.rows import (
 )
 from gridledger.market.model import BookEntry
 from gridledger.market.order_hash import OrderDomain
+from gridledger.metering.events import MeteringDomain
 
 __all__ = ["ContractCode", "Evidence", "ExportedRun", "MarketFacts", "by_slot", "read_export"]
 
@@ -50,13 +52,20 @@ class ExportedRun:
     trades: Sequence[TradeRow]
     positions: Sequence[PositionRow]
     readings: Sequence[ReadingRow]
+    meter_events: Sequence[MeterEventRow]
     meters: Sequence[MeterRow]
     tombstones: Sequence[TombstoneRow]
 
     def row_count(self) -> int:
         """Rows of all files but the blocks."""
         lists: tuple[Sequence[object], ...] = (self.orders, self.acceptances, self.cancellations, self.books)
-        more: tuple[Sequence[object], ...] = (self.trades, self.positions, self.readings, self.meters)
+        more: tuple[Sequence[object], ...] = (
+            self.trades,
+            self.positions,
+            self.readings,
+            self.meter_events,
+            self.meters,
+        )
         return sum(map(len, (*lists, self.bulk_cancellations, *more)))
 
 
@@ -106,6 +115,11 @@ class MarketFacts:
     def order_domain(self) -> OrderDomain:
         """Where orders of this market are valid."""
         return OrderDomain(chain_id=self.chain_id, trading_contract=self.addresses["EnergyTrading"])
+
+    @property
+    def metering_domain(self) -> MeteringDomain:
+        """Where statements about meters of this market are valid."""
+        return MeteringDomain(chain_id=self.chain_id, meter_ledger=self.addresses["MeterLedger"])
 
 
 @dataclass(kw_only=True)
@@ -216,6 +230,7 @@ def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
         trades=reader.rows(formats.TRADES),
         positions=reader.rows(formats.POSITIONS),
         readings=reader.rows(formats.READINGS),
+        meter_events=reader.rows(formats.METER_EVENTS),
         meters=reader.rows(formats.METERS),
         tombstones=reader.tombstones(),
     )

@@ -13,6 +13,7 @@ from gridledger.audit.rows import (
     BookRow,
     BulkCancellationRow,
     CancellationRow,
+    MeterEventRow,
     MeterRow,
     OrderRow,
     PositionRow,
@@ -32,6 +33,7 @@ __all__ = [
     "MANIFEST",
     "MARKET",
     "METERS",
+    "METER_EVENTS",
     "ORDERS",
     "POSITIONS",
     "READINGS",
@@ -210,6 +212,22 @@ READINGS = RowFile(
         "text": kinds.TEXT,
     },
 )
+METER_EVENTS = RowFile(
+    name="meter_events.csv",
+    make=MeterEventRow._make,
+    columns={
+        "meter": kinds.WHOLE,
+        "happened_at": kinds.MOMENT,
+        "kind": kinds.METER_EVENT,
+        "closing_serial": kinds.TEXT,
+        "opening_serial": kinds.TEXT,
+        "closing_import_wh": kinds.WHOLE,
+        "closing_export_wh": kinds.WHOLE,
+        "opening_import_wh": kinds.WHOLE,
+        "opening_export_wh": kinds.WHOLE,
+        "signature": kinds.SIGNATURE,
+    },
+)
 METERS = RowFile(
     name="meters.csv",
     make=MeterRow._make,
@@ -234,5 +252,6 @@ ROW_FILES: tuple[RowFile[tuple[Any, ...]], ...] = (
     TRADES,
     POSITIONS,
     READINGS,
+    METER_EVENTS,
     METERS,
 )

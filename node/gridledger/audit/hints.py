@@ -32,6 +32,7 @@ HINTS: Mapping[Rule, str] = {
     Rule.LOCK: "keccak256(abi.encode(positions, deals)); compare with stateHashOf and the call data of settle",
     Rule.POSITION: "compare the row with the call data of `clear`, then PositionSettled, PositionResettled and so on",
     Rule.DISPATCH: "hash intervals, fills and positions as EnergyTrading does; compare with DispatchScheduled",
+    Rule.METER_EVENT: "recover the signer of the MeterEvent's EIP-712 digest; compare with ZoneRegistered",
     Rule.READING_SIGNATURE: "verify the JWS with the device key in MeterRegistered or DeviceKeyReplaced",
     Rule.READING_COLUMN: "decode the JWS payload and compare it with the row",
     Rule.READING_PROOF: "compare ReadingProven, TransformerSet, TokensOwed with provenOf, transformerOf, owedUgco2Of",

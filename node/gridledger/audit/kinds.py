@@ -9,6 +9,7 @@ from typing import Any
 
 from gridledger.audit.model import TradeKind
 from gridledger.market.model import Pricing, Product, Side
+from gridledger.metering.events import MeterEventKind
 from gridledger.units import NotUtc, format_utc, parse_utc
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FLAG",
     "HASH",
     "INTEGER",
+    "METER_EVENT",
     "MOMENT",
     "OPTIONAL_INTEGER",
     "OPTIONAL_TEXT",
@@ -123,4 +125,4 @@ OPTIONAL_TEXT = _optional(TEXT)
 FLAG = Kind("true or false", _flag, lambda value: "true" if value else "false")
 MOMENT = Kind("UTC moment such as 2016-06-13T00:00:00Z", _moment, format_utc)
 SIDE, PRODUCT, PRICING = _named(Side), _named(Product), _named(Pricing)
-TRADE_KIND = _word(TradeKind)
+TRADE_KIND, METER_EVENT = _word(TradeKind), _named(MeterEventKind)

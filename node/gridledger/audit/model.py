@@ -49,6 +49,7 @@ class Rule(StrEnum):
     LOCK = "lock"
     POSITION = "position"
     DISPATCH = "dispatch"
+    METER_EVENT = "meter-event"
     READING_SIGNATURE = "reading-signature"
     READING_COLUMN = "reading-column"
     ANCHOR = "anchor"

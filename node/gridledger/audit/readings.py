@@ -4,28 +4,59 @@ import base64
 import binascii
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.findings import Findings
 from gridledger.audit.model import Rule, meter_name
-from gridledger.audit.rows import ReadingRow
+from gridledger.audit.rows import MeterEventRow, ReadingRow
 from gridledger.errors import GridLedgerError
 from gridledger.metering.errors import SignatureInvalid
+from gridledger.metering.events import MeterEvent, MeteringDomain, event_signer
+from gridledger.metering.lengths import split_reading
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import DeviceKey, Reading
 from gridledger.metering.texts import is_pair, peek_reading_meter, verify_reading
 
-__all__ = ["check_anchors", "check_columns", "check_reading", "check_reading_intervals"]
+__all__ = [
+    "MeterHistory",
+    "check_anchors",
+    "check_columns",
+    "check_reading",
+    "check_reading_intervals",
+    "stated_events",
+]
 
 
 _NO_SPARE_BITS = "without spare bits"
 
 
-def check_reading(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
-    """A device key of the meter named in the text signed it, and the columns say what the text says."""
+@dataclass(frozen=True, kw_only=True)
+class MeterHistory:
+    """What is known of meters, by their numbers: device keys with the newest last, and stated events."""
+
+    device_keys: Mapping[int, Sequence[DeviceKey]]
+    events: Mapping[int, Sequence[MeterEvent]]
+    mtu_length_s: int | None
+
+    def read(self, row: ReadingRow) -> tuple[Reading, str]:
+        """What the text of a row says of its MTU, and its one form. Raises the errors of `verify_reading`."""
+        meter = peek_reading_meter(row.text)
+        keys = tuple(reversed(self.device_keys.get(meter, ())))
+        signed, text = verify_reading(row.text, *keys, events=self.events.get(meter, ()))
+        length_s = self.mtu_length_s or row.interval_seconds
+        aligned = not (length_s < 1 or signed.interval_s % length_s or signed.mtu_start % signed.interval_s)
+        if aligned and signed.interval_s > length_s:
+            shares = {share.mtu_start: share for share in split_reading(signed, length_s)}
+            signed = shares.get(row.interval_start, signed)
+        return signed, text
+
+
+def check_reading(row: ReadingRow, known: MeterHistory, findings: Findings) -> None:
+    """Device keys of the meter named in the text signed it, and the columns say what the text says of the MTU."""
     record = meter_name(row.meter, row.interval_start)
     try:
-        signed, text = _signed(row.text, device_keys)
+        signed, text = known.read(row)
     except GridLedgerError as error:
         findings.report(Rule.READING_SIGNATURE, record, "signed by a device key of its meter", error)
         return
@@ -34,10 +65,10 @@ def check_reading(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]
     _compare_columns(row, signed, findings)
 
 
-def check_columns(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]], findings: Findings) -> None:
+def check_columns(row: ReadingRow, known: MeterHistory, findings: Findings) -> None:
     """The columns say what the text says, if a known key signed it; earlier keys of a device cannot be known here."""
     try:
-        signed, _ = _signed(row.text, device_keys)
+        signed, _ = known.read(row)
     except SignatureInvalid:
         return
     except GridLedgerError as error:
@@ -46,16 +77,28 @@ def check_columns(row: ReadingRow, device_keys: Mapping[int, Sequence[DeviceKey]
     _compare_columns(row, signed, findings)
 
 
-def _signed(text: str, device_keys: Mapping[int, Sequence[DeviceKey]]) -> tuple[Reading, str]:
-    """The reading in the text under any key of its meter, the newest first. Raises the errors of `verify_reading`."""
-    meter = peek_reading_meter(text)
-    error: GridLedgerError = SignatureInvalid(meter=meter)
-    for key in reversed(device_keys.get(meter, ())):
+def stated_events(
+    rows: Sequence[MeterEventRow], domain: MeteringDomain | None, operator_of: Mapping[int, str], findings: Findings
+) -> dict[int, list[MeterEvent]]:
+    """The events by meter, each checked: possible, the only one of its moment, and signed by the grid operator.
+
+    `operator_of` names the grid operator by meter; where it names none, only what can be judged is.
+    """
+    events: defaultdict[int, dict[int, MeterEvent]] = defaultdict(dict)
+    for row in rows:
+        record = f"{meter_name(row.meter, row.happened_at)}, {row.kind.name.lower()}"
         try:
-            return verify_reading(text, key)
-        except SignatureInvalid as refused:
-            error = refused
-    raise error
+            event = row.event()
+            signer = None if domain is None else event_signer(domain, event, row.signature)
+        except GridLedgerError as error:
+            findings.report(Rule.METER_EVENT, record, "a signed event", error)
+            continue
+        if domain is not None:
+            findings.compare(Rule.METER_EVENT, record, operator_of.get(row.meter), signer)
+        if row.happened_at in events[row.meter]:
+            findings.report(Rule.METER_EVENT, record, "one row", "another one")
+        events[row.meter][row.happened_at] = event
+    return {meter: list(found.values()) for meter, found in events.items()}
 
 
 def _compare_columns(row: ReadingRow, signed: Reading, findings: Findings) -> None:
@@ -77,7 +120,7 @@ def _compare_columns(row: ReadingRow, signed: Reading, findings: Findings) -> No
 
 def _spare_bits(text: str) -> str:
     """A base64url segment's last character can hold bits that mean nothing; a signer leaves them zero."""
-    for segment in text.split("."):
+    for segment in text.replace("+", ".").split("."):
         try:
             content = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
         except (binascii.Error, ValueError):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from gridledger.audit.model import TradeKind
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedAcceptance, SignedOrder
 from gridledger.metering.erasure import Erasure
+from gridledger.metering.events import MeterEvent, MeterEventKind
 
 __all__ = [
     "AcceptanceRow",
@@ -13,6 +14,7 @@ __all__ = [
     "BulkCancellationRow",
     "CancellationRow",
     "ErasedRow",
+    "MeterEventRow",
     "MeterRow",
     "OrderRow",
     "PositionRow",
@@ -206,6 +208,35 @@ class TombstoneRow(NamedTuple):
     erasure: Erasure
     signature: str
     readings: tuple[ErasedRow, ...]
+
+
+class MeterEventRow(NamedTuple):
+    """The grid operator's statement of what broke a meter's count; registers in Wh."""
+
+    meter: int
+    happened_at: int
+    kind: MeterEventKind
+    closing_serial: str
+    opening_serial: str
+    closing_import_wh: int
+    closing_export_wh: int
+    opening_import_wh: int
+    opening_export_wh: int
+    signature: bytes
+
+    def event(self) -> MeterEvent:
+        """The event as it was signed. Raises OutOfRange, FieldRefused, MeterEventMalformed."""
+        return MeterEvent(
+            meter=self.meter,
+            kind=self.kind,
+            happened_at=self.happened_at,
+            closing_serial=self.closing_serial,
+            opening_serial=self.opening_serial,
+            closing_import_wh=self.closing_import_wh,
+            closing_export_wh=self.closing_export_wh,
+            opening_import_wh=self.opening_import_wh,
+            opening_export_wh=self.opening_export_wh,
+        )
 
 
 class MeterRow(NamedTuple):

@@ -24,7 +24,14 @@ from gridledger.audit.orders import (
 )
 from gridledger.audit.ports import Chain, OnProgress, StateUnavailable
 from gridledger.audit.positions import check_dispatch, check_kept, check_positions
-from gridledger.audit.readings import check_anchors, check_columns, check_reading, check_reading_intervals
+from gridledger.audit.readings import (
+    MeterHistory,
+    check_anchors,
+    check_columns,
+    check_reading,
+    check_reading_intervals,
+    stated_events,
+)
 from gridledger.audit.rows import AcceptanceRow, OrderRow
 from gridledger.audit.settlements import check_settlements
 from gridledger.audit.tombstones import check_tombstones
@@ -97,9 +104,14 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
         for row in rows:
             check_order_signature(row, facts.order_domain, findings)
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
-    keys = {row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters}
+    operators = {} if facts is None else {row.meter: facts.grid_operators.get(row.zone, "") for row in run.meters}
+    known = MeterHistory(
+        device_keys={row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters},
+        events=stated_events(run.meter_events, None if facts is None else facts.metering_domain, operators, findings),
+        mtu_length_s=None if facts is None else facts.mtu_length_s,
+    )
     for reading in run.readings:
-        check_columns(reading, keys, findings)
+        check_columns(reading, known, findings)
     return findings.conclude(file_totals(run))
 
 
@@ -124,8 +136,15 @@ def _check_orders(evidence: Evidence, progress: "_Progress") -> None:
 
 
 def _check_readings(evidence: Evidence, progress: "_Progress") -> None:
+    members, facts = evidence.history.members, evidence.facts
+    operators = {meter: members.grid_operators.get(one.zone, "") for meter, one in members.meters.items()}
+    known = MeterHistory(
+        device_keys=members.device_keys,
+        events=stated_events(evidence.run.meter_events, facts.metering_domain, operators, evidence.findings),
+        mtu_length_s=facts.mtu_length_s,
+    )
     for row in evidence.run.readings:
-        check_reading(row, evidence.history.members.device_keys, evidence.findings)
+        check_reading(row, known, evidence.findings)
         progress.step("checking readings")
     check_reading_intervals(evidence)
     check_tombstones(evidence)

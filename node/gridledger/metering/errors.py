@@ -19,19 +19,27 @@ __all__ = [
     "IntervalLengthRefused",
     "LeafTwice",
     "LeafUnknown",
+    "MeterEventDiffers",
+    "MeterEventInFuture",
+    "MeterEventMalformed",
+    "MeterEventTooLate",
     "MeterFault",
     "MeterMismatch",
+    "MeterOfAnother",
+    "NotTheMetersGridOperator",
     "NothingToAnchor",
     "ReadingDiffers",
     "ReadingInFuture",
     "ReadingNotAnchored",
     "ReadingTooOld",
+    "ReadingUnknown",
     "ReadingUnreadable",
     "RegisterBackwards",
     "RegistersDiffer",
     "SeedTooShort",
     "SerialChanged",
     "SignatureInvalid",
+    "StatementSignatureMalformed",
     "TextNotProvable",
     "TopicRefused",
     "UnknownMeter",
@@ -283,3 +291,67 @@ class HostNameRefused(InvalidInput):
     """The host is neither a DNS name in ASCII nor an IP address."""
 
     host: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventMalformed(InvalidInput):
+    """The registers or serials of the event do not fit its kind."""
+
+    kind: str
+    problem: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventInFuture(InvalidInput):
+    """The event has not happened yet."""
+
+    happened_at: int
+    now: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventTooLate(Conflict):
+    """A reading across the moment of the event was accepted before."""
+
+    meter: int
+    happened_at: int
+    read_until: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterEventDiffers(Conflict):
+    """Another event of this meter and moment was accepted before."""
+
+    meter: int
+    happened_at: int
+
+
+@dataclass(kw_only=True, eq=False)
+class StatementSignatureMalformed(InvalidInput):
+    """The signature is not 65 bytes r, s, v over the statement, with s in the lower half."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NotTheMetersGridOperator(Forbidden):
+    """The statement is not signed by the grid operator of the meter's zone."""
+
+    meter: int
+    signer: str
+    grid_operator: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterOfAnother(Forbidden):
+    """The meter's readings are for its owner."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadingUnknown(NotFound):
+    """There is neither a reading nor an estimate of that meter and MTU."""
+
+    meter: int
+    mtu_start: int

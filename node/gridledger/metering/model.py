@@ -15,7 +15,10 @@ __all__ = [
     "MAX_MTU_START",
     "DeviceKey",
     "MeterFacts",
+    "NoteName",
+    "PartialReading",
     "Reading",
+    "ReadingNote",
     "ReadingOutcome",
     "ReadingStatus",
     "SignedReading",
@@ -93,6 +96,15 @@ class StoredReading:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartialReading:
+    """An accepted reading of a part of an MTU, with its signed text; received_at in Unix seconds."""
+
+    reading: Reading
+    text: str
+    received_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceKey:
     """A device's public key: the coordinates of a P-256 point, 32 bytes each, big-endian."""
 
@@ -120,6 +132,26 @@ class ReadingStatus(StrEnum):
     REFUSED = "refused"
 
 
+class NoteName(StrEnum):
+    """What is said of a reading that was accepted all the same."""
+
+    COUNTER_SKIPPED = "counter-skipped"
+    INTERVAL_SPLIT = "interval-split"
+    PARTS_MISSING = "parts-missing"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingNote:
+    """A remark on an accepted reading.
+
+    count: of the device's numbers that nobody has seen, of the MTUs that share the interval, or of the seconds of the
+    MTU that other parts have still to cover.
+    """
+
+    name: NoteName
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingOutcome:
     """The answer to the reading at `index` (from 0) of a batch; `error` says why one was refused or is disputed.
@@ -130,3 +162,4 @@ class ReadingOutcome:
     index: int
     status: ReadingStatus
     error: GridLedgerError | None = None
+    notes: tuple[ReadingNote, ...] = ()

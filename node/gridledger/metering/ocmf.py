@@ -51,9 +51,12 @@ __all__ = [
 
 IMPORT_OBIS, EXPORT_OBIS = "1-0:1.8.0", "1-0:2.8.0"
 MAX_OCMF_CHARACTERS = 2048
+MAX_SHOWN_CHARACTERS = 120
 _ALGORITHM = "ECDSA-secp256r1-SHA256"
 _WH_PER_UNIT = {"kWh": 1000, "Wh": 1}
 _PAGINATION = re.compile(r"F(0|[1-9][0-9]{0,15})")
+_REGISTRY_NUMBER = re.compile(r"[1-9][0-9]{0,9}")
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
 _DETERMINISTIC = ECDSA(SHA256(), deterministic_signing=True)
 _COMPACT_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
@@ -99,7 +102,7 @@ def peek_registry_number(text: str) -> int:
     Raises ReadingUnreadable, FieldRefused.
     """
     number = _parsed(text).payload.GS or ""
-    if not number.isascii() or not number.isdigit() or not 0 < int(number) <= UINT32_MAX:
+    if not _REGISTRY_NUMBER.fullmatch(number) or int(number) > UINT32_MAX:
         raise FieldRefused(field="GS", expected="the meter's number in the registry")
     return int(number)
 
@@ -139,6 +142,8 @@ def _registers(ocmf: OCMF, meter: int) -> RegisterReading:
             raise MeterFault(meter=meter, status=_text(entry.ST), error_flags=_text(entry.EF))
         if _text(entry.TM.status) != "S":
             raise ClockNotSynchronised(meter=meter, status=_text(entry.TM.status))
+    if one.TM.timestamp.tzinfo is None or other.TM.timestamp.tzinfo is None:
+        raise FieldRefused(field="TM", expected="a time with its offset from UTC")
     if one.TM != other.TM or one.TM.timestamp.microsecond:
         raise FieldRefused(field="TM", expected="the same whole second for both registers")
     if (pagination := _PAGINATION.fullmatch(ocmf.payload.PG or "")) is None:
@@ -154,8 +159,13 @@ def _registers(ocmf: OCMF, meter: int) -> RegisterReading:
 
 
 def _text(value: object) -> str:
-    """An entry of pyocmf's enumerations, or what it reads as a plain text."""
-    return str(getattr(value, "value", value or ""))
+    """An entry of pyocmf's enumerations, or what it reads as a plain text, fit to be shown."""
+    return _shown(str(getattr(value, "value", value or "")))
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text in ASCII: a device's text may hold half a character, which no answer can carry."""
+    return text[:MAX_SHOWN_CHARACTERS].encode("ascii", "backslashreplace").decode()
 
 
 def _floored_wh(entry: OcmfReading) -> int:
@@ -183,9 +193,43 @@ def _parsed(text: str) -> OCMF:
     if "\n" in text or text.count("|") != 2:
         raise ReadingUnreadable(problem="not three sections on one line")
     try:
+        text.encode()
+        _require_plain(text.split("|")[1])
         return OCMF.from_string(text, strict=True)
     except (PyOCMFError, ValueError, RecursionError) as error:
-        raise ReadingUnreadable(problem=f"not OCMF 1.4: {str(error)[:120]}") from None
+        raise ReadingUnreadable(problem=f"not OCMF 1.4: {_shown(str(error))}") from None
+
+
+def _require_plain(payload: str) -> None:
+    """Refuse what two readers of JSON may read differently. Raises ReadingUnreadable, ValueError.
+
+    A field named twice, of which one reader takes the first and another the last; numbers but in plain digits; and
+    registers that are texts, in which Python's decimals allow for blanks, underscores and digits of any script.
+    """
+    document = json.loads(
+        payload,
+        object_pairs_hook=_single_fields,
+        parse_int=_plain_number,
+        parse_float=_plain_number,
+        parse_constant=_plain_number,
+    )
+    entries = document.get("RD") if isinstance(document, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("RV"), str):
+            raise ReadingUnreadable(problem="a register that is a text")
+
+
+def _single_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ReadingUnreadable(problem="a field twice")
+    return fields
+
+
+def _plain_number(text: str) -> float:
+    if not _PLAIN_NUMBER.fullmatch(text):
+        raise ReadingUnreadable(problem="a number not in plain digits")
+    return float(text)
 
 
 @lru_cache(maxsize=2**14)

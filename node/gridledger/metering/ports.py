@@ -1,12 +1,20 @@
 """What the metering room needs from outside. Adapters implement these; tests use small fakes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from gridledger.metering.model import MeterFacts, StoredReading
+from gridledger.metering.events import MeterEvent, StoredMeterEvent
+from gridledger.metering.model import MeterFacts, PartialReading, StoredReading
 from gridledger.metering.registers import StoredRegisters
 
-__all__ = ["MeterDirectory", "ReadingStore", "Salts"]
+__all__ = ["Counted", "EventStore", "MeterDirectory", "PartStore", "ReadingStore", "Salts"]
+
+
+class Counted(NamedTuple):
+    """A device's counter with the start of the interval it numbers, Unix seconds."""
+
+    mtu_start: int
+    counter: int
 
 
 class MeterDirectory(Protocol):
@@ -14,6 +22,32 @@ class MeterDirectory(Protocol):
 
     def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
         """Facts of those meters that are registered."""
+
+
+class EventStore(Protocol):
+    """Meter events of one transaction."""
+
+    def event_at(self, meter: int, happened_at: int) -> StoredMeterEvent | None:
+        """The accepted event of a meter and moment."""
+
+    def events_between(self, meter: int, start: int, end: int) -> tuple[MeterEvent, ...]:
+        """A meter's events after `start` and up to `end`, Unix seconds, in their order."""
+
+    def add_event(self, stored: StoredMeterEvent) -> None:
+        """Keep a newly accepted event, the first of its meter and moment."""
+
+
+class PartStore(Protocol):
+    """Accepted readings of parts of an MTU, of one transaction; what was added is found at once."""
+
+    def parts_of(self, meter: int, start: int, end: int) -> tuple[PartialReading, ...]:
+        """A meter's parts that begin from `start` and before `end`, Unix seconds, in their order."""
+
+    def part_counters_around(self, meter: int, start: int) -> tuple[Counted | None, Counted | None]:
+        """The counters of the nearest parts that begin before and after a moment."""
+
+    def add_part(self, part: PartialReading) -> None:
+        """Keep a newly accepted part, the first of its meter and start."""
 
 
 class ReadingStore(Protocol):
@@ -24,6 +58,11 @@ class ReadingStore(Protocol):
 
     def find_each(self, keys: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], StoredReading]:
         """The accepted readings of those meters and MTUs that have one."""
+
+    def counters_around(
+        self, spans: Collection[tuple[int, int, int]]
+    ) -> Mapping[tuple[int, int, int], tuple[Counted | None, Counted | None]]:
+        """For each meter, first and last MTU: the nearest counters of readings before the one and after the other."""
 
     def add_all(self, readings: Sequence[StoredReading]) -> None:
         """Keep newly accepted readings, each the first of its meter and MTU."""

@@ -1,27 +1,38 @@
 """What a genuine reading must satisfy to be settled. Pure: the present moment and the MTU length are arguments."""
 
-from gridledger.metering.errors import AboveCapacity, IntervalLengthRefused, ReadingInFuture, ReadingTooOld
+from gridledger.metering.errors import AboveCapacity, ReadingInFuture, ReadingTooOld
+from gridledger.metering.lengths import require_dividing
 from gridledger.metering.model import MeterFacts, Reading
 from gridledger.units import require_aligned
 
-__all__ = ["GREATEST_AGE_S", "capacity_wh_rounded_up", "check_moment", "check_reading", "same_values"]
+__all__ = ["GREATEST_AGE_S", "capacity_wh_rounded_up", "check_energy", "check_moment", "check_reading", "same_values"]
 
 GREATEST_AGE_S = 7 * 86_400
 SECONDS_PER_HOUR = 3600
 
 
 def check_reading(reading: Reading, facts: MeterFacts, *, now: int, mtu_length_s: int) -> None:
-    """Check one reading against its meter, the moment (Unix seconds) and the MTU length.
+    """Check one reading of an MTU, or of a longer or shorter interval that divides evenly, against its meter.
 
-    Raises, first reason found: IntervalLengthRefused, UnalignedMtu, ReadingInFuture (the interval ends after now),
-    ReadingTooOld (it ended more than seven days ago), AboveCapacity (import, then export).
+    It begins at a multiple of its own length. `now` in Unix seconds. Raises, first reason found:
+    IntervalLengthRefused, UnalignedMtu, ReadingInFuture (the interval ends after now), ReadingTooOld (it ended more
+    than seven days ago), AboveCapacity (import, then export).
     """
-    if reading.interval_s != mtu_length_s:
-        raise IntervalLengthRefused(interval_s=reading.interval_s, mtu_length_s=mtu_length_s)
-    require_aligned(reading.mtu_start, mtu_length_s)
-    check_moment(reading.interval_end, now=now, mtu_length_s=mtu_length_s)
-    _require_capacity(reading, "import", reading.import_wh, facts.import_capacity_w)
-    _require_capacity(reading, "export", reading.export_wh, facts.export_capacity_w)
+    length_s = require_dividing(reading.interval_s, mtu_length_s)
+    require_aligned(reading.mtu_start, length_s)
+    check_moment(reading.interval_end, now=now, mtu_length_s=length_s)
+    check_energy(facts, length_s, import_wh=reading.import_wh, export_wh=reading.export_wh)
+
+
+def check_energy(facts: MeterFacts, duration_s: int, *, import_wh: int, export_wh: int) -> None:
+    """Check energies of a stretch of time against the meter's connection. Raises AboveCapacity."""
+    for register, energy_wh, capacity_w in (
+        ("import", import_wh, facts.import_capacity_w),
+        ("export", export_wh, facts.export_capacity_w),
+    ):
+        capacity_wh = capacity_wh_rounded_up(capacity_w, duration_s)
+        if energy_wh > capacity_wh:
+            raise AboveCapacity(meter=facts.meter, register=register, energy_wh=energy_wh, capacity_wh=capacity_wh)
 
 
 def check_moment(moment: int, *, now: int, mtu_length_s: int) -> None:
@@ -44,9 +55,3 @@ def capacity_wh_rounded_up(capacity_w: int, interval_s: int) -> int:
 def same_values(one: Reading, other: Reading) -> bool:
     """Whether two readings say the same; their texts may differ, as a device may sign the same values twice."""
     return one == other
-
-
-def _require_capacity(reading: Reading, register: str, energy_wh: int, capacity_w: int) -> None:
-    capacity_wh = capacity_wh_rounded_up(capacity_w, reading.interval_s)
-    if energy_wh > capacity_wh:
-        raise AboveCapacity(meter=reading.meter, register=register, energy_wh=energy_wh, capacity_wh=capacity_wh)

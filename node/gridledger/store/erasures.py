@@ -17,14 +17,17 @@ from gridledger.store.schema import (
     market_acceptance,
     market_order,
     meter,
+    meter_event,
     meter_reading,
     notice,
     outbox,
+    partial_reading,
     policy_version,
     reading_access,
     reading_dispute,
     register_reading,
     sign_in_session,
+    substitute_reading,
     tombstone,
     webhook,
 )
@@ -138,6 +141,10 @@ class Erasures:
         queries: Sequence[Select[Any]] = (
             select(func.max(readings.mtu_start + readings.interval_s)).where(readings.meter.in_(own)),
             select(func.max(register_reading.c.taken_at)).where(register_reading.c.meter.in_(own)),
+            select(func.max(partial_reading.c.interval_start + partial_reading.c.interval_s)).where(
+                partial_reading.c.meter.in_(own)
+            ),
+            select(func.max(meter_event.c.happened_at)).where(meter_event.c.meter.in_(own)),
             select(func.max(reading_dispute.c.moment + mtu_length_s)).where(reading_dispute.c.meter.in_(own)),
             select(func.max(orders.final_mtu_start + mtu_length_s)).where(orders.owner == account),
             select(func.max(deals.mtu_start + mtu_length_s)).where(deals.owner == account),
@@ -157,6 +164,9 @@ def _kinds(account: str) -> dict[str, _Kind]:
         "readings": _Kind(meter_reading, meter_reading.c.meter.in_(own)),
         "registers": _Kind(register_reading, register_reading.c.meter.in_(own)),
         "disputes": _Kind(reading_dispute, reading_dispute.c.meter.in_(own)),
+        "partial readings": _Kind(partial_reading, partial_reading.c.meter.in_(own)),
+        "estimates": _Kind(substitute_reading, substitute_reading.c.meter.in_(own)),
+        "meter events": _Kind(meter_event, meter_event.c.meter.in_(own)),
         "notices": _Kind(notice, notice.c.owner == account),
         "sessions": _Kind(sign_in_session, sign_in_session.c.owner == account),
         "webhooks": _Kind(webhook, webhook.c.owner == account),

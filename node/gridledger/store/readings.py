@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, 
 
 from gridledger.metering.balance import Transformer, ZoneBalance, zone_balance
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
+from gridledger.metering.ports import Counted
 from gridledger.metering.registers import RegisterReading, StoredRegisters
 from gridledger.store.schema import (
     erased_reading,
@@ -27,6 +28,20 @@ _MARK_ANCHORED = (
     .where(meter_reading.c.meter == bindparam("of_meter"), meter_reading.c.mtu_start == bindparam("at_mtu_start"))
     .values(anchor_sequence=bindparam("sequence"))
 )
+_OF_KEYS = """
+SELECT reading.* FROM asked JOIN meter_reading reading
+    ON reading.meter = asked.meter AND reading.mtu_start = asked.mtu_start
+"""
+_COUNTERS_AROUND = """
+SELECT asked.meter, asked.first, asked.last, before.mtu_start, before.counter, after.mtu_start, after.counter
+FROM asked
+LEFT JOIN meter_reading before ON before.meter = asked.meter AND before.mtu_start = (
+    SELECT max(mtu_start) FROM meter_reading earlier
+    WHERE earlier.meter = asked.meter AND earlier.mtu_start < asked.first)
+LEFT JOIN meter_reading after ON after.meter = asked.meter AND after.mtu_start = (
+    SELECT min(mtu_start) FROM meter_reading later
+    WHERE later.meter = asked.meter AND later.mtu_start > asked.last)
+"""
 
 
 class Readings:
@@ -57,9 +72,17 @@ class Readings:
         """The accepted readings of those meters and MTUs that have one."""
         if not keys:
             return {}
-        of_keys = tuple_(meter_reading.c.meter, meter_reading.c.mtu_start).in_(keys)
-        rows = self._connection.execute(select(meter_reading).where(of_keys))
+        rows = self._connection.exec_driver_sql(_asking(("meter", "mtu_start"), keys) + _OF_KEYS)
         return {(row.meter, row.mtu_start): _stored(row) for row in rows}
+
+    def counters_around(
+        self, spans: Collection[tuple[int, int, int]]
+    ) -> Mapping[tuple[int, int, int], tuple[Counted | None, Counted | None]]:
+        """For each meter, first and last MTU: the nearest counters of readings before the one and after the other."""
+        if not spans:
+            return {}
+        rows = self._connection.exec_driver_sql(_asking(("meter", "first", "last"), spans) + _COUNTERS_AROUND)
+        return {(row[0], row[1], row[2]): (_counted(row[3], row[4]), _counted(row[5], row[6])) for row in rows}
 
     def add_all(self, readings: Sequence[StoredReading]) -> None:
         """Keep newly accepted readings, each the first of its meter and MTU."""
@@ -260,6 +283,16 @@ class Readings:
         """Every accepted reading by MTU and meter."""
         query = select(meter_reading).order_by(meter_reading.c.mtu_start, meter_reading.c.meter)
         return [_stored(row) for row in self._connection.execute(query)]
+
+
+def _asking(columns: tuple[str, ...], rows: Collection[tuple[int, ...]]) -> str:
+    """A table of whole numbers to join with: an index finds each, where `IN` of pairs would walk the whole table."""
+    values = ",".join("(" + ",".join(str(int(value)) for value in row) + ")" for row in rows)
+    return f"WITH asked({', '.join(columns)}) AS (VALUES {values})"
+
+
+def _counted(mtu_start: int | None, counter: int | None) -> Counted | None:
+    return None if mtu_start is None or counter is None else Counted(mtu_start, counter)
 
 
 def _row(stored: StoredReading) -> dict[str, Any]:

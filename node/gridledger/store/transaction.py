@@ -10,6 +10,7 @@ from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.erasures import Erasures
+from gridledger.store.meter_events import MeterEvents, ReadingParts
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
 from gridledger.store.orders import Orders
@@ -19,6 +20,7 @@ from gridledger.store.reading_views import ReadingViews
 from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
+from gridledger.store.substitutes import Substitutes
 from gridledger.store.webhooks import Webhooks
 
 __all__ = ["Transaction"]
@@ -35,6 +37,9 @@ class Transaction:
         self.dispatches = Dispatches(connection)
         self.readings = Readings(connection)
         self.reading_views = ReadingViews(connection)
+        self.meter_events = MeterEvents(connection)
+        self.substitutes = Substitutes(connection)
+        self.reading_parts = ReadingParts(connection)
         self.outbox = Outbox(connection)
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)

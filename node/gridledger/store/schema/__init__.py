@@ -16,11 +16,14 @@ from gridledger.store.schema.clearings import (
 )
 from gridledger.store.schema.clients import dispatch_event, dispatch_schedule, notice, sign_in_session, webhook
 from gridledger.store.schema.metering import (
+    meter_event,
     meter_reading,
+    partial_reading,
     proven_reading,
     reading_anchor,
     reading_dispute,
     register_reading,
+    substitute_reading,
 )
 from gridledger.store.schema.orders import (
     bulk_cancellation,
@@ -66,11 +69,13 @@ __all__ = [
     "market_order",
     "metadata",
     "meter",
+    "meter_event",
     "meter_reading",
     "node_fact",
     "notice",
     "order_cancellation",
     "outbox",
+    "partial_reading",
     "participant",
     "policy_version",
     "posted_order",
@@ -81,6 +86,7 @@ __all__ = [
     "register_reading",
     "role_member",
     "sign_in_session",
+    "substitute_reading",
     "supplier",
     "suspension",
     "tombstone",
