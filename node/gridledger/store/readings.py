@@ -1,18 +1,38 @@
 """Signed readings in the database; implements the metering room's `MeterDirectory` and `ReadingStore`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy.dialects import sqlite
 
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.registers import RegisterReading, StoredRegisters
+from gridledger.store.lists import in_list, list_parameter, listed
 from gridledger.store.schema import meter as meter_table
 from gridledger.store.schema import meter_reading, reading_anchor, reading_dispute, register_reading
 
 __all__ = ["Readings"]
 
 _MOST_DISPUTES = 10
+_FACTS = select(
+    meter_table.c.meter,
+    meter_table.c.zone,
+    meter_table.c.import_capacity_w,
+    meter_table.c.export_capacity_w,
+    meter_table.c.device_key_x,
+    meter_table.c.device_key_y,
+).where(meter_table.c.meter.in_(in_list("meters")))
+_KEYS = listed("keys")
+_BY_KEYS = select(meter_reading).select_from(
+    _KEYS.join(
+        meter_reading,
+        (meter_reading.c.meter == func.json_extract(_KEYS.c.value, "$[0]"))
+        & (meter_reading.c.mtu_start == func.json_extract(_KEYS.c.value, "$[1]")),
+    )
+)
+_INSERT = str(insert(meter_reading).compile(dialect=sqlite.dialect()))  # once, and its rows as plain tuples
 
 
 class Readings:
@@ -23,17 +43,10 @@ class Readings:
 
     def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
         """Facts of those meters that are registered."""
-        rows = self._connection.execute(select(meter_table).where(meter_table.c.meter.in_(meters)))
-        return {
-            row.meter: MeterFacts(
-                meter=row.meter,
-                zone=row.zone,
-                import_capacity_w=row.import_capacity_w,
-                export_capacity_w=row.export_capacity_w,
-                device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
-            )
-            for row in rows
-        }
+        if not meters:
+            return {}
+        rows = self._connection.execute(_FACTS, {"meters": list_parameter(meters)}).all()
+        return {row[0]: _facts(*row) for row in rows}
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         """The accepted reading of a meter and MTU."""
@@ -43,14 +56,13 @@ class Readings:
         """The accepted readings of those meters and MTUs that have one."""
         if not keys:
             return {}
-        of_keys = tuple_(meter_reading.c.meter, meter_reading.c.mtu_start).in_(keys)
-        rows = self._connection.execute(select(meter_reading).where(of_keys))
+        rows = self._connection.execute(_BY_KEYS, {"keys": list_parameter(keys)}).all()
         return {(row.meter, row.mtu_start): _stored(row) for row in rows}
 
     def add_all(self, readings: Sequence[StoredReading]) -> None:
         """Keep newly accepted readings, each the first of its meter and MTU."""
         if readings:
-            self._connection.execute(insert(meter_reading), [_row(stored) for stored in readings])
+            self._connection.exec_driver_sql(_INSERT, [_row(stored) for stored in readings])
 
     def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
         """The accepted register reading of a meter and moment."""
@@ -223,22 +235,35 @@ class Readings:
         return [_stored(row) for row in self._connection.execute(query)]
 
 
-def _row(stored: StoredReading) -> dict[str, Any]:
+@lru_cache(maxsize=2**14)
+def _facts(meter: int, zone: int, import_capacity_w: int, export_capacity_w: int, x: str, y: str) -> MeterFacts:
+    """A registered meter as its row tells; the same meters send all day."""
+    return MeterFacts(
+        meter=meter,
+        zone=zone,
+        import_capacity_w=import_capacity_w,
+        export_capacity_w=export_capacity_w,
+        device_key=DeviceKey(x=bytes.fromhex(x[2:]), y=bytes.fromhex(y[2:])),
+    )
+
+
+def _row(stored: StoredReading) -> tuple[Any, ...]:
+    """In the order of the table's columns."""
     reading = stored.reading
-    return {
-        "meter": reading.meter,
-        "mtu_start": reading.mtu_start,
-        "zone": stored.zone,
-        "meter_id": reading.meter_id,
-        "interval_s": reading.interval_s,
-        "import_wh": reading.import_wh,
-        "export_wh": reading.export_wh,
-        "counter": reading.counter,
-        "text": stored.text,
-        "salt": stored.salt,
-        "received_at": stored.received_at,
-        "anchor_sequence": stored.anchor_sequence,
-    }
+    return (
+        reading.meter,
+        reading.mtu_start,
+        stored.zone,
+        reading.meter_id,
+        reading.interval_s,
+        reading.import_wh,
+        reading.export_wh,
+        reading.counter,
+        stored.text,
+        stored.salt,
+        stored.received_at,
+        stored.anchor_sequence,
+    )
 
 
 def _stored(row: Row[Any]) -> StoredReading:
