@@ -16,6 +16,7 @@ from gridledger.market.desk import OrderDesk
 from gridledger.market.order_hash import OrderDomain
 from gridledger.market.service import MarketService
 from gridledger.metering.anchoring import AnchoringService
+from gridledger.metering.ports import ReadingIntake
 from gridledger.metering.service import MeteringService
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -93,6 +94,7 @@ class NodeContext:
 
     database: Database
     services: Callable[[Transaction], Services]
+    readings: ReadingIntake
     clock: Clock
     order_domain: OrderDomain
     dispatch_domain: DispatchDomain

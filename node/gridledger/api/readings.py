@@ -1,42 +1,37 @@
 """Readings in, proofs of their anchoring out."""
 
+from collections import Counter
 from typing import Annotated, Any
 
+import prometheus_client
 from fastapi import APIRouter, Path
-from prometheus_client import Counter
+from fastapi.responses import JSONResponse
 
 from gridledger.api.context import NodeContext
 from gridledger.api.problems import problem_document
 from gridledger.api.schemas import ReadingsIn
+from gridledger.metering.model import ReadingOutcome
 from gridledger.units import UINT32_MAX
 
 __all__ = ["reading_routes"]
 
 
-def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
+def reading_routes(node: NodeContext, counted: prometheus_client.Counter) -> APIRouter:
     """Routes of readings and their proofs; outcomes of readings are `counted`."""
     router = APIRouter(prefix="/v1", tags=["readings"])
 
     @router.post("/readings")
-    def post_readings(body: ReadingsIn) -> dict[str, Any]:
+    def post_readings(body: ReadingsIn) -> JSONResponse:
         """Accept or refuse each signed reading on its own; one result per reading, in order.
 
         A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
         `disputed`, and the accepted one stands.
         """
-        with node.database.write() as tx:
-            outcomes = node.services(tx).metering.accept(body.readings)
-        node.wake()
-        for outcome in outcomes:
-            counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
-        return {
-            "results": [
-                {"status": outcome.status}
-                if outcome.error is None
-                else {"status": outcome.status, "problem": problem_document(outcome.error)}
-                for outcome in outcomes
-            ]
-        }
+        outcomes = node.readings.accept(body.readings)
+        names = Counter(outcome.status if outcome.error is None else outcome.error.code() for outcome in outcomes)
+        for name, times in names.items():
+            counted.labels(name).inc(times)
+        return JSONResponse({"results": [_result(outcome) for outcome in outcomes]})
 
     @router.get("/proofs/readings/{meter}/{mtu_start}")
     def get_reading_proof(
@@ -59,3 +54,9 @@ def reading_routes(node: NodeContext, counted: Counter) -> APIRouter:
         }
 
     return router
+
+
+def _result(outcome: ReadingOutcome) -> dict[str, Any]:
+    if outcome.error is None:
+        return {"status": outcome.status}
+    return {"status": outcome.status, "problem": problem_document(outcome.error)}

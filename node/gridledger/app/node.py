@@ -16,6 +16,8 @@ from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.reading_intake import NodeReadingIntake
+from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.app.settings import NodeSettings
@@ -263,6 +265,10 @@ class Node:
             mtu_length_s=config.mtu_length_s,
             anchor_delay_s=ANCHOR_DELAY_S,
         )
+        readings = NodeReadingIntake(
+            database=self._database, services=services, workers=ReadingWorkers(), on_kept=self._due.set
+        )
+        self._closing.callback(readings.close)
         self._bell = Bell()
         self._webhook_guard = TargetGuard(self._settings.webhook_allow)
         self._webhook_box = SecretBox(self._folder.webhook_key)
@@ -270,6 +276,7 @@ class Node:
             NodeContext(
                 database=self._database,
                 services=services,
+                readings=readings,
                 clock=self._clock,
                 order_domain=order_domain,
                 dispatch_domain=dispatch_domain,

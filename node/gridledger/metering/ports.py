@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from gridledger.metering.model import MeterFacts, StoredReading
+from gridledger.metering.model import MeterFacts, ReadingOutcome, StoredReading
 from gridledger.metering.registers import StoredRegisters
 
-__all__ = ["MeterDirectory", "ReadingStore", "Salts"]
+__all__ = ["MeterDirectory", "ReadingIntake", "ReadingStore", "Salts"]
 
 
 class MeterDirectory(Protocol):
@@ -64,3 +64,13 @@ class Salts(Protocol):
 
     def salt_for(self, meter: int, mtu_start: int) -> bytes:
         """32 bytes, asked for once per meter and MTU and kept with the reading."""
+
+
+class ReadingIntake(Protocol):
+    """Where everybody who brings signed readings hands them in, in no transaction of their own."""
+
+    def accept(self, texts: Sequence[str]) -> tuple[ReadingOutcome, ...]:
+        """Accept or refuse each text on its own, in order; what is accepted is on disk when this returns.
+
+        Raises BatchTooLarge, and Unavailable errors, with nothing kept.
+        """

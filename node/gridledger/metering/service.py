@@ -1,33 +1,30 @@
 """The metering room's tasks: accept signed readings, make their anchors. A task never commits; its caller does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import ParamSpec, TypeVar
 
 from gridledger.clock import Clock
 from gridledger.errors import GridLedgerError
-from gridledger.metering.errors import (
-    AnchorMixed,
-    BatchTooLarge,
-    NothingToAnchor,
-    ReadingDiffers,
-    RegistersDiffer,
-    UnknownMeter,
-)
+from gridledger.metering.errors import AnchorMixed, NothingToAnchor, ReadingDiffers, RegistersDiffer
 from gridledger.metering.merkle import MerkleTree, leaf
 from gridledger.metering.model import AnchorBatch, MeterFacts, Reading, ReadingOutcome, ReadingStatus, StoredReading
-from gridledger.metering.ocmf import is_ocmf, peek_registry_number, verify_registers
 from gridledger.metering.ports import MeterDirectory, ReadingStore, Salts
 from gridledger.metering.registers import StoredRegisters, check_order, interval_reading
-from gridledger.metering.signed_reading import peek_meter, verify
 from gridledger.metering.texts import joined
 from gridledger.metering.validation import check_moment, check_reading, same_values
+from gridledger.metering.verification import (
+    MAX_BATCH_READINGS,
+    CheckedText,
+    GenuineReading,
+    GenuineRegisters,
+    attempt,
+    check_again,
+    check_texts,
+    claimed_meters,
+    keys_of,
+)
 
 __all__ = ["MAX_BATCH_READINGS", "MeteringService", "commitment"]
-
-MAX_BATCH_READINGS = 500
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class MeteringService:
@@ -49,16 +46,21 @@ class MeteringService:
         A refused reading never stops the others; values accepted before are a duplicate, however often and however
         late they come and whatever signature they carry. Raises BatchTooLarge above 500 texts, with nothing kept.
         """
-        if len(texts) > MAX_BATCH_READINGS:
-            raise BatchTooLarge(count=len(texts), highest=MAX_BATCH_READINGS)
+        return self.keep(check_texts(texts, keys_of(self._directory.facts_of(claimed_meters(texts)))))
+
+    def keep(self, checked: Sequence[CheckedText]) -> tuple[ReadingOutcome, ...]:
+        """The second step of `accept`, for what `check_texts` made of texts with the keys of some earlier moment."""
         now = self._clock.now()
+        facts = self._directory.facts_of({one.meter for one in checked if not isinstance(one, GridLedgerError)})
+        keys = keys_of(facts)
+        present = [check_again(one, keys) for one in checked]
         results: list[ReadingStatus | GridLedgerError] = []
-        for of_moments, run in groupby(texts, is_ocmf):
+        for of_moments, run in groupby(present, lambda one: isinstance(one, GenuineRegisters)):
             accept = self._accept_moments if of_moments else self._accept_intervals
-            results += accept(tuple(run), now)
+            results += accept(tuple(run), facts, now)
         return tuple(
-            self._outcome(index, text, result, now)
-            for index, (text, result) in enumerate(zip(texts, results, strict=True))
+            self._outcome(index, one, result, now)
+            for index, (one, result) in enumerate(zip(present, results, strict=True))
         )
 
     def build_anchor(self, readings: Sequence[StoredReading]) -> AnchorBatch:
@@ -79,29 +81,35 @@ class MeteringService:
             raise AnchorMixed(zones=tuple(sorted(zones)), mtu_starts=tuple(sorted(mtu_starts)))
         return MerkleTree(commitment(stored) for stored in readings)
 
-    def _outcome(self, index: int, text: str, result: ReadingStatus | GridLedgerError, now: int) -> ReadingOutcome:
+    def _outcome(
+        self, index: int, checked: CheckedText, result: ReadingStatus | GridLedgerError, now: int
+    ) -> ReadingOutcome:
         if isinstance(result, ReadingStatus):
             return ReadingOutcome(index=index, status=result)
-        if isinstance(result, ReadingDiffers | RegistersDiffer):
-            self._store.add_dispute(result.meter, result.moment, text, now)
+        if isinstance(result, ReadingDiffers | RegistersDiffer) and not isinstance(checked, GridLedgerError):
+            self._store.add_dispute(result.meter, result.moment, checked.text, now)
             return ReadingOutcome(index=index, status=ReadingStatus.DISPUTED, error=result)
         return ReadingOutcome(index=index, status=ReadingStatus.REFUSED, error=result)
 
-    def _accept_moments(self, texts: Sequence[str], now: int) -> list[ReadingStatus | GridLedgerError]:
+    def _accept_moments(
+        self, run: Sequence[CheckedText], facts: Mapping[int, MeterFacts], now: int
+    ) -> list[ReadingStatus | GridLedgerError]:
         """Keep register readings one by one: each may stand between two others."""
-        return [_attempt(self._accept_registers, text, now) for text in texts]
+        return [
+            attempt(self._accept_registers, one, facts[one.meter], now)
+            for one in run
+            if isinstance(one, GenuineRegisters)
+        ]
 
-    def _accept_registers(self, text: str, now: int) -> ReadingStatus:
+    def _accept_registers(self, genuine: GenuineRegisters, facts: MeterFacts, now: int) -> ReadingStatus:
         """Keep a register reading, and the readings of the intervals whose other end is known."""
-        meter = peek_registry_number(text)
-        facts = _known(meter, self._directory.facts_of({meter}))
-        registers, kept_text = verify_registers(text, facts.device_key)
+        registers, meter = genuine.registers, genuine.meter
         check_moment(registers.taken_at, now=now, mtu_length_s=self._mtu_length_s)
         if (known := self._store.registers_at(meter, registers.taken_at)) is not None:
             if known.registers != registers:
                 raise RegistersDiffer(meter=meter, taken_at=registers.taken_at)
             return ReadingStatus.DUPLICATE
-        stored = StoredRegisters(registers=registers, text=kept_text, received_at=now)
+        stored = StoredRegisters(registers=registers, text=genuine.kept_text, received_at=now)
         before, after = self._store.registers_around(meter, registers.taken_at)
         pairs = [(one, other) for one, other in ((before, stored), (stored, after)) if one and other]
         for earlier, later in pairs:
@@ -119,28 +127,24 @@ class MeteringService:
         self._store.add_all([self._stored(reading, facts, pair_text, now) for reading, pair_text in readings])
         return ReadingStatus.ACCEPTED
 
-    def _accept_intervals(self, texts: Sequence[str], now: int) -> list[ReadingStatus | GridLedgerError]:
-        """Keep interval readings; meters and earlier readings are looked up, and new ones written, all at once."""
-        meters = [_attempt(peek_meter, text) for text in texts]
-        facts = self._directory.facts_of({meter for meter in meters if isinstance(meter, int)})
-        genuine = [
-            meter if isinstance(meter, GridLedgerError) else _attempt(_genuine, text, meter, facts)
-            for meter, text in zip(meters, texts, strict=True)
-        ]
-        keys = {(reading.meter, reading.mtu_start) for reading in genuine if isinstance(reading, Reading)}
+    def _accept_intervals(
+        self, run: Sequence[CheckedText], facts: Mapping[int, MeterFacts], now: int
+    ) -> list[ReadingStatus | GridLedgerError]:
+        """Keep interval readings; earlier ones are looked up, and new ones written, all at once."""
+        keys = {(one.meter, one.reading.mtu_start) for one in run if isinstance(one, GenuineReading)}
         known = {key: stored.reading for key, stored in self._store.find_each(keys).items()}
         results: list[ReadingStatus | GridLedgerError] = []
         added: list[StoredReading] = []
-        for text, reading in zip(texts, genuine, strict=True):
-            if not isinstance(reading, Reading):
-                results.append(reading)
-                continue
-            key = (reading.meter, reading.mtu_start)
-            result = _attempt(self._interval_status, reading, facts[reading.meter], known.get(key), now)
-            if result is ReadingStatus.ACCEPTED:
-                added.append(self._stored(reading, facts[reading.meter], text, now))
-                known[key] = reading
-            results.append(result)
+        for one in run:
+            if isinstance(one, GridLedgerError):
+                results.append(one)
+            elif isinstance(one, GenuineReading):
+                reading, key = one.reading, (one.meter, one.reading.mtu_start)
+                result = attempt(self._interval_status, reading, facts[one.meter], known.get(key), now)
+                if result is ReadingStatus.ACCEPTED:
+                    added.append(self._stored(reading, facts[one.meter], one.text, now))
+                    known[key] = reading
+                results.append(result)
         self._store.add_all(added)
         return results
 
@@ -155,24 +159,6 @@ class MeteringService:
     def _stored(self, reading: Reading, facts: MeterFacts, text: str, now: int) -> StoredReading:
         salt = self._salts.salt_for(reading.meter, reading.mtu_start)
         return StoredReading(reading=reading, zone=facts.zone, text=text, salt=salt, received_at=now)
-
-
-def _known(meter: int, facts: Mapping[int, MeterFacts]) -> MeterFacts:
-    if meter not in facts:
-        raise UnknownMeter(meter=meter)
-    return facts[meter]
-
-
-def _genuine(text: str, meter: int, facts: Mapping[int, MeterFacts]) -> Reading:
-    return verify(text, _known(meter, facts).device_key)
-
-
-def _attempt(task: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | GridLedgerError:
-    """What a task returns, or why it refuses."""
-    try:
-        return task(*args, **kwargs)
-    except GridLedgerError as error:
-        return error
 
 
 def commitment(stored: StoredReading) -> bytes:
