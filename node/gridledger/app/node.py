@@ -266,7 +266,10 @@ class Node:
             anchor_delay_s=ANCHOR_DELAY_S,
         )
         readings = NodeReadingIntake(
-            database=self._database, services=services, workers=ReadingWorkers(), on_kept=self._due.set
+            database=self._database,
+            metering=lambda tx: services(tx).metering,
+            workers=ReadingWorkers(),
+            on_kept=self._due.set,
         )
         self._closing.callback(readings.close)
         self._bell = Bell()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gridledger.api.context import Services
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.errors import Unavailable
 from gridledger.metering.model import ReadingOutcome
+from gridledger.metering.service import MeteringService
 from gridledger.metering.verification import claimed_meters, keys_of
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
@@ -37,14 +37,14 @@ class NodeReadingIntake:
         self,
         *,
         database: Database,
-        services: Callable[[Transaction], Services],
+        metering: Callable[[Transaction], MeteringService],
         workers: ReadingWorkers,
         on_kept: Callable[[], None],
         most_batches: int = _MOST_BATCHES,
     ) -> None:
         """`on_kept` is called after each batch; `most_batches` are worked on or wait at a time."""
         self._database = database
-        self._services = services
+        self._metering = metering
         self._workers = workers
         self._on_kept = on_kept
         self._most_batches = most_batches
@@ -62,12 +62,14 @@ class NodeReadingIntake:
                 keys = keys_of(tx.readings.facts_of(meters))
             checked = self._workers.check_texts(texts, keys)
             with self._database.write() as tx:
-                outcomes = self._services(tx).metering.keep(checked)
+                outcomes = self._metering(tx).keep(checked)
         self._on_kept()
         return outcomes
 
     def close(self) -> None:
         """Take no further batch, finish those begun, and end the workers."""
+        if self._stopped:
+            return
         self._stopped = True
         for _ in range(self._most_batches):
             self._places.acquire()

@@ -24,6 +24,7 @@ __all__ = ["ReadingCheckFailed", "ReadingWorkers"]
 _WORTH_SENDING = 10  # texts; fewer are checked sooner than sent
 _MOST_WORKERS = 4  # by then the node's own process is the slower one
 _LONGEST_CHECK_S = 30
+_PROGRAM = (sys.executable, "-m", "gridledger.app.reading_worker")
 _log = structlog.get_logger(__name__)
 
 
@@ -37,13 +38,22 @@ class ReadingCheckFailed(Unavailable):
 class ReadingWorkers:
     """Checks texts in processes of its own, started when they are first needed."""
 
-    def __init__(self, count: int | None = None) -> None:
-        """`count` of processes; by default one per processor, four at most, and none where there is one processor."""
+    def __init__(self, count: int | None = None, program: Sequence[str] = _PROGRAM) -> None:
+        """`count` of processes; by default one per processor, four at most, and none where there is one processor.
+
+        `program` is what they run, with the descriptor of their socket as last argument.
+        """
         processors = os.cpu_count() or 1
         self._count = (min(processors, _MOST_WORKERS) if processors > 1 else 0) if count is None else count
+        self._places = [_Place(program) for _ in range(self._count)]
         self._free: queue.LifoQueue[_Place] = queue.LifoQueue()
-        for _ in range(self._count):
-            self._free.put(_Place())
+        for place in self._places:
+            self._free.put(place)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Ids of the processes that have been started and not found dead."""
+        return tuple(pid for place in self._places if (pid := place.pid) is not None)
 
     def check_texts(self, texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
         """As the metering room's `check_texts`, where it is worth it in the next process that is free.
@@ -67,13 +77,19 @@ class ReadingWorkers:
 class _Place:
     """Where one process works; when it dies another takes over, once a batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str]) -> None:
+        self._program = program
         self._worker: _Worker | None = None
+
+    @property
+    def pid(self) -> int | None:
+        worker = self._worker
+        return None if worker is None else worker.pid
 
     def check_texts(self, texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
         for _ in range(2):
             try:
-                self._worker = self._worker or _Worker()
+                self._worker = self._worker or _Worker(self._program)
             except OSError as error:
                 _log.warning("reading_worker_not_started", error=type(error).__name__)
                 return check_texts(texts, keys)
@@ -93,18 +109,21 @@ class _Place:
 class _Worker:
     """One process and the socket to it. Raises OSError when it cannot be started."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str]) -> None:
         own, others = socket.socketpair()
         with own, others:
-            command = [sys.executable, "-m", "gridledger.app.reading_worker", str(others.fileno())]
             self._process = subprocess.Popen(
-                command,
+                [*program, str(others.fileno())],
                 pass_fds=(others.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's interrupt is for the node, which finishes what it has begun
             )
             self._connection = Connection(own.detach())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def check_texts(self, texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
         """The same, there. Raises EOFError, OSError when the process dies or takes too long."""
