@@ -4,10 +4,12 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests.metering.fakes import MTU_LENGTH_S, MTU_START, Device, a_reading, a_r
 from tests.store.builders import Chain, meter_event
 
 from gridledger.app.reading_intake import NodeReadingIntake, ReadingIntakeBusy, ReadingIntakeStopped
-from gridledger.app.reading_worker import packed, unpacked
+from gridledger.app.reading_worker import answer, packed, unpacked
 from gridledger.app.reading_workers import ReadingCheckFailed, ReadingWorkers
 from gridledger.clock import ManualClock
 from gridledger.metering.errors import BatchTooLarge
@@ -35,12 +37,14 @@ GATED_WORKER = """
 import pathlib, sys
 from multiprocessing.connection import Connection
 from gridledger.app.reading_worker import answer, packed
+from gridledger.metering.model import DeviceKey
 from gridledger.metering.verification import check_texts
 connection = Connection(int(sys.argv[2]))
-batch = connection.recv()
+texts, coordinates = connection.recv()
 gate = pathlib.Path(sys.argv[1])
 gate.exists() and gate.read_bytes()
-connection.send([packed(checked) for checked in check_texts(*batch)])
+keys = {meter: DeviceKey(x=x, y=y) for meter, (x, y) in coordinates.items()}
+connection.send([packed(checked) for checked in check_texts(texts, keys)])
 answer(connection)
 """
 
@@ -174,6 +178,17 @@ def test_what_was_checked_is_the_same_after_its_way_between_processes() -> None:
     assert [str(one) for one in again] == [str(one) for one in checked]
     assert again[0] == checked[0]
     assert again[4] == checked[4]
+
+
+def test_a_process_ends_when_the_node_is_gone() -> None:
+    own, others = Pipe()
+    worker = threading.Thread(target=answer, args=(others,))
+    worker.start()
+    own.send(([text(1, 0)], {1: (DEVICES[1].key.x, DEVICES[1].key.y)}))
+    assert own.recv()[0][0] is None
+    own.close()
+    worker.join(timeout=20)
+    assert not worker.is_alive()
 
 
 def test_many_overlapping_batches_at_once_keep_each_reading_once(

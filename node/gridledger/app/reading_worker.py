@@ -40,10 +40,11 @@ def unpacked(answers: Sequence[PackedText], texts: Sequence[str], keys: Mapping[
 
 
 def answer(connection: Connection) -> None:
-    """Check batch after batch, each the texts and their meters' device keys, until the other end is closed."""
+    """Check batch after batch until the other end is closed: texts, and x and y of their meters' device keys."""
     while True:
         try:
-            texts, keys = connection.recv()
+            texts, coordinates = connection.recv()
+            keys = {meter: DeviceKey(x=x, y=y) for meter, (x, y) in coordinates.items()}
             connection.send([packed(checked) for checked in check_texts(texts, keys)])
         except (EOFError, OSError):
             return

@@ -127,7 +127,7 @@ class _Worker:
 
     def check_texts(self, texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
         """The same, there. Raises EOFError, OSError when the process dies or takes too long."""
-        self._connection.send((texts, keys))
+        self._connection.send((texts, {meter: (key.x, key.y) for meter, key in keys.items()}))
         if not self._connection.poll(_LONGEST_CHECK_S):
             raise TimeoutError
         return unpacked(self._connection.recv(), texts, keys)
