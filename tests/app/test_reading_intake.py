@@ -256,8 +256,9 @@ def test_readings_whose_process_dies_of_checking_them_are_checked_by_another(dat
         assert workers.pids not in ((first,), ())
 
 
-def test_readings_that_kill_every_process_are_refused_with_nothing_kept(database: Database) -> None:
-    workers = ReadingWorkers(1, program=(sys.executable, "-c", "pass"))
+@pytest.mark.parametrize("program", ["pass", "import time; time.sleep(60)"], ids=["dies", "hangs"])
+def test_readings_that_no_process_survives_are_refused_with_nothing_kept(database: Database, program: str) -> None:
+    workers = ReadingWorkers(1, program=(sys.executable, "-c", program), longest_check_s=1)
     with intake_of(database, workers) as intake:
         with pytest.raises(ReadingCheckFailed) as refused:
             intake.accept(all_texts())

@@ -38,14 +38,17 @@ class ReadingCheckFailed(Unavailable):
 class ReadingWorkers:
     """Checks texts in processes of its own, started when they are first needed."""
 
-    def __init__(self, count: int | None = None, program: Sequence[str] = _PROGRAM) -> None:
+    def __init__(
+        self, count: int | None = None, program: Sequence[str] = _PROGRAM, longest_check_s: float = _LONGEST_CHECK_S
+    ) -> None:
         """`count` of processes; by default one per processor, four at most, and none where there is one processor.
 
-        `program` is what they run, with the descriptor of their socket as last argument.
+        `program` is what they run, with the descriptor of their socket as last argument; one that needs longer than
+        `longest_check_s` for a batch counts as dead.
         """
         processors = os.cpu_count() or 1
         self._count = (min(processors, _MOST_WORKERS) if processors > 1 else 0) if count is None else count
-        self._places = [_Place(program) for _ in range(self._count)]
+        self._places = [_Place(program, longest_check_s) for _ in range(self._count)]
         self._free: queue.LifoQueue[_Place] = queue.LifoQueue()
         for place in self._places:
             self._free.put(place)
@@ -77,8 +80,9 @@ class ReadingWorkers:
 class _Place:
     """Where one process works; when it dies another takes over, once a batch."""
 
-    def __init__(self, program: Sequence[str]) -> None:
+    def __init__(self, program: Sequence[str], longest_check_s: float) -> None:
         self._program = program
+        self._longest_check_s = longest_check_s
         self._worker: _Worker | None = None
 
     @property
@@ -94,7 +98,7 @@ class _Place:
                 _log.warning("reading_worker_not_started", error=type(error).__name__)
                 return check_texts(texts, keys)
             try:
-                return self._worker.check_texts(texts, keys)
+                return self._worker.check_texts(texts, keys, self._longest_check_s)
             except (EOFError, OSError) as error:
                 _log.warning("reading_worker_died", error=type(error).__name__)
                 self.close()
@@ -125,10 +129,12 @@ class _Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def check_texts(self, texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
+    def check_texts(
+        self, texts: Sequence[str], keys: Mapping[int, DeviceKey], longest_check_s: float
+    ) -> list[CheckedText]:
         """The same, there. Raises EOFError, OSError when the process dies or takes too long."""
         self._connection.send((texts, {meter: (key.x, key.y) for meter, key in keys.items()}))
-        if not self._connection.poll(_LONGEST_CHECK_S):
+        if not self._connection.poll(longest_check_s):
             raise TimeoutError
         return unpacked(self._connection.recv(), texts, keys)
 
