@@ -5,7 +5,7 @@ The five categories say what kind of failure it is; only the HTTP edge turns a c
 
 import re
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = ["Conflict", "Forbidden", "GridLedgerError", "InvalidInput", "NotFound", "Unauthenticated", "Unavailable"]
 
@@ -29,6 +29,10 @@ class GridLedgerError(Exception):
         """First line of the class docstring, without its final period."""
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For errors that travel from one process of the node to another."""
+        return _again, (type(self), self.values())
+
     def values(self) -> dict[str, object]:
         """The failing values by field name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -36,6 +40,10 @@ class GridLedgerError(Exception):
     def __str__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.values().items())
         return f"{self.title()} ({values})" if values else self.title()
+
+
+def _again(kind: type[GridLedgerError], values: dict[str, object]) -> GridLedgerError:
+    return kind(**values)
 
 
 class InvalidInput(GridLedgerError):

@@ -1,16 +1,16 @@
-"""The one way of signed readings into the node: one transaction, one count per outcome, one form of answer."""
+"""Signed readings from every edge: one count per outcome, one form of answer."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter
+import prometheus_client
+from prometheus_client import CollectorRegistry
 
 from gridledger.api.problems import problem_document
 from gridledger.errors import GridLedgerError
 from gridledger.metering.model import ReadingOutcome
-from gridledger.metering.service import MeteringService
-from gridledger.store.database import Database
-from gridledger.store.transaction import Transaction
+from gridledger.metering.ports import ReadingAcceptor
 
 __all__ = ["ReadingIntake"]
 
@@ -21,22 +21,18 @@ class ReadingIntake:
     def __init__(
         self,
         *,
-        database: Database,
-        metering: Callable[[Transaction], MeteringService],
-        wake: Callable[[], None],
+        acceptor: ReadingAcceptor,
         registry: CollectorRegistry,
     ) -> None:
-        """`wake` says that there is something to do; outcomes are counted in `registry`."""
-        self._database = database
-        self._metering = metering
-        self._wake = wake
-        self._counted = Counter(
+        """Outcomes are counted in `registry`."""
+        self._acceptor = acceptor
+        self._counted = prometheus_client.Counter(
             "gridledger_reading_outcomes_total",
             "What became of readings that were sent: a status, or why one was not accepted",
             ["outcome"],
             registry=registry,
         )
-        self._noted = Counter(
+        self._noted = prometheus_client.Counter(
             "gridledger_reading_notes_total",
             "What is odd about readings that were accepted",
             ["note"],
@@ -46,15 +42,14 @@ class ReadingIntake:
     def accept(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Accept or refuse each signed text on its own, at most 500; one result per text, in their order.
 
-        On return the transaction is committed. Raises BatchTooLarge, with nothing kept.
+        What is accepted is on disk on return. Raises the errors of `ReadingAcceptor.accept`, with nothing kept.
         """
-        with self._database.write() as tx:
-            outcomes = self._metering(tx).accept(texts)
-        self._wake()
-        for outcome in outcomes:
-            self._counted.labels(outcome.status if outcome.error is None else outcome.error.code()).inc()
-            for note in outcome.notes:
-                self._noted.labels(note.name).inc()
+        outcomes = self._acceptor.accept(texts)
+        names = Counter(outcome.status if outcome.error is None else outcome.error.code() for outcome in outcomes)
+        for name, times in names.items():
+            self._counted.labels(name).inc(times)
+        for note in (note for outcome in outcomes for note in outcome.notes):
+            self._noted.labels(note.name).inc()
         return [_result(outcome) for outcome in outcomes]
 
     def refuse(self, error: GridLedgerError) -> dict[str, Any]:

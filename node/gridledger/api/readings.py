@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from fastapi.responses import JSONResponse
 
 from gridledger.api.context import NodeContext
 from gridledger.api.schemas import ReadingsIn
@@ -16,7 +17,7 @@ def reading_routes(node: NodeContext) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["readings"])
 
     @router.post("/readings")
-    def post_readings(body: ReadingsIn) -> dict[str, Any]:
+    def post_readings(body: ReadingsIn) -> JSONResponse:
         """Accept or refuse each signed reading on its own; one result per reading, in order.
 
         A reading is a JWS of an interval or an OCMF text of a moment. One that contradicts an accepted one is kept as
@@ -24,7 +25,7 @@ def reading_routes(node: NodeContext) -> APIRouter:
         `counter-skipped` (of the device's numbers), `interval-split` (of MTUs), `parts-missing` (of seconds until the
         MTU is whole).
         """
-        return {"results": node.readings.accept(body.readings)}
+        return JSONResponse({"results": node.readings.accept(body.readings)})
 
     @router.get("/proofs/readings/{meter}/{mtu_start}")
     def get_reading_proof(

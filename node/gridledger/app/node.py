@@ -18,6 +18,8 @@ from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.reading_intake import NodeReadingIntake
+from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.app.settings import NodeSettings
@@ -270,16 +272,18 @@ class Node:
             mtu_length_s=config.mtu_length_s,
             anchor_delay_s=ANCHOR_DELAY_S,
         )
+        readings = NodeReadingIntake(
+            database=self._database,
+            metering=lambda tx: services(tx).metering,
+            workers=ReadingWorkers(),
+            on_kept=self._due.set,
+        )
+        self._closing.callback(readings.close)
         self._bell = Bell()
         self._webhook_guard = TargetGuard(self._settings.webhook_allow)
         self._webhook_box = SecretBox(self._folder.webhook_key)
         self._registry = CollectorRegistry()
-        self._readings = ReadingIntake(
-            database=self._database,
-            metering=lambda tx: services(tx).metering,
-            wake=self._due.set,
-            registry=self._registry,
-        )
+        self._readings = ReadingIntake(acceptor=readings, registry=self._registry)
         self._application = create_application(
             NodeContext(
                 database=self._database,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from gridledger.errors import GridLedgerError
 from gridledger.metering.attempts import attempt
-from gridledger.metering.errors import CounterReplayed, ReadingDiffers, UnknownMeter
+from gridledger.metering.errors import CounterReplayed, ReadingDiffers
 from gridledger.metering.keeping import ReadingKeeper, Taken
 from gridledger.metering.lengths import mtus_of, require_dividing, split_reading, sum_reading
 from gridledger.metering.model import (
@@ -18,11 +18,11 @@ from gridledger.metering.model import (
     ReadingStatus,
     StoredReading,
 )
-from gridledger.metering.ports import Counted, EventStore, MeterDirectory, PartStore, ReadingStore
+from gridledger.metering.ports import Counted, EventStore, PartStore, ReadingStore
 from gridledger.metering.registers import counters_skipped
-from gridledger.metering.signed_reading import peek_meter, verify
 from gridledger.metering.texts import joined_parts
 from gridledger.metering.validation import check_energy, check_reading, same_values
+from gridledger.metering.verification import CheckedText, GenuineReading
 
 __all__ = ["IntervalIntake"]
 
@@ -35,45 +35,37 @@ class IntervalIntake:
     def __init__(
         self,
         *,
-        directory: MeterDirectory,
         store: ReadingStore,
         parts: PartStore,
         events: EventStore,
         keeper: ReadingKeeper,
         mtu_length_s: int,
     ) -> None:
-        self._directory = directory
         self._store = store
         self._parts = parts
         self._events = events
         self._keeper = keeper
         self._mtu_length_s = mtu_length_s
 
-    def accept(self, texts: Sequence[str], now: int) -> list[Taken | GridLedgerError]:
-        """Keep interval readings; meters and earlier readings are looked up, and new ones written, all at once."""
-        meters = [attempt(peek_meter, text) for text in texts]
-        facts = self._directory.facts_of({meter for meter in meters if isinstance(meter, int)})
-        genuine = [
-            meter if isinstance(meter, GridLedgerError) else attempt(self._genuine, text, meter, facts)
-            for meter, text in zip(meters, texts, strict=True)
-        ]
-        batch = self._batch([reading for reading in genuine if isinstance(reading, Reading)])
+    def accept(
+        self, run: Sequence[CheckedText], facts: Mapping[int, MeterFacts], now: int
+    ) -> list[Taken | GridLedgerError]:
+        """Keep interval readings; earlier ones are looked up, and new ones written, all at once."""
+        dividing = [attempt(self._dividing, one) if isinstance(one, GenuineReading) else one for one in run]
+        batch = self._batch([one.reading for one in dividing if isinstance(one, GenuineReading)])
         results: list[Taken | GridLedgerError] = []
-        for text, reading in zip(texts, genuine, strict=True):
-            if isinstance(reading, Reading):
-                take = self._take_part if reading.interval_s < self._mtu_length_s else self._take
-                results.append(attempt(take, reading, text, facts[reading.meter], batch, now))
-            else:
-                results.append(reading)
+        for one in dividing:
+            if isinstance(one, GenuineReading):
+                take = self._take_part if one.reading.interval_s < self._mtu_length_s else self._take
+                results.append(attempt(take, one.reading, one.text, facts[one.meter], batch, now))
+            elif isinstance(one, GridLedgerError):
+                results.append(one)
         self._keeper.keep(batch.added)
         return results
 
-    def _genuine(self, text: str, meter: int, facts: Mapping[int, MeterFacts]) -> Reading:
-        if meter not in facts:
-            raise UnknownMeter(meter=meter)
-        reading = verify(text, facts[meter].device_key)
-        require_dividing(reading.interval_s, self._mtu_length_s)
-        return reading
+    def _dividing(self, genuine: GenuineReading) -> GenuineReading:
+        require_dividing(genuine.reading.interval_s, self._mtu_length_s)
+        return genuine
 
     def _batch(self, readings: Sequence[Reading]) -> "_Batch":
         spans = [(reading.meter, mtus_of(reading, self._mtu_length_s)) for reading in readings]

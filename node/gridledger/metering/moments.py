@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from gridledger.metering.errors import ReadingDiffers, RegistersDiffer, UnknownMeter
+from gridledger.metering.errors import ReadingDiffers, RegistersDiffer
 from gridledger.metering.events import MeterEvent, events_within
 from gridledger.metering.keeping import ReadingKeeper, Taken
 from gridledger.metering.model import MAX_MTU_START, MeterFacts, NoteName, Reading, ReadingNote, ReadingStatus
-from gridledger.metering.ocmf import peek_registry_number, verify_registers
-from gridledger.metering.ports import EventStore, MeterDirectory, ReadingStore
+from gridledger.metering.ports import EventStore, ReadingStore
 from gridledger.metering.registers import (
     StoredRegisters,
     check_order,
@@ -17,6 +16,7 @@ from gridledger.metering.registers import (
 )
 from gridledger.metering.texts import joined
 from gridledger.metering.validation import check_energy, check_moment, check_reading
+from gridledger.metering.verification import GenuineRegisters
 
 __all__ = ["MomentIntake"]
 
@@ -29,35 +29,28 @@ class MomentIntake:
     def __init__(
         self,
         *,
-        directory: MeterDirectory,
         store: ReadingStore,
         events: EventStore,
         keeper: ReadingKeeper,
         mtu_length_s: int,
     ) -> None:
-        self._directory = directory
         self._store = store
         self._events = events
         self._keeper = keeper
         self._mtu_length_s = mtu_length_s
 
-    def accept(self, text: str, now: int) -> Taken:
+    def accept(self, genuine: GenuineRegisters, facts: MeterFacts, now: int) -> Taken:
         """Keep a register reading, and the readings of the intervals whose other end is known.
 
-        Raises UnknownMeter, RegistersDiffer, ReadingDiffers and the errors of `ocmf.verify_registers`,
-        `validation.check_reading` and `registers.check_order`.
+        Raises RegistersDiffer, ReadingDiffers and the errors of `validation.check_reading` and `registers.check_order`.
         """
-        meter = peek_registry_number(text)
-        facts = self._directory.facts_of({meter}).get(meter)
-        if facts is None:
-            raise UnknownMeter(meter=meter)
-        registers, kept_text = verify_registers(text, facts.device_key)
+        registers, meter = genuine.registers, genuine.meter
         check_moment(registers.taken_at, now=now, mtu_length_s=self._mtu_length_s)
         if (known := self._store.registers_at(meter, registers.taken_at)) is not None:
             if known.registers != registers:
                 raise RegistersDiffer(meter=meter, taken_at=registers.taken_at)
             return Taken(ReadingStatus.DUPLICATE)
-        stored = StoredRegisters(registers=registers, text=kept_text, received_at=now)
+        stored = StoredRegisters(registers=registers, text=genuine.kept_text, received_at=now)
         before, after = self._store.registers_around(meter, registers.taken_at)
         events = self._events_between(stored, before, after)
         pairs = [(one, other) for one, other in ((before, stored), (stored, after)) if one and other]

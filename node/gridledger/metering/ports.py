@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from gridledger.metering.events import MeterEvent, StoredMeterEvent
-from gridledger.metering.model import MeterFacts, PartialReading, StoredReading
+from gridledger.metering.model import MeterFacts, PartialReading, ReadingOutcome, StoredReading
 from gridledger.metering.registers import StoredRegisters
 
-__all__ = ["Counted", "EventStore", "MeterDirectory", "PartStore", "ReadingStore", "Salts"]
+__all__ = ["Counted", "EventStore", "MeterDirectory", "PartStore", "ReadingAcceptor", "ReadingStore", "Salts"]
 
 
 class Counted(NamedTuple):
@@ -112,3 +112,13 @@ class Salts(Protocol):
 
     def salt_for(self, meter: int, mtu_start: int) -> bytes:
         """32 bytes, asked for once per meter and MTU and kept with the reading."""
+
+
+class ReadingAcceptor(Protocol):
+    """Where everybody who brings signed readings hands them in, in no transaction of their own."""
+
+    def accept(self, texts: Sequence[str]) -> tuple[ReadingOutcome, ...]:
+        """Accept or refuse each text on its own, in order; what is accepted is on disk when this returns.
+
+        Raises BatchTooLarge, and Unavailable errors, with nothing kept.
+        """

@@ -1,14 +1,17 @@
 """Signed readings in the database; implements the metering room's `MeterDirectory` and `ReadingStore`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects import sqlite
 
 from gridledger.metering.balance import Transformer, ZoneBalance, zone_balance
 from gridledger.metering.model import DeviceKey, MeterFacts, Reading, StoredReading
 from gridledger.metering.ports import Counted
 from gridledger.metering.registers import RegisterReading, StoredRegisters
+from gridledger.store.lists import in_list, list_parameter, listed
 from gridledger.store.schema import (
     erased_reading,
     meter_reading,
@@ -28,11 +31,26 @@ _MARK_ANCHORED = (
     .where(meter_reading.c.meter == bindparam("of_meter"), meter_reading.c.mtu_start == bindparam("at_mtu_start"))
     .values(anchor_sequence=bindparam("sequence"))
 )
-_OF_KEYS = """
-SELECT reading.* FROM asked JOIN meter_reading reading
-    ON reading.meter = asked.meter AND reading.mtu_start = asked.mtu_start
-"""
-_COUNTERS_AROUND = """
+_FACTS = select(
+    meter_table.c.meter,
+    meter_table.c.zone,
+    meter_table.c.import_capacity_w,
+    meter_table.c.export_capacity_w,
+    meter_table.c.device_key_x,
+    meter_table.c.device_key_y,
+).where(meter_table.c.meter.in_(in_list("meters")))
+_KEYS = listed("keys")
+_BY_KEYS = select(meter_reading).select_from(
+    _KEYS.join(
+        meter_reading,
+        (meter_reading.c.meter == func.json_extract(_KEYS.c.value, "$[0]"))
+        & (meter_reading.c.mtu_start == func.json_extract(_KEYS.c.value, "$[1]")),
+    )
+)
+_COUNTERS_AROUND = text("""
+WITH asked(meter, first, last) AS (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(:spans))
 SELECT asked.meter, asked.first, asked.last, before.mtu_start, before.counter, after.mtu_start, after.counter
 FROM asked
 LEFT JOIN meter_reading before ON before.meter = asked.meter AND before.mtu_start = (
@@ -41,7 +59,22 @@ LEFT JOIN meter_reading before ON before.meter = asked.meter AND before.mtu_star
 LEFT JOIN meter_reading after ON after.meter = asked.meter AND after.mtu_start = (
     SELECT min(mtu_start) FROM meter_reading later
     WHERE later.meter = asked.meter AND later.mtu_start > asked.last)
-"""
+""")
+_SLOTS = listed("slots")
+_UNANCHORED = (
+    select(meter_reading)
+    .select_from(
+        _SLOTS.join(
+            meter_reading,
+            (meter_reading.c.zone == func.json_extract(_SLOTS.c.value, "$[0]"))
+            & (meter_reading.c.mtu_start == func.json_extract(_SLOTS.c.value, "$[1]"))
+            & meter_reading.c.anchor_sequence.is_(None),
+        )
+    )
+    .order_by(meter_reading.c.meter, meter_reading.c.mtu_start)
+    .limit(bindparam("most"))
+)
+_INSERT = str(insert(meter_reading).compile(dialect=sqlite.dialect()))  # once, and its rows as plain tuples
 
 
 class Readings:
@@ -52,17 +85,10 @@ class Readings:
 
     def facts_of(self, meters: Collection[int]) -> Mapping[int, MeterFacts]:
         """Facts of those meters that are registered."""
-        rows = self._connection.execute(select(meter_table).where(meter_table.c.meter.in_(meters)))
-        return {
-            row.meter: MeterFacts(
-                meter=row.meter,
-                zone=row.zone,
-                import_capacity_w=row.import_capacity_w,
-                export_capacity_w=row.export_capacity_w,
-                device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
-            )
-            for row in rows
-        }
+        if not meters:
+            return {}
+        rows = self._connection.execute(_FACTS, {"meters": list_parameter(meters)}).all()
+        return {row[0]: _facts(*row) for row in rows}
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         """The accepted reading of a meter and MTU."""
@@ -72,7 +98,7 @@ class Readings:
         """The accepted readings of those meters and MTUs that have one."""
         if not keys:
             return {}
-        rows = self._connection.exec_driver_sql(_asking(("meter", "mtu_start"), keys) + _OF_KEYS)
+        rows = self._connection.execute(_BY_KEYS, {"keys": list_parameter(keys)}).all()
         return {(row.meter, row.mtu_start): _stored(row) for row in rows}
 
     def counters_around(
@@ -81,13 +107,13 @@ class Readings:
         """For each meter, first and last MTU: the nearest counters of readings before the one and after the other."""
         if not spans:
             return {}
-        rows = self._connection.exec_driver_sql(_asking(("meter", "first", "last"), spans) + _COUNTERS_AROUND)
+        rows = self._connection.execute(_COUNTERS_AROUND, {"spans": list_parameter(spans)}).all()
         return {(row[0], row[1], row[2]): (_counted(row[3], row[4]), _counted(row[5], row[6])) for row in rows}
 
     def add_all(self, readings: Sequence[StoredReading]) -> None:
         """Keep newly accepted readings, each the first of its meter and MTU."""
         if readings:
-            self._connection.execute(insert(meter_reading), [_row(stored) for stored in readings])
+            self._connection.exec_driver_sql(_INSERT, [_row(stored) for stored in readings])
 
     def registers_at(self, meter: int, taken_at: int) -> StoredRegisters | None:
         """The accepted register reading of a meter and moment."""
@@ -193,16 +219,8 @@ class Readings:
 
     def unanchored_of(self, slots: Collection[tuple[int, int]], limit: int) -> tuple[StoredReading, ...]:
         """The first of those in no anchor yet of these zones and MTUs, ascending by meter, then MTU."""
-        query = (
-            select(meter_reading)
-            .where(
-                tuple_(meter_reading.c.zone, meter_reading.c.mtu_start).in_(slots),
-                meter_reading.c.anchor_sequence.is_(None),
-            )
-            .order_by(meter_reading.c.meter, meter_reading.c.mtu_start)
-            .limit(limit)
-        )
-        return tuple(_stored(row) for row in self._connection.execute(query))
+        rows = self._connection.execute(_UNANCHORED, {"slots": list_parameter(slots), "most": limit})
+        return tuple(_stored(row) for row in rows)
 
     def next_anchor_sequence(self) -> int:
         """Number of the next anchor, from 0 without gaps."""
@@ -285,32 +303,39 @@ class Readings:
         return [_stored(row) for row in self._connection.execute(query)]
 
 
-def _asking(columns: tuple[str, ...], rows: Collection[tuple[int, ...]]) -> str:
-    """A table of whole numbers to join with: an index finds each, where `IN` of pairs would walk the whole table."""
-    values = ",".join("(" + ",".join(str(int(value)) for value in row) + ")" for row in rows)
-    return f"WITH asked({', '.join(columns)}) AS (VALUES {values})"
-
-
 def _counted(mtu_start: int | None, counter: int | None) -> Counted | None:
     return None if mtu_start is None or counter is None else Counted(mtu_start, counter)
 
 
-def _row(stored: StoredReading) -> dict[str, Any]:
+@lru_cache(maxsize=2**14)
+def _facts(meter: int, zone: int, import_capacity_w: int, export_capacity_w: int, x: str, y: str) -> MeterFacts:
+    """A registered meter as its row tells; the same meters send all day."""
+    return MeterFacts(
+        meter=meter,
+        zone=zone,
+        import_capacity_w=import_capacity_w,
+        export_capacity_w=export_capacity_w,
+        device_key=DeviceKey(x=bytes.fromhex(x[2:]), y=bytes.fromhex(y[2:])),
+    )
+
+
+def _row(stored: StoredReading) -> tuple[Any, ...]:
+    """In the order of the table's columns."""
     reading = stored.reading
-    return {
-        "meter": reading.meter,
-        "mtu_start": reading.mtu_start,
-        "zone": stored.zone,
-        "meter_id": reading.meter_id,
-        "interval_s": reading.interval_s,
-        "import_wh": reading.import_wh,
-        "export_wh": reading.export_wh,
-        "counter": reading.counter,
-        "text": stored.text,
-        "salt": stored.salt,
-        "received_at": stored.received_at,
-        "anchor_sequence": stored.anchor_sequence,
-    }
+    return (
+        reading.meter,
+        reading.mtu_start,
+        stored.zone,
+        reading.meter_id,
+        reading.interval_s,
+        reading.import_wh,
+        reading.export_wh,
+        reading.counter,
+        stored.text,
+        stored.salt,
+        stored.received_at,
+        stored.anchor_sequence,
+    )
 
 
 def _stored(row: Row[Any]) -> StoredReading:
