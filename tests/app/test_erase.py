@@ -63,6 +63,9 @@ PERSONAL = {
     "sessions": 1,
     "webhooks": 1,
     "client ids": 1,
+    "partial readings": 0,
+    "estimates": 0,
+    "meter events": 0,
     "accesses": 1,
     "refused transactions": 1,
 }

@@ -40,7 +40,7 @@ library SignedRegisters {
         (uint256 begin4, uint256 end4) = _span(text, spans, 4);
         if (begin1 < end0 || begin2 < end1 || begin3 < end2 || begin4 < end3) revert SpansRefused(spans, text.length);
         // A text of JSON holds no zero byte, so none of the pieces can pass for another division.
-        bytes1 zero;
+        bytes1 zero = 0x00;
         return keccak256(
             bytes.concat(
                 bytes.concat(text[:begin0], zero, text[end0:begin1], zero, text[end1:begin2], zero),
