@@ -30,7 +30,9 @@ contract MeterLedger is IMeterLedger, AccessManaged {
         bytes32 keyY;
     }
 
-    uint64 public constant KEPT_ROOTS = 1024;
+    uint64 public constant KEPT_ROOTS = 256;
+    /// @dev Stands in every place of a root from the start, so that the first anchors cost no more than later ones.
+    bytes32 private constant EMPTY = bytes32(uint256(1));
     uint16 private constant BASIS_POINTS = 10_000;
 
     uint32 private immutable _mtuLengthS;
@@ -47,6 +49,9 @@ contract MeterLedger is IMeterLedger, AccessManaged {
     {
         _mtuLengthS = policy.mtuLengthS();
         _registry = registry;
+        for (uint256 i = 0; i < KEPT_ROOTS; ++i) {
+            _roots[i] = EMPTY;
+        }
     }
 
     /// @inheritdoc IMeterLedger

@@ -19,7 +19,7 @@ from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import key_from_seed, public_key
 
 LEAF_TYPES = ["uint32", "uint64", "uint64", "uint64", "bytes32"]
-KEPT_ROOTS = 1024
+KEPT_ROOTS = 256
 DEVICE = key_from_seed(b"device of a disputed meter")
 END = FIRST_MTU + MTU_LENGTH_S
 START_TEXT = {"taken_at": FIRST_MTU, "import_register_wh": 1_000_100, "export_register_wh": 50_000, "counter": 7}

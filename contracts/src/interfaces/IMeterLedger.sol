@@ -54,7 +54,7 @@ interface IMeterLedger {
     /// @notice Names the one account that may anchor.
     function appointAnchorer(address anchorer) external;
 
-    /// @notice Anchors a batch of readings, of any zones and MTUs. The roots of the last 1024 batches can be proven
+    /// @notice Anchors a batch of readings, of any zones and MTUs. The roots of the last 256 batches can be proven
     /// against; older ones are in the events.
     /// @param sequence number of the batch, from 0 without gaps
     /// @param root OpenZeppelin-compatible Merkle root over the readings' leaves, ascending by meter, then MTU

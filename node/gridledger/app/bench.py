@@ -34,7 +34,7 @@ def run_bench(only: str | None) -> dict[str, dict[str, Any]]:
     groups: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, dict[str, Any]]]]] = {
         "auction": (("auction_10k_vs_sort", "auction_1m_s"), _auction),
         "gas": (("gas_clearing_per_trade_100", "gas_lifecycle_per_trade_100", "gas_plain_per_trade"), _gas),
-        "metering": (("gas_anchor_10k", "gas_anchor_10k_early", "gas_proof", "gas_dispute"), _metering_gas),
+        "metering": (("gas_anchor_10k", "gas_proof", "gas_dispute"), _metering_gas),
         "intake": (("order_intake_vs_recover",), _intake),
         "readings": (("readings_vs_p256",), _readings),
         "tree": (("tree_100k_s",), _tree),
@@ -71,7 +71,6 @@ def _metering_gas() -> dict[str, dict[str, Any]]:
     gas = measure_metering_gas()
     return {
         "gas_anchor_10k": _entry(gas.anchor, "gas", GAS_ANCHOR_LIMIT),
-        "gas_anchor_10k_early": _entry(gas.early_anchor, "gas", GAS_ANCHOR_LIMIT),
         "gas_proof": _entry(gas.proof, "gas", GAS_PROOF_LIMIT),
         "gas_dispute": _entry(gas.dispute_per_text, "gas per signed text", GAS_DISPUTE_LIMIT),
     }

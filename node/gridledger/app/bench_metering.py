@@ -13,33 +13,30 @@ from gridledger.metering.signed_reading import key_from_seed, public_key
 
 __all__ = ["MeteringGas", "measure_metering_gas"]
 
-READINGS, KEPT_ROOTS, METER = 10_000, 1024, 1
+READINGS, METER = 10_000, 1
 MTU_START = GENESIS_S + 9_000
 DEVICE = key_from_seed(b"device of the gas benchmark")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeteringGas:
-    """Gas of transactions: an anchor where the oldest kept root gives way, one of the first 1,024 anchors, the proof of
-    one reading of 10,000, and a dispute per signed text, of which it takes two.
+    """Gas of transactions: an anchor of 10,000 readings, the proof of one of them, and a dispute per signed text, of
+    which it takes two.
     """
 
     anchor: int
-    early_anchor: int
     proof: int
     dispute_per_text: int
 
 
 def measure_metering_gas() -> MeteringGas:
-    """Anchor until every kept root has been written, then prove and dispute. Raises BenchFailed."""
+    """Anchor a batch as the second one, prove a reading of it and dispute another. Raises BenchFailed."""
     with bench_chain(_MeteringBench) as bench:
         bench.join()
         tree, salt = _tree()
-        early = bench.anchor(tree.root, KEPT_ROOTS)
-        anchor = bench.anchor(tree.root, 1)
-        return MeteringGas(
-            anchor=anchor, early_anchor=early, proof=bench.prove(tree, salt), dispute_per_text=bench.dispute() // 2
-        )
+        bench.anchor(tree.root)  # so that no counter is zero beforehand
+        anchor = bench.anchor(tree.root)
+        return MeteringGas(anchor=anchor, proof=bench.prove(tree, salt), dispute_per_text=bench.dispute() // 2)
 
 
 class _MeteringBench(BenchChain):
@@ -56,19 +53,16 @@ class _MeteringBench(BenchChain):
         ]
         self.mine(GENESIS_S + 10, [self.signed_call(grid_operator, *call) for call in calls])
 
-    def anchor(self, root: bytes, count: int) -> int:
-        """Anchor that many batches; the gas of one."""
-        relayer, (_, begin, _) = self.keystore.load("relayer"), self.client.view("MeterLedger", "anchors")
-        calls = [
-            self.signed_call(relayer, "MeterLedger", "anchor", (begin + number, root, READINGS))
-            for number in range(count)
-        ]
-        return self.mine(MTU_START + MTU_LENGTH_S + begin, calls) // count
+    def anchor(self, root: bytes) -> int:
+        """Gas of anchoring the next batch."""
+        relayer, (_, sequence, _) = self.keystore.load("relayer"), self.client.view("MeterLedger", "anchors")
+        call = self.signed_call(relayer, "MeterLedger", "anchor", (sequence, root, READINGS))
+        return self.mine(MTU_START + MTU_LENGTH_S + sequence, [call])
 
     def prove(self, tree: MerkleTree, salt: bytes) -> int:
         """Gas of verifying the reading with the longest way to the root, in a transaction."""
         meter = max(range(1, READINGS + 1), key=lambda number: len(tree.proof(_leaf(number, salt))))
-        arguments = (KEPT_ROOTS, meter, MTU_START, meter, 0, salt, list(tree.proof(_leaf(meter, salt))))
+        arguments = (1, meter, MTU_START, meter, 0, salt, list(tree.proof(_leaf(meter, salt))))
         if not self.client.view("MeterLedger", "verify", *arguments):
             raise BenchFailed(step="proof of a reading")
         relayer = self.keystore.load("relayer")

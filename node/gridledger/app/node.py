@@ -272,12 +272,8 @@ class Node:
             mtu_length_s=config.mtu_length_s,
             anchor_delay_s=ANCHOR_DELAY_S,
         )
-        readings = NodeReadingIntake(
-            database=self._database,
-            metering=lambda tx: services(tx).metering,
-            workers=ReadingWorkers(),
-            on_kept=self._due.set,
-        )
+        metering, workers = (lambda tx: services(tx).metering), ReadingWorkers()
+        readings = NodeReadingIntake(database=self._database, metering=metering, workers=workers, on_kept=self._due.set)
         self._closing.callback(readings.close)
         self._bell = Bell()
         self._webhook_guard = TargetGuard(self._settings.webhook_allow)

@@ -22,6 +22,7 @@ __all__ = [
     "GenuineRegisters",
     "check_again",
     "check_texts",
+    "claimed_meter",
     "claimed_meters",
     "keys_of",
 ]
@@ -68,7 +69,7 @@ def claimed_meters(texts: Sequence[str]) -> set[int]:
     """
     if len(texts) > MAX_BATCH_READINGS:
         raise BatchTooLarge(count=len(texts), highest=MAX_BATCH_READINGS)
-    return {meter for meter in (attempt(_claimed_meter, text) for text in texts) if isinstance(meter, int)}
+    return {meter for meter in (attempt(claimed_meter, text) for text in texts) if isinstance(meter, int)}
 
 
 def check_texts(texts: Sequence[str], keys: Mapping[int, DeviceKey]) -> list[CheckedText]:
@@ -88,12 +89,16 @@ def keys_of(facts: Mapping[int, MeterFacts]) -> dict[int, DeviceKey]:
     return {meter: known.device_key for meter, known in facts.items()}
 
 
-def _claimed_meter(text: str) -> int:
+def claimed_meter(text: str) -> int:
+    """The meter a text claims to come from, unverified: good for finding the key and for nothing else.
+
+    Raises ReadingUnreadable, HeaderRefused, FieldRefused.
+    """
     return peek_registry_number(text) if is_ocmf(text) else peek_meter(text)
 
 
 def _checked(text: str, keys: Mapping[int, DeviceKey]) -> GenuineReading | GenuineRegisters:
-    meter = _claimed_meter(text)
+    meter = claimed_meter(text)
     if meter not in keys:
         raise UnknownMeter(meter=meter)
     key = keys[meter]

@@ -8,10 +8,8 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from gridledger.errors import GridLedgerError, Unavailable
-from gridledger.metering.ocmf import is_ocmf, peek_registry_number
-from gridledger.metering.service import MAX_BATCH_READINGS
-from gridledger.metering.signed_reading import peek_meter
 from gridledger.metering.topics import meter_of_topic
+from gridledger.metering.verification import MAX_BATCH_READINGS, claimed_meter
 from gridledger.mqtt.errors import ReadingsNotKept, TopicMeterMismatch
 from gridledger.mqtt.payload import texts_of
 
@@ -120,7 +118,7 @@ def _opened(arrival: Arrival) -> _Opened | _Refused:
 def _checked(text: str, topic_meter: int) -> str | GridLedgerError:
     """The text, unless it names another meter; one that names none goes on, to be refused where all are."""
     try:
-        meter = peek_registry_number(text) if is_ocmf(text) else peek_meter(text)
+        meter = claimed_meter(text)
     except GridLedgerError:
         return text
     return text if meter == topic_meter else TopicMeterMismatch(topic_meter=topic_meter, meter=meter)
