@@ -1,7 +1,8 @@
 """Accept synthetic readings of many meters into a node's database, and print time, bytes and memory: METERS [MTUS].
 
 Meters are registered as the indexer would write them; readings come MTU by MTU, as in the field, each signed by its
-meter's own key in another process, and go through `MeteringService.accept` in batches of 500, one transaction each.
+meter's own key in another process, and take the node's way in: batches of 500, checked by worker processes, one
+transaction each.
 Prints one JSON object; memory is the sum of the peaks of all processes.
 """
 
@@ -13,13 +14,18 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from sqlalchemy import insert
 
+from gridledger.app.reading_intake import NodeReadingIntake
+from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.clock import ManualClock
-from gridledger.metering.model import Reading
+from gridledger.metering.model import Reading, ReadingOutcome
 from gridledger.metering.salts import RandomSalts
 from gridledger.metering.service import MAX_BATCH_READINGS, MeteringService
 from gridledger.metering.signed_reading import key_from_seed, public_key, sign
@@ -28,7 +34,7 @@ from gridledger.store.schema import meter as meter_table
 from gridledger.store.transaction import Transaction
 
 MTU_LENGTH_S, FIRST_MTU_START, ZONE = 900, 1_800_009_000, 1
-SIGNERS, AHEAD = 2, 6
+SIGNERS, WORKERS, AHEAD = 2, 2, 6
 MOST_WH = 2_000
 OWNER = "0x" + "11" * 20
 
@@ -46,10 +52,15 @@ def signed(first_meter: int, count: int, mtu_start: int) -> list[str]:
                 export_wh=0,
                 counter=mtu_start // MTU_LENGTH_S,
             ),
-            key_from_seed(meter.to_bytes(32)),
+            _key(meter),
         )
         for meter in range(first_meter, first_meter + count)
     ]
+
+
+@cache
+def _key(meter: int) -> EllipticCurvePrivateKey:
+    return key_from_seed(meter.to_bytes(32))
 
 
 def registered(first_meter: int, count: int) -> list[dict[str, object]]:
@@ -109,27 +120,33 @@ def measure(meters: int, mtus: int, folder: Path) -> dict[str, object]:
     database = Database(path)
     clock = ManualClock(FIRST_MTU_START + mtus * MTU_LENGTH_S)
     outcomes: Counter[str] = Counter()
-    accept_s = 0.0
     with ProcessPoolExecutor(SIGNERS, mp_context=multiprocessing.get_context("spawn")) as signers:
         for first, count in batches(meters):
             with database.write() as tx:
                 tx.connection.execute(insert(meter_table), registered(first, count))
         empty_bytes = _size_bytes(folder)
         list(signers.map(signed, (1, 1), (1, 1), (0, 0)))  # both have started
+        intake = NodeReadingIntake(
+            database=database,
+            metering=lambda tx: service_over(tx, clock),
+            workers=ReadingWorkers(WORKERS),
+            on_kept=lambda: None,
+        )
         started = time.perf_counter()
-        for texts in in_order(signers, meters, mtus):
-            begun = time.perf_counter()
-            with database.write() as tx:
-                outcomes.update(outcome.status.value for outcome in service_over(tx, clock).accept(texts))
-            accept_s += time.perf_counter() - begun
+        with closing(intake), ThreadPoolExecutor(WORKERS) as senders:
+            under_way: deque[Future[tuple[ReadingOutcome, ...]]] = deque()
+            for texts in in_order(signers, meters, mtus):
+                under_way.append(senders.submit(intake.accept, texts))
+                if len(under_way) == WORKERS:
+                    outcomes.update(outcome.status.value for outcome in under_way.popleft().result())
+            for future in under_way:
+                outcomes.update(outcome.status.value for outcome in future.result())
         wall_s = time.perf_counter() - started
     with database.read() as tx:
         kept = tx.readings.count()
     database.close()
     readings = meters * mtus
-    own_kib, signer_kib = (
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own_kib, child_kib = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "meters": meters,
         "mtus": mtus,
@@ -138,10 +155,9 @@ def measure(meters: int, mtus: int, folder: Path) -> dict[str, object]:
         "kept": kept,
         "wall_s": round(wall_s, 1),
         "readings_per_s": round(readings / wall_s),
-        "accepted_per_s_without_signing": round(readings / accept_s),
         "bytes_per_reading": round((_size_bytes(folder) - empty_bytes) / readings),
         "node_mib": own_kib // 1024,
-        "memory_mib": (own_kib + SIGNERS * signer_kib) // 1024,
+        "memory_mib": (own_kib + (SIGNERS + WORKERS) * child_kib) // 1024,
     }
 
 
