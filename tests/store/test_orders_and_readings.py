@@ -578,3 +578,19 @@ def test_the_tip_is_the_newest_block_and_a_block_is_kept_once(tx: Transaction) -
     chain.number = 0
     with pytest.raises(IntegrityError):
         chain.index(tx)
+
+
+def test_the_transformer_s_meter_is_in_no_sum_of_its_zone(tx: Transaction) -> None:
+    chain = Chain()
+    chain.number = 0
+    tx.readings.add_all([stored(BUY_METER, import_wh=580), stored(SELL_METER, export_wh=700)])
+
+    def told() -> tuple[int, list[tuple[int, int, int]]]:
+        sums = tx.reading_views.zone_sums(ZONE, MTU_START, MTU_START + 900, 10)
+        return tx.reading_views.group_size(ZONE), [(one.import_wh, one.export_wh, one.meters) for one in sums]
+
+    import_wh, export_wh = stored(SELL_METER, export_wh=700).reading.import_wh, 700
+    before = told()
+    assert before == (2, [(580 + import_wh, export_wh + stored(BUY_METER, import_wh=580).reading.export_wh, 2)])
+    chain.index(tx, ("TransformerSet", {"zone": ZONE, "meter": BUY_METER, "lossToleranceBp": 300}))
+    assert told() == (1, [(import_wh, export_wh, 1)])

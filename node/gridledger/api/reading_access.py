@@ -89,7 +89,7 @@ def reading_access_routes(node: NodeContext) -> APIRouter:
             reader = session_owner(tx, node.clock, bearer)
             if tx.directory.zones().get(zone) != reader:
                 raise ZoneForbidden(zone=zone)
-            registered = tx.directory.meter_count(zone)
+            registered = tx.reading_views.group_size(zone)
             check_group(zone, registered, smallest=node.smallest_group)
             sums = tx.reading_views.zone_sums(zone, from_s, to_s, limit)
         return {

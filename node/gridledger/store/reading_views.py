@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, exists, func, insert, or_, select
 
 from gridledger.metering.access import MeterParties
 from gridledger.store.schema import (
@@ -104,6 +104,11 @@ class ReadingViews:
         )
         return [ShownReading(**row) for row in self._connection.execute(query).mappings()]
 
+    def group_size(self, zone: int) -> int:
+        """How many meters a zone has besides its transformer's."""
+        query = select(func.count()).where(meter.c.zone == zone, meter.c.meter.is_distinct_from(_transformer_of(zone)))
+        return self._connection.execute(query).scalar_one()
+
     def zone_sums(self, zone: int, from_s: int, to_s: int, limit: int) -> list[ZoneSum]:
         """Sums of MTUs that have readings, or had some, with from <= start < to; without the transformer's meter."""
         starts = _starts(meter_reading, zone, from_s, to_s).union(_starts(erased_reading, zone, from_s, to_s))
@@ -116,7 +121,6 @@ class ReadingViews:
             .where(erased_reading.c.zone == zone, erased_reading.c.mtu_start == listed.c.mtu_start)
             .scalar_subquery()
         )
-        transformer = select(zone_table.c.transformer_meter).where(zone_table.c.zone == zone).scalar_subquery()
         query = (
             select(listed.c.mtu_start, imported, exported, func.count(readings.meter), erased)
             .select_from(listed)
@@ -125,7 +129,7 @@ class ReadingViews:
                 and_(
                     readings.zone == zone,
                     readings.mtu_start == listed.c.mtu_start,
-                    readings.meter.is_distinct_from(transformer),
+                    readings.meter.is_distinct_from(_transformer_of(zone)),
                 ),
             )
             .group_by(listed.c.mtu_start)
@@ -148,6 +152,10 @@ class ReadingViews:
             own = select(meter.c.meter).where(meter.c.owner == owner)
             query = query.where(reading_access.c.meter.in_(own))
         return [ReadingAccess(**row) for row in self._connection.execute(query).mappings()]
+
+
+def _transformer_of(zone: int) -> ScalarSelect[Any]:
+    return select(zone_table.c.transformer_meter).where(zone_table.c.zone == zone).scalar_subquery()
 
 
 def _starts(table: Any, zone: int, from_s: int, to_s: int) -> Select[Any]:
