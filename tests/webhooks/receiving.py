@@ -49,13 +49,13 @@ def receiver(
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             taken = Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            told.received.put(taken)  # before the answer, after which the next one may come
             status = told.statuses.pop(0) if len(told.statuses) > 1 else told.statuses[0]
             self.send_response(status)
             for name, value in told.headers.items():
                 self.send_header(name, value)
             self.send_header("content-length", "0")
             self.end_headers()
-            told.received.put(taken)
 
         do_GET = do_POST  # noqa: N815 - what a followed redirect would call
 
