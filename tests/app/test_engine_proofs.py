@@ -12,6 +12,8 @@ from tests.metering.fakes import Device, a_register_reading
 
 from gridledger.app import export
 from gridledger.app.audit_run import audit
+from gridledger.app.engine import Engine
+from gridledger.audit.model import Rule
 from gridledger.chain.codec import ContractCodec, decode_revert
 from gridledger.chain.compiler import load_artifacts
 from gridledger.metering.evidence import SignedEvidence, signed_evidence
@@ -116,3 +118,20 @@ def test_a_zone_within_the_loss_tolerated_is_settled(market: RunningNode, tmp_pa
     market.work()
     assert market.mtu()["phase"] == "settled"
     audited(market, tmp_path / "export")
+
+
+def test_an_operator_that_settles_a_zone_in_spite_of_its_transformer_is_found_out(
+    market: RunningNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformer(market, 300)
+    market.read({SELL_METER: 600, BUY_METER: -600, TRANSFORMER_METER: -200})
+    market.work()
+    assert market.mtu()["phase"] == "cleared"
+    monkeypatch.setattr(Engine, "_is_plausible", lambda *_: True)
+    market.advance(MTU_END + 600)
+    assert market.mtu()["phase"] == "settled"
+    export.export_run(market.folder.path, tmp_path / "export", lambda *_: None)
+    report = audit(tmp_path / "export", None, lambda *_: None)
+    assert {(one.rule, "meters against transformer" in one.record) for one in report.mismatches} == {
+        (Rule.SETTLEMENT, True)
+    }

@@ -60,3 +60,8 @@ def test_meters_and_earlier_readings_of_any_number_are_one_search_each(database:
     tables = [step for step in plans if " meter" in step]
     assert len(tables) == 4
     assert all(step.startswith("SEARCH") for step in tables), plans
+
+
+def test_estimates_of_more_meters_than_a_statement_has_variables(database: Database) -> None:
+    with database.read() as tx:
+        assert tx.substitutes.energies(range(1, 40_001), [0, 900]) == {}

@@ -23,7 +23,7 @@ from gridledger.store.schema import (
 from gridledger.store.schema import meter as meter_table
 from gridledger.store.schema import zone as zone_table
 
-__all__ = ["Readings"]
+__all__ = ["FACTS_COLUMNS", "Readings", "meter_facts"]
 
 _MOST_DISPUTES = 10
 _MARK_ANCHORED = (
@@ -31,14 +31,15 @@ _MARK_ANCHORED = (
     .where(meter_reading.c.meter == bindparam("of_meter"), meter_reading.c.mtu_start == bindparam("at_mtu_start"))
     .values(anchor_sequence=bindparam("sequence"))
 )
-_FACTS = select(
+FACTS_COLUMNS = (
     meter_table.c.meter,
     meter_table.c.zone,
     meter_table.c.import_capacity_w,
     meter_table.c.export_capacity_w,
     meter_table.c.device_key_x,
     meter_table.c.device_key_y,
-).where(meter_table.c.meter.in_(in_list("meters")))
+)
+_FACTS = select(*FACTS_COLUMNS).where(meter_table.c.meter.in_(in_list("meters")))
 _KEYS = listed("keys")
 _BY_KEYS = select(meter_reading).select_from(
     _KEYS.join(
@@ -88,7 +89,7 @@ class Readings:
         if not meters:
             return {}
         rows = self._connection.execute(_FACTS, {"meters": list_parameter(meters)}).all()
-        return {row[0]: _facts(*row) for row in rows}
+        return {row[0]: meter_facts(*row) for row in rows}
 
     def find(self, meter: int, mtu_start: int) -> StoredReading | None:
         """The accepted reading of a meter and MTU."""
@@ -308,8 +309,8 @@ def _counted(mtu_start: int | None, counter: int | None) -> Counted | None:
 
 
 @lru_cache(maxsize=2**14)
-def _facts(meter: int, zone: int, import_capacity_w: int, export_capacity_w: int, x: str, y: str) -> MeterFacts:
-    """A registered meter as its row tells; the same meters send all day."""
+def meter_facts(meter: int, zone: int, import_capacity_w: int, export_capacity_w: int, x: str, y: str) -> MeterFacts:
+    """A registered meter as its row of FACTS_COLUMNS tells; the same meters send all day."""
     return MeterFacts(
         meter=meter,
         zone=zone,

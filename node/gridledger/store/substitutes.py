@@ -7,11 +7,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, insert, select
 
 from gridledger.metering.estimation import Energy, EstimationRule, Substitute
-from gridledger.metering.model import DeviceKey, MeterFacts
+from gridledger.metering.model import MeterFacts
+from gridledger.store.lists import in_list, list_parameter
+from gridledger.store.readings import FACTS_COLUMNS, meter_facts
 from gridledger.store.schema import meter as meter_table
 from gridledger.store.schema import meter_reading, substitute_reading
 
 __all__ = ["Substitutes"]
+
+_ENERGIES = select(
+    meter_reading.c.meter, meter_reading.c.mtu_start, meter_reading.c.import_wh, meter_reading.c.export_wh
+).where(meter_reading.c.meter.in_(in_list("meters")), meter_reading.c.mtu_start.in_(in_list("mtu_starts")))
 
 
 class Substitutes:
@@ -24,30 +30,18 @@ class Substitutes:
         """The zone's meters without a reading for the MTU, ascending."""
         read = and_(meter_reading.c.meter == meter_table.c.meter, meter_reading.c.mtu_start == mtu_start)
         query = (
-            select(meter_table)
+            select(*FACTS_COLUMNS)
             .outerjoin(meter_reading, read)
             .where(meter_table.c.zone == zone, meter_reading.c.meter.is_(None))
             .order_by(meter_table.c.meter)
         )
-        return [
-            MeterFacts(
-                meter=row.meter,
-                zone=row.zone,
-                import_capacity_w=row.import_capacity_w,
-                export_capacity_w=row.export_capacity_w,
-                device_key=DeviceKey(x=bytes.fromhex(row.device_key_x[2:]), y=bytes.fromhex(row.device_key_y[2:])),
-            )
-            for row in self._connection.execute(query)
-        ]
+        return [meter_facts(*row) for row in self._connection.execute(query)]
 
     def energies(self, meters: Collection[int], mtu_starts: Collection[int]) -> Mapping[int, Mapping[int, Energy]]:
         """Accepted energies of those meters by MTU start, of those MTUs that have some."""
-        readings = meter_reading.c
-        query = select(readings.meter, readings.mtu_start, readings.import_wh, readings.export_wh).where(
-            readings.meter.in_(list(meters)), readings.mtu_start.in_(list(mtu_starts))
-        )
+        values = {"meters": list_parameter(meters), "mtu_starts": list_parameter(mtu_starts)}
         known: defaultdict[int, dict[int, Energy]] = defaultdict(dict)
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_ENERGIES, values):
             known[row.meter][row.mtu_start] = Energy(import_wh=row.import_wh, export_wh=row.export_wh)
         return known
 

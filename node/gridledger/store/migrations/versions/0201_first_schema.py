@@ -303,14 +303,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence"),
     )
     op.create_table(
-        "proven_reading",
-        sa.Column("meter", sa.BigInteger(), nullable=False),
-        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
-        sa.Column("zone", sa.BigInteger(), nullable=False),
-        sa.Column("net_wh", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("meter", "mtu_start"),
-    )
-    op.create_table(
         "supplier",
         sa.Column("account", sa.String(length=42), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
