@@ -155,6 +155,12 @@ contract CarbonLedger is ICarbonLedger, AccessManaged {
         return factor.mgco2PerKwh;
     }
 
+    /// @inheritdoc ICarbonLedger
+    function meritFactorOf(uint8 source) external view returns (uint32) {
+        Factor memory factor = _sourceFactors[source];
+        return factor.known ? factor.mgco2PerKwh : type(uint32).max;
+    }
+
     /// @dev Mints, or takes back as much as the holder still has; the rest is owed.
     function _change(uint64 mtuStart, address holder, int256 changeUgco2) private {
         if (changeUgco2 > 0) {

@@ -80,7 +80,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     ) external restricted {
         if (indexes.length != meteredWh.length) revert ListsDiffer(indexes.length, meteredWh.length);
         Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
-        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        _requireProceeds(settlement);
         (uint64 anchoredAt, uint32 provenCount) = _meterLedger.settlementState(zone, mtuStart);
         if (anchoredAt < mtuStart + _mtuLengthS) revert ReadingsNotAnchored(zone, mtuStart);
         _readPrices(settlement);
@@ -104,7 +104,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         uint16[] calldata indexes
     ) external {
         Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
-        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        _requireProceeds(settlement);
         _readPrices(settlement);
         bool corrects = false;
         for (uint256 i = 0; i < indexes.length; ++i) {
@@ -128,7 +128,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         uint16[] calldata indexes
     ) external {
         Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
-        if (!_requireAnswered(zone, mtuStart)) revert DispatchIsVoid(zone, mtuStart);
+        _requireProceeds(settlement);
         (IGridPolicy.Policy memory policy,) = _policy.policyAt(mtuStart);
         uint64 earliest = mtuStart + _mtuLengthS + policy.substituteAfterS;
         if (block.timestamp < earliest) revert SubstituteTooEarly(mtuStart, earliest, uint64(block.timestamp));
@@ -190,20 +190,29 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         outcome.payments = new uint256[](payments * Payments.WORDS);
     }
 
-    /// @dev Whether the dispatch proceeds. Reverts while it may still be answered.
-    function _requireAnswered(uint32 zone, uint64 mtuStart) private view returns (bool) {
-        IEnergyDispatching.Outcome outcome = _dispatching.outcomeOf(zone, mtuStart);
+    /// @dev Caps must have been applied to the positions, wherever there are any.
+    function _requireProceeds(Settlement memory settlement) private view {
+        (uint32 zone, uint64 mtuStart) = (settlement.outcome.zone, settlement.outcome.mtuStart);
+        IEnergyDispatching.Outcome outcome = _requireAnswered(zone, mtuStart);
+        if (outcome == IEnergyDispatching.Outcome.Void) revert DispatchIsVoid(zone, mtuStart);
+        if (outcome == IEnergyDispatching.Outcome.Curtailed && !settlement.positions.isCurtailed(0)) {
+            revert CapsNotApplied(zone, mtuStart);
+        }
+    }
+
+    /// @dev What became of the dispatch. Reverts while it may still be answered.
+    function _requireAnswered(uint32 zone, uint64 mtuStart) private view returns (IEnergyDispatching.Outcome outcome) {
+        outcome = _dispatching.outcomeOf(zone, mtuStart);
         if (outcome == IEnergyDispatching.Outcome.Pending || outcome == IEnergyDispatching.Outcome.NotScheduled) {
             revert DispatchUnanswered(zone, mtuStart);
         }
-        return outcome == IEnergyDispatching.Outcome.Proceeds;
     }
 
-    /// @dev Void by the grid operator's answer, or because the clearing was not finished in time.
+    /// @dev Void by the grid operator's stop, by the policy's default, or because the clearing was not finished in time.
     function _requireVoid(uint32 zone, uint64 mtuStart) private view {
         if (_trading.clearingOf(zone, mtuStart).status == IEnergyTrading.Status.Partial) {
             if (block.timestamp <= _policy.clearingDeadlineAt(mtuStart)) revert ClearingUnfinished(zone, mtuStart);
-        } else if (_requireAnswered(zone, mtuStart)) {
+        } else if (_requireAnswered(zone, mtuStart) != IEnergyDispatching.Outcome.Void) {
             revert DispatchProceeds(zone, mtuStart);
         }
     }

@@ -446,7 +446,7 @@ contract EnergyTrading is OrderDesk {
             positions.addDealCash(buy, -cash);
             positions.addLock(sell, SettlementRules.sellerLock(energyWh, price, rules.policy.shortage));
             positions.addLock(buy, SettlementRules.buyerLock(energyWh, price));
-            opening.deals[deal++] = sell | (buy << 16) | (energyWh << 32);
+            opening.deals[deal++] = Pairing.pack(sell, buy, energyWh, price);
         }
     }
 
@@ -502,7 +502,9 @@ contract EnergyTrading is OrderDesk {
             opening.count
         );
         if (clearing.last && state.openPositions > 0) {
-            _dispatching.schedule(clearing.zone, clearing.mtuStart, resultHash, state.tradedWh);
+            _dispatching.schedule(
+                clearing.zone, clearing.mtuStart, resultHash, clearing.setpointsRoot, state.tradedWh
+            );
         }
     }
 

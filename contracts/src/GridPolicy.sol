@@ -180,6 +180,10 @@ contract GridPolicy is IGridPolicy, AccessManaged {
         if (policy.lowCarbonReliefCentsPerMwh > policy.gridFeeCentsPerMwh) revert PolicyRefused("relief above fee");
         if (policy.surplusOffsetCentsPerMwh > policy.floorOffsetCentsPerMwh) revert PolicyRefused("surplus > floor");
         if (policy.capOffsetCentsPerMwh > policy.shortageOffsetCentsPerMwh) revert PolicyRefused("cap > shortage");
+        // No two bits stand for a bearer that is none.
+        if ((policy.replacementBearers & (policy.replacementBearers >> 1)) & 0x55555555 != 0) {
+            revert PolicyRefused("bearer unknown");
+        }
         int64 spread = policy.retailCentsPerMwh - policy.feedInCentsPerMwh;
         int64 narrowing = policy.floorOffsetCentsPerMwh - policy.capOffsetCentsPerMwh;
         if (narrowing > spread || narrowing > policy.retailAdderCentsPerMwh) revert PolicyRefused("floor > cap");

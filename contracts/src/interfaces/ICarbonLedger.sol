@@ -56,4 +56,8 @@ interface ICarbonLedger {
 
     /// @notice The factor of a source. Reverts with SourceUnknown.
     function sourceFactorOf(uint8 source) external view returns (uint32 factorMgco2PerKwh);
+
+    /// @notice Where a source stands in the order of curtailment: its emission factor; a source without one, and 0
+    /// for any other source, stand above all and are curtailed first.
+    function meritFactorOf(uint8 source) external view returns (uint32 factorMgco2PerKwh);
 }

@@ -19,6 +19,7 @@ interface IEnergySettlement {
 
     error DispatchUnanswered(uint32 zone, uint64 mtuStart);
     error DispatchProceeds(uint32 zone, uint64 mtuStart);
+    error CapsNotApplied(uint32 zone, uint64 mtuStart);
     error DispatchIsVoid(uint32 zone, uint64 mtuStart);
     error ClearingUnfinished(uint32 zone, uint64 mtuStart);
     error ReadingsNotAnchored(uint32 zone, uint64 mtuStart);

@@ -36,6 +36,7 @@ interface IEnergyTrading {
     /// @param acceptedOffers for each acceptance among `orders`, in their order, the index of the accepted offer
     /// @param continuedMeters meters of this chunk, ascending, whose last order is filled further in a later one;
     /// nothing else of them may come later, and each must come before the clearing is complete
+    /// @param setpointsRoot root of the setpoints of the zone's meters, read with the last chunk
     struct Clearing {
         uint32 zone;
         uint64 mtuStart;
@@ -52,6 +53,7 @@ interface IEnergyTrading {
         SignedOrder[] ends;
         uint16[] acceptedOffers;
         uint32[] continuedMeters;
+        bytes32 setpointsRoot;
     }
 
     /// @notice The outcome of a settlement, for the trading contract to carry out.

@@ -24,6 +24,8 @@ interface IGridPolicy {
     /// @param shortageOffsetCentsPerMwh shortage price minus retail tariff; at least capOffset
     /// @param gridFeeCentsPerMwh paid by the buyer to the zone's grid operator per traded energy
     /// @param lowCarbonReliefCentsPerMwh taken off the grid fee of low-carbon energy; at most gridFee
+    /// @param replacementBearers who bears a curtailed buyer's replacement cost, two bits (Bearer) for each reason code
+    /// from 0 in the lowest bits
     struct Policy {
         uint32 gateClosureS;
         uint32 answerLeadS;
@@ -41,6 +43,14 @@ interface IGridPolicy {
         int64 shortageOffsetCentsPerMwh;
         uint64 gridFeeCentsPerMwh;
         uint64 lowCarbonReliefCentsPerMwh;
+        uint32 replacementBearers;
+    }
+
+    /// @notice Who pays the shortage price minus the trade's price for energy a curtailment takes from a buyer.
+    enum Bearer {
+        Buyer,
+        Seller,
+        GridOperator
     }
 
     /// @notice The prices that hold for one MTU, cents per MWh.

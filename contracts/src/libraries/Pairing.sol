@@ -16,8 +16,8 @@ library Pairing {
     error EnergyNotBalanced(uint256 unservedWh, uint256 unsoldWh);
     error SelfMatch(address owner);
 
-    /// @notice The trades of a list of positions, each as seller's index 16 bits, buyer's index 16 bits, energy Wh
-    /// above.
+    /// @notice The trades of a list of positions, each as seller's index 16 bits, buyer's index 16 bits, energy 64 bits
+    /// (Wh). Those that are kept have their price above: 64 bits (signed, cents per MWh).
     function derive(uint256[] memory positions) internal pure returns (uint256[] memory trades) {
         uint256 count = positions.count();
         // Every step uses up a seller or a buyer's part; a buyer has two parts.
@@ -58,8 +58,16 @@ library Pairing {
         return uint16(trade >> 16);
     }
 
+    function priceCentsPerMwh(uint256 trade) internal pure returns (int64) {
+        return int64(uint64(trade >> 96));
+    }
+
+    function pack(uint256 sell_, uint256 buy_, uint256 energyWh_, int64 price) internal pure returns (uint256) {
+        return sell_ | (buy_ << 16) | (energyWh_ << 32) | (uint256(uint64(price)) << 96);
+    }
+
     function energyWh(uint256 trade) internal pure returns (uint256) {
-        return trade >> 32;
+        return uint64(trade >> 32);
     }
 
     /// @dev One pass over the buyers: of the low-carbon part from low-carbon sellers, or of the rest from everybody.

@@ -22,6 +22,7 @@ library Positions {
     uint256 private constant SETTLED = 1 << 217;
     uint256 private constant SUBSTITUTE = 1 << 218;
     uint256 private constant CONTINUED = 1 << 219;
+    uint256 private constant CURTAILED = 1 << 220;
     uint256 private constant VERSION_UNIT = 1 << 224;
     uint256 private constant METERED_SHIFT = 192;
     uint256 private constant MASK_48 = (1 << 48) - 1;
@@ -167,6 +168,26 @@ library Positions {
     /// @notice Cash of the direct deals: a seller's price x energy; a buyer's, negated.
     function dealMicrocents(uint256[] memory words, uint256 index) internal pure returns (int256) {
         return int88(uint88(_word(words, index, MONEY) >> 168));
+    }
+
+    /// @notice Whether the caps of a curtailed dispatch were applied to it.
+    function isCurtailed(uint256[] memory words, uint256 index) internal pure returns (bool) {
+        return _word(words, index, IDENTITY) & CURTAILED != 0;
+    }
+
+    /// @notice A position as caps leave it: nothing of it is in the auction any more, its trades stand in the list of
+    /// deals; their money is added to it.
+    /// @param priorWh_ what is left of the energy contracted in earlier chunks
+    function curtail(uint256[] memory words, uint256 index, uint256 priorWh_) internal pure {
+        _set(words, index, IDENTITY, _word(words, index, IDENTITY) | CURTAILED);
+        _set(words, index, ENERGY, prior(priorWh_));
+        _set(words, index, MONEY, 0);
+    }
+
+    function addDealt(uint256[] memory words, uint256 index, uint256 energyWh) internal pure {
+        unchecked {
+            _set(words, index, ENERGY, _word(words, index, ENERGY) + (energyWh << 96));
+        }
     }
 
     function setContinued(uint256[] memory words, uint256 index) internal pure {

@@ -107,7 +107,7 @@ class _Chunk:
             cash = cost_microcents(energy_wh, price)
             self._add(sell, deal=cash, locked=seller_lock_microcents(energy_wh, price, self._shortage))
             self._add(buy, deal=-cash, locked=buyer_lock_microcents(energy_wh, price))
-            deals.append(Trade(sell=sell, buy=buy, energy_wh=energy_wh))
+            deals.append(Trade(sell=sell, buy=buy, energy_wh=energy_wh, price_cents_per_mwh=price))
             prices.append(price)
         return tuple(deals), tuple(prices)
 

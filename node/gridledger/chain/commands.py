@@ -47,7 +47,9 @@ def compact_signature(signature: bytes) -> tuple[bytes, bytes]:
     return r, (s | (v - 27) << 255).to_bytes(32)
 
 
-def clearing_tuple(zone: int, mtu_start: int, book: Sequence[BookEntry], proposal: Proposal) -> tuple[object, ...]:
+def clearing_tuple(
+    zone: int, mtu_start: int, book: Sequence[BookEntry], proposal: Proposal, setpoints_root: bytes
+) -> tuple[object, ...]:
     """A chunk of a clearing in the order of the contract's struct."""
     presented = {item.book_index for item in (*proposal.orders, *proposal.ends)}
     return (
@@ -66,6 +68,7 @@ def clearing_tuple(zone: int, mtu_start: int, book: Sequence[BookEntry], proposa
         [order_tuple(item) for item in proposal.ends],
         list(proposal.accepted_offers),
         sorted(proposal.part.continued),
+        setpoints_root,
     )
 
 
@@ -136,7 +139,8 @@ class CommandEncoder:
         )
 
     def _clearing(self, command: SubmitClearing) -> Call:
-        clearing = clearing_tuple(command.zone, command.mtu_start, command.book, command.proposal)
+        root = bytes.fromhex(command.setpoints_root[2:])
+        clearing = clearing_tuple(command.zone, command.mtu_start, command.book, command.proposal, root)
         data = self._client.codecs["EnergyTrading"].call_data("clear", clearing)
         return self._with_data(command, Role.MARKET_OPERATOR, "EnergyTrading", data)
 

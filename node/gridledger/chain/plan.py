@@ -38,6 +38,7 @@ CONTRACTS = (
     "CarbonLedger",
     "EnergyTrading",
     "EnergySettlement",
+    "EnergyCurtailment",
     "MarketBond",
 )
 
@@ -62,6 +63,7 @@ class PolicyParameters:
     shortage_offset_cents_per_mwh: int = 500
     grid_fee_cents_per_mwh: int = 2_000
     low_carbon_relief_cents_per_mwh: int = 1_000
+    replacement_bearers: int = 0x20AA  # the grid operator, but for emergencies and security of supply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,9 @@ class _Planner:
                 "EnergyTrading",
             )
         )
+        curtailment = tuple(
+            self._at[name] for name in ("GridPolicy", "ParticipantRegistry", "EnergyDispatching", "EnergyTrading")
+        )
         bond = tuple(self._at[name] for name in ("GridPolicy", "ParticipantRegistry", "EnergyPricing", "EnergyTrading"))
         arguments: dict[str, tuple[object, ...]] = {
             "MarketAccessManager": (self._deployer,),
@@ -168,12 +173,18 @@ class _Planner:
                 tuple(asdict(parameters.policy).values()),
             ),
             "EnergyPricing": (manager, self._at["GridPolicy"]),
-            "EnergyDispatching": (manager, self._at["GridPolicy"], self._at["ParticipantRegistry"]),
+            "EnergyDispatching": (
+                manager,
+                self._at["GridPolicy"],
+                self._at["ParticipantRegistry"],
+                self._at["CarbonLedger"],
+            ),
             "MeterLedger": (manager, self._at["GridPolicy"], self._at["ParticipantRegistry"]),
             "LowCarbonToken": (manager,),
             "CarbonLedger": (manager, self._at["GridPolicy"], self._at["LowCarbonToken"]),
             "EnergyTrading": (manager, self._at["SettlementToken"], trading),
             "EnergySettlement": (manager, settlement),
+            "EnergyCurtailment": (curtailment,),
             "MarketBond": (manager, self._at["SettlementToken"], bond, tuple(asdict(parameters.bond).values())),
         }
         for name in CONTRACTS:
@@ -202,6 +213,7 @@ class _Planner:
             yield self._grant(role, self._parameters.accounts[role], 0)
         yield self._grant(Role.TRADING_CONTRACT, self._at["EnergyTrading"], 0)
         yield self._grant(Role.SETTLEMENT_CONTRACT, self._at["EnergySettlement"], 0)
+        yield self._grant(Role.SETTLEMENT_CONTRACT, self._at["EnergyCurtailment"], 0)
         yield self._grant(Role.CARBON_CONTRACT, self._at["CarbonLedger"], 0)
         yield self._grant(Role.ADMIN, self._parameters.accounts[Role.REGULATOR], self._parameters.admin_delay_s)
         yield self._call("MarketAccessManager", "renounceRole", int(Role.ADMIN), self._deployer)

@@ -247,7 +247,7 @@ class _Arranged:
         cash = cost_microcents(energy_wh, price)
         self._add(sell, deal=cash, locked=seller_lock_microcents(energy_wh, price, self._shortage))
         self._add(buy, deal=-cash, locked=buyer_lock_microcents(energy_wh, price))
-        return Trade(sell=sell, buy=buy, energy_wh=energy_wh)
+        return Trade(sell=sell, buy=buy, energy_wh=energy_wh, price_cents_per_mwh=price)
 
     def _charge(self, trade: Trade) -> None:
         fee = grid_fee_microcents(

@@ -267,6 +267,7 @@ class Policy:
     default_grid_factor_mgco2_per_kwh: int
     grid_fee_cents_per_mwh: int
     low_carbon_relief_cents_per_mwh: int
+    replacement_bearers: int
 
     def clearing_deadline(self, mtu_start: int) -> int:
         """Last moment the contract takes a clearing: halfway between gate closure and answer deadline, Unix seconds."""
@@ -280,7 +281,8 @@ class Position:
     Energies in Wh, money in microcents. `auction_wh` is a seller's whole auction energy or a buyer's `any` part,
     `low_carbon_wh` a buyer's low-carbon part, `prior_wh` what earlier chunks contracted for the meter. `metered_wh` is
     export minus import. `deal_microcents` is the cash of direct deals, received positive. `capacity_w` is the larger of
-    the meter's two. `version` counts corrections; `substitute` marks a value nobody measured.
+    the meter's two. `version` counts corrections; `substitute` marks a value nobody measured. After caps were applied
+    (`curtailed`) all its energy is in kept trades, counted as dealt.
     """
 
     meter: int
@@ -296,6 +298,7 @@ class Position:
     continued: bool = False
     settled: bool = False
     substitute: bool = False
+    curtailed: bool = False
     version: int = 0
     metered_wh: int = 0
     fee_microcents: int = 0
@@ -320,11 +323,15 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Trade:
-    """Energy from one position to another by index, Wh; direct deals and derived pairs alike."""
+    """Energy from one position to another by index, Wh; direct deals and derived pairs alike.
+
+    Those that are kept, deals and what caps have left of any trade, have their price; derived pairs have the auction's.
+    """
 
     sell: int
     buy: int
     energy_wh: int
+    price_cents_per_mwh: int = 0
 
 
 class OrderState(StrEnum):

@@ -26,7 +26,7 @@ __all__ = [
 
 LARGEST_TIME_S = 2**40 - 1
 LARGEST_ENERGY_WH = 2**40 - 1
-_SELLS, _SETTLED, _SUBSTITUTE, _CONTINUED = (1 << bit for bit in (216, 217, 218, 219))
+_SELLS, _SETTLED, _SUBSTITUTE, _CONTINUED, _CURTAILED = (1 << bit for bit in (216, 217, 218, 219, 220))
 _POSITION_WORDS = 3
 
 
@@ -119,14 +119,20 @@ def position_from_words(words: Sequence[int]) -> tuple[Position, ...]:
 
 
 def trade_word(trade: Trade) -> int:
-    """A direct deal as the contract hashes it. Raises OutOfRange."""
+    """A kept trade as the contract hashes it. Raises OutOfRange."""
     sell, buy = _field("sell", trade.sell, 16), _field("buy", trade.buy, 16)
-    return sell | buy << 16 | _field("energy_wh", trade.energy_wh, 48) << 32
+    price = _signed_field("price", trade.price_cents_per_mwh, 64)
+    return sell | buy << 16 | _field("energy_wh", trade.energy_wh, 48) << 32 | price << 96
 
 
 def trade_from_word(word: int) -> Trade:
     """The trade behind a word."""
-    return Trade(sell=word & 0xFFFF, buy=word >> 16 & 0xFFFF, energy_wh=word >> 32)
+    return Trade(
+        sell=word & 0xFFFF,
+        buy=word >> 16 & 0xFFFF,
+        energy_wh=word >> 32 & 2**64 - 1,
+        price_cents_per_mwh=_from_signed(word >> 96, 64),
+    )
 
 
 def _identity(position: Position) -> int:
@@ -135,6 +141,7 @@ def _identity(position: Position) -> int:
         | _SETTLED * position.settled
         | _SUBSTITUTE * position.substitute
         | _CONTINUED * position.continued
+        | _CURTAILED * position.curtailed
     )
     return (
         int(position.owner, 16)
@@ -176,6 +183,7 @@ def _position(identity: int, energy: int, money: int) -> Position:
         settled=bool(identity & _SETTLED),
         substitute=bool(identity & _SUBSTITUTE),
         continued=bool(identity & _CONTINUED),
+        curtailed=bool(identity & _CURTAILED),
         version=identity >> 224 & 0xFF,
         capacity_w=identity >> 232,
         auction_wh=energy & low_48,

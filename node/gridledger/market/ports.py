@@ -145,12 +145,13 @@ class RecordIneligible:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitClearing:
-    """Propose a chunk of a clearing to the trading contract."""
+    """Propose a chunk of a clearing to the trading contract, with the root of the setpoints that follow from it all."""
 
     zone: int
     mtu_start: int
     book: tuple[BookEntry, ...]
     proposal: Proposal
+    setpoints_root: str
 
 
 class SettlementKind(StrEnum):

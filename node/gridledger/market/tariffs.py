@@ -20,6 +20,7 @@ def policy_of(values: Mapping[str, Any]) -> Policy:
         default_grid_factor_mgco2_per_kwh=values["defaultGridFactorMgco2PerKwh"],
         grid_fee_cents_per_mwh=values["gridFeeCentsPerMwh"],
         low_carbon_relief_cents_per_mwh=values["lowCarbonReliefCentsPerMwh"],
+        replacement_bearers=values["replacementBearers"],
     )
 
 

@@ -145,12 +145,17 @@ class ContractPositions:
                 contract_trade.c.zone == zone,
                 contract_trade.c.mtu_start == mtu_start,
                 contract_trade.c.chunk == chunk,
-                contract_trade.c.kind == "deal",
+                contract_trade.c.is_kept,
             )
             .order_by(contract_trade.c.position)
         )
         return tuple(
-            Trade(sell=row.sell_position, buy=row.buy_position, energy_wh=row.energy_wh)
+            Trade(
+                sell=row.sell_position,
+                buy=row.buy_position,
+                energy_wh=row.energy_wh - row.curtailed_wh,
+                price_cents_per_mwh=row.price_cents_per_mwh,
+            )
             for row in self._connection.execute(query)
         )
 

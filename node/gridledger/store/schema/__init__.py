@@ -14,7 +14,16 @@ from gridledger.store.schema.clearings import (
     contract_trade,
     market_mtu,
 )
-from gridledger.store.schema.clients import dispatch_event, dispatch_schedule, notice, sign_in_session, webhook
+from gridledger.store.schema.clients import (
+    dispatch_cap,
+    dispatch_event,
+    dispatch_schedule,
+    dispatch_setpoint,
+    notice,
+    sign_in_session,
+    webhook,
+    zone_stop,
+)
 from gridledger.store.schema.metering import (
     meter_event,
     meter_reading,
@@ -60,8 +69,10 @@ __all__ = [
     "chain_event",
     "contract_position",
     "contract_trade",
+    "dispatch_cap",
     "dispatch_event",
     "dispatch_schedule",
+    "dispatch_setpoint",
     "erased_reading",
     "feed_in_price",
     "market_acceptance",
@@ -92,4 +103,5 @@ __all__ = [
     "tombstone",
     "webhook",
     "zone",
+    "zone_stop",
 ]

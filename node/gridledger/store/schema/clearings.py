@@ -60,6 +60,7 @@ contract_position = Table(
     Column("dealt_wh", BigInteger, nullable=False),
     Column("prior_wh", BigInteger, nullable=False, default=0),
     Column("continued", Boolean, nullable=False, default=False),
+    Column("curtailed", Boolean, nullable=False, default=False),
     Column("fee_microcents", WideInteger, nullable=False),
     Column("locked_microcents", WideInteger, nullable=False),
     Column("deal_microcents", WideInteger, nullable=False),
@@ -85,6 +86,8 @@ contract_trade = Table(
     Column("buy_position", Integer, nullable=False),
     Column("energy_wh", BigInteger, nullable=False),
     Column("price_cents_per_mwh", BigInteger, nullable=False),
+    Column("curtailed_wh", BigInteger, nullable=False, default=0),
+    Column("is_kept", Boolean, nullable=False, default=False),
 )
 
 bond_challenge = Table(

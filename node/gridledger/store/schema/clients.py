@@ -4,7 +4,16 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeB
 
 from gridledger.store.schema.base import metadata
 
-__all__ = ["dispatch_event", "dispatch_schedule", "notice", "sign_in_session", "webhook"]
+__all__ = [
+    "dispatch_cap",
+    "dispatch_event",
+    "dispatch_schedule",
+    "dispatch_setpoint",
+    "notice",
+    "sign_in_session",
+    "webhook",
+    "zone_stop",
+]
 
 dispatch_event = Table(
     "dispatch_event",
@@ -17,6 +26,26 @@ dispatch_event = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+dispatch_setpoint = Table(
+    "dispatch_setpoint",
+    metadata,
+    Column("zone", BigInteger, primary_key=True),
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("meter", BigInteger, primary_key=True),
+    Column("contracted_wh", BigInteger, nullable=False),
+    Column("residual_wh", BigInteger, nullable=False),
+    Column("salt", String(66), nullable=False),
+)
+
+dispatch_cap = Table(
+    "dispatch_cap",
+    metadata,
+    Column("zone", BigInteger, primary_key=True),
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("meter", BigInteger, primary_key=True),
+    Column("cap_wh", BigInteger, nullable=False),
+)
+
 dispatch_schedule = Table(
     "dispatch_schedule",
     metadata,
@@ -27,6 +56,19 @@ dispatch_schedule = Table(
     Column("answer_deadline", BigInteger, nullable=False),
     Column("state", String(12), nullable=False),
     Column("reason", Integer, nullable=False, default=0),
+    Column("result_hash", String(66), nullable=False),
+    Column("setpoints_root", String(66), nullable=False),
+    Column("curtailments", Integer, nullable=False, default=0),
+    Column("direction", String(6)),
+    Column("applied_chunks", Integer, nullable=False, default=0),
+)
+
+zone_stop = Table(
+    "zone_stop",
+    metadata,
+    Column("zone", BigInteger, primary_key=True),
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("reason", Integer, nullable=False),
 )
 
 notice = Table(
