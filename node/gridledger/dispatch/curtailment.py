@@ -1,6 +1,6 @@
 """Who is curtailed how far: the class with the highest emission factor first, pro rata within a class.
 
-What may still flow goes to the cleanest class first. At most one class gets a part of what it was scheduled to do, which
+What may still flow goes to the cleanest class first. At most one class gets a part of what it was scheduled to do; that
 is shared pro rata, floors first, then one Wh each by the largest remainder, ties to the lower meter. The dispatching
 contract checks caps by the same integers and without sorting, as `check_order` does; `allocate_caps` is the reference.
 """
