@@ -160,9 +160,12 @@ class RunningNode:
         """A view, asked of the chain itself and not of the node."""
         codec = ContractCodec(load_artifacts().contract(contract))
         call = {"to": self.facts["contracts"][contract], "data": "0x" + codec.call_data(function, *arguments).hex()}
-        body = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [call, "latest"]}
-        answer = httpx.post(self.node.chain_url, json=body, trust_env=False).json()
-        return codec.result(function, bytes.fromhex(answer["result"][2:]))
+        return codec.result(function, bytes.fromhex(self.rpc("eth_call", call, "latest")[2:]))
+
+    def rpc(self, method: str, *params: object) -> Any:
+        """A good answer of the chain itself."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return httpx.post(self.node.chain_url, json=body, trust_env=False).json()["result"]
 
     def mtu(self, mtu_start: int = MTU_START) -> dict[str, Any]:
         """The record of an MTU."""

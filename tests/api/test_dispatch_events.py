@@ -60,6 +60,15 @@ def test_a_schedule_says_who_must_deliver_what_by_when(market: RunningNode) -> N
     assert open_schedule["schedule_hash"] == payload["schedule_hash"]
 
 
+def test_schedules_and_answers_name_the_block_and_the_transaction_that_recorded_them(played: RunningNode) -> None:
+    for event in take(played, 4):
+        told = event.json()["payload"]
+        receipt = played.rpc("eth_getTransactionReceipt", told["transaction_hash"])
+        assert told["block_hash"] == receipt["blockHash"]
+        assert told["block_number"] == int(receipt["blockNumber"], 16)
+        assert played.facts["contracts"]["EnergyDispatching"].lower() in {log["address"] for log in receipt["logs"]}
+
+
 def test_schedules_and_answers_come_once_each_in_order(played: RunningNode) -> None:
     events = take(played, 4)
     assert [(event.event, event.id) for event in events] == [

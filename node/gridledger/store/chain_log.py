@@ -22,6 +22,11 @@ class ChainLog:
         row = self._connection.execute(select(chain_block).order_by(chain_block.c.number.desc()).limit(1)).first()
         return None if row is None else IndexedBlock(**row._asdict())
 
+    def block_hash(self, number: int) -> str:
+        """Hash of an indexed block."""
+        query = select(chain_block.c.block_hash).where(chain_block.c.number == number)
+        return str(self._connection.execute(query).scalar_one())
+
     def add(self, block: IndexedBlock, events: Sequence[ChainEvent]) -> None:
         """Keep a block and its events."""
         self._connection.execute(

@@ -143,8 +143,8 @@ def _dispatch_scheduled(tx: "Transaction", event: ChainEvent, time: int) -> None
         "schedule_hash": schedule.schedule_hash,
         "traded_wh": schedule.traded_wh,
         "answer_deadline": schedule.answer_deadline,
-        "transaction_hash": event.transaction_hash,
         "setpoints": setpoints,
+        **_recorded_in(tx, event),
     }
     tx.dispatches.add(schedule, payload, time)
 
@@ -157,13 +157,22 @@ def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
         arguments["mtuStart"],
         ScheduleState.ACKNOWLEDGED if acknowledged else ScheduleState.CURTAILED,
         arguments["reason"],
-        {"reason": arguments["reason"], "transaction_hash": event.transaction_hash},
+        {"reason": arguments["reason"], **_recorded_in(tx, event)},
         time,
     )
     if not acknowledged:
         tx.notices.tell_curtailed(
             arguments["zone"], arguments["mtuStart"], arguments["reason"], event.transaction_hash, time
         )
+
+
+def _recorded_in(tx: "Transaction", event: ChainEvent) -> dict[str, int | str]:
+    """The transaction that recorded an event, and its block, which is the one being indexed."""
+    return {
+        "block_number": event.block_number,
+        "block_hash": tx.chain_log.block_hash(event.block_number),
+        "transaction_hash": event.transaction_hash,
+    }
 
 
 def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
