@@ -46,6 +46,7 @@ from gridledger.chain.roles import Role
 from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
 from gridledger.dispatch.model import DispatchDomain
+from gridledger.dispatch.salts import RandomSetpointSalts, SeededSetpointSalts
 from gridledger.errors import GridLedgerError
 from gridledger.market.desk import DeskSettings
 from gridledger.market.order_hash import OrderDomain
@@ -236,6 +237,7 @@ class Node:
         dispatch_domain = DispatchDomain(
             chain_id=config.chain_id, dispatching_contract=deployment.addresses["EnergyDispatching"]
         )
+        seed = None if config.seed is None else f"replay seed {config.seed:064d}".encode()
         services = ServiceFactory(
             desk_settings=DeskSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
             dispatch_domain=dispatch_domain,
@@ -244,7 +246,8 @@ class Node:
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             calendar=self._settings.calendar,
-            salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
+            salts=RandomSalts() if seed is None else SeededSalts(seed),
+            setpoint_salts=RandomSetpointSalts() if seed is None else SeededSetpointSalts(seed),
         )
         refusals = Refusals(services, self._clock)
         indexer = Indexer(client, self._database, refusals)

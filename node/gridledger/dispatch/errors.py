@@ -12,10 +12,15 @@ __all__ = [
     "CapCountOutOfRange",
     "CapsIncomplete",
     "CurtailmentOrderBroken",
+    "MeterNotInZone",
     "MetersNotAscending",
     "NotTheGridOperator",
     "NothingCurtailed",
+    "ScheduleDiffers",
     "ScheduleUnknown",
+    "SequenceDiffers",
+    "SetpointUnknown",
+    "StopRefused",
 ]
 
 
@@ -60,9 +65,51 @@ class NotTheGridOperator(Forbidden):
 
 @dataclass(kw_only=True, eq=False)
 class AnswerUnknown(InvalidInput):
-    """An answer is either acknowledged or curtailed, with a signature of 65 bytes."""
+    """An answer is acknowledged, curtailed or stopped, with a signature of 65 bytes."""
 
     field: str
+
+
+@dataclass(kw_only=True, eq=False)
+class ScheduleDiffers(Conflict):
+    """The answer is about another schedule than the one recorded."""
+
+    expected: str
+    found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SequenceDiffers(Conflict):
+    """The curtailment does not follow the ones recorded before: it was relayed already, or signed for a later place."""
+
+    expected: int
+    found: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterNotInZone(InvalidInput):
+    """A named meter is not one of the zone's."""
+
+    meter: int
+    zone: int
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointUnknown(InvalidInput):
+    """A named meter is not scheduled to deliver or take anything."""
+
+    meter: int
+    zone: int
+    mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class StopRefused(InvalidInput):
+    """A stop begins with an MTU and covers at least one and at most some."""
+
+    first_mtu_start: int
+    mtu_count: int
+    most: int
 
 
 @dataclass(kw_only=True, eq=False)
