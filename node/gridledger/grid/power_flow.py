@@ -54,7 +54,7 @@ class PowerFlow(Generic[MeterT]):
             self._pandapower = import_module("pandapower")
         except ImportError as problem:
             raise PowerFlowNotInstalled(problem=str(problem)) from problem
-        self._feeder = feeder
+        self._feeder: Feeder[MeterT] = feeder
         self._net: Any = self._pandapower.create_empty_network()
         self._places = {bus.bus: place for place, bus in enumerate(feeder.buses)}
         self._add_elements()
