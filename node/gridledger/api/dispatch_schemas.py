@@ -13,9 +13,9 @@ from gridledger.dispatch.model import (
     MOST_STOPPED_MTUS,
     Curtailment,
     EmergencyStop,
-    cap_from_watts,
 )
 from gridledger.dispatch.setpoints import Direction
+from gridledger.dispatch.shares import capped_wh
 from gridledger.units import UINT32_MAX, parse_utc
 
 __all__ = ["AnswerIn", "CapIn", "CurtailmentIn", "StopIn"]
@@ -51,7 +51,7 @@ class CapIn(Strict):
 
     def to_wh(self, mtu_length_s: int) -> int:
         """The cap in Wh."""
-        return cap_from_watts(self.cap_w or 0, mtu_length_s) if self.cap_wh is None else self.cap_wh
+        return capped_wh(self.cap_w or 0, mtu_length_s) if self.cap_wh is None else self.cap_wh
 
 
 class CurtailmentIn(Strict):

@@ -17,6 +17,7 @@ from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
+from gridledger.app.grid_limits import GridLimits
 from gridledger.app.node_clock import NodeClock
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
@@ -303,6 +304,7 @@ class Node:
                 readings=self._readings,
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
+                grid=GridLimits.load(self._settings, config.mtu_length_s),
             )
         )
         return indexer

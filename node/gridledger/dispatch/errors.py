@@ -14,6 +14,7 @@ __all__ = [
     "CapsIncomplete",
     "CurtailmentOrderBroken",
     "ElementTwice",
+    "LimitsForbidden",
     "MeterNotFed",
     "MeterNotInZone",
     "MeterOutsideFeeder",
@@ -26,6 +27,7 @@ __all__ = [
     "ScheduleUnknown",
     "SequenceDiffers",
     "SetpointUnknown",
+    "SetpointsForbidden",
     "StopRefused",
 ]
 
@@ -74,6 +76,20 @@ class AnswerUnknown(InvalidInput):
     """An answer is acknowledged, curtailed or stopped, with a signature of 65 bytes."""
 
     field: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointsForbidden(Forbidden):
+    """Setpoints of single meters are shown to the zone's grid operator and to the regulator."""
+
+    zone: int
+
+
+@dataclass(kw_only=True, eq=False)
+class LimitsForbidden(Forbidden):
+    """A meter's limits are shown to its owner, to the zone's grid operator and to the regulator."""
+
+    meter: int
 
 
 @dataclass(kw_only=True, eq=False)

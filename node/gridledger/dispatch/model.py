@@ -19,7 +19,6 @@ __all__ = [
     "Schedule",
     "ScheduleState",
     "answer_typed_data",
-    "cap_from_watts",
     "curtailment_typed_data",
     "stop_typed_data",
 ]
@@ -28,7 +27,6 @@ DOMAIN_NAME, DOMAIN_VERSION = "gridledger-dispatch", "1"
 ANSWERING = "answering"  # pending on chain, with an answer on its way there
 LARGEST_REASON = 15
 MOST_STOPPED_MTUS = 96
-_SECONDS_PER_HOUR = 3600
 
 
 class Answer(IntEnum):
@@ -110,11 +108,6 @@ class EmergencyStop:
     first_mtu_start: int
     mtu_count: int
     reason: int
-
-
-def cap_from_watts(cap_w: int, mtu_length_s: int) -> int:
-    """Energy of a mean power over an MTU, Wh, rounded down."""
-    return cap_w * mtu_length_s // _SECONDS_PER_HOUR
 
 
 def answer_typed_data(

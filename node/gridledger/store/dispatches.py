@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Delete, Row, Select, Table, delete, func, insert, select, update
 
+from gridledger.dispatch.limits import ZoneState
 from gridledger.dispatch.model import ANSWERING, Schedule, ScheduleState
 from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import Direction, SetpointRow
@@ -17,6 +18,7 @@ from gridledger.store.schema import (
     dispatch_schedule,
     dispatch_setpoint,
     meter,
+    meter_reading,
     source_factor,
     zone,
     zone_stop,
@@ -134,6 +136,26 @@ class Dispatches:
         """Keep an answer the chain has recorded and announce it."""
         self._update(zone_number, mtu_start, state=state, reason=reason)
         self._announce(zone_number, mtu_start, str(state), payload, at)
+
+    def zone_state(self, zone_number: int, mtu_start: int, limit_wh: int | None, mtu_length_s: int) -> ZoneState:
+        """All that limits of a zone's meters follow from."""
+        query = select(meter.c.meter, meter.c.export_capacity_w).where(meter.c.zone == zone_number)
+        transformer = select(zone.c.transformer_meter).where(zone.c.zone == zone_number).scalar_subquery()
+        capacities = self._connection.execute(query.where(meter.c.meter.is_distinct_from(transformer)))
+        return ZoneState(
+            schedule=self.find(zone_number, mtu_start),
+            stopped=self.is_stopped(zone_number, mtu_start),
+            setpoints_wh={one.row.meter: one.row.setpoint_wh for one in self.setpoints(zone_number, mtu_start)},
+            capacities_w={row.meter: row.export_capacity_w for row in capacities},
+            caps_wh=self.caps_wh(zone_number, mtu_start),
+            limit_wh=limit_wh,
+            mtu_length_s=mtu_length_s,
+        )
+
+    def meter_numbers(self, zone_number: int) -> dict[str, int]:
+        """Numbers of the zone's meters by the names their devices have given in signed readings."""
+        query = select(meter_reading.c.meter_id, meter_reading.c.meter).where(meter_reading.c.zone == zone_number)
+        return {row.meter_id: row.meter for row in self._connection.execute(query.distinct())}
 
     def keep_caps(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 
 from gridledger.market.curtailment import Shrunk
 from gridledger.market.locking import Proposal
@@ -272,6 +272,24 @@ class ContractPositions:
     def keep_refunded(self, row: Row[Any]) -> None:
         """Keep a position as the contract has refunded it."""
         self._connection.execute(_REFUND, _key(row))
+
+    def curtailed_totals(self) -> tuple[int, int]:
+        """Energy that caps took off trades, and the part of it from low-carbon sources, Wh."""
+        of_seller = (
+            (contract_position.c.zone == contract_trade.c.zone)
+            & (contract_position.c.mtu_start == contract_trade.c.mtu_start)
+            & (contract_position.c.chunk == contract_trade.c.chunk)
+            & (contract_position.c.position == contract_trade.c.sell_position)
+        )
+        low_carbon = case((contract_position.c.source != 0, contract_trade.c.curtailed_wh), else_=0)
+        query = (
+            select(func.coalesce(func.sum(contract_trade.c.curtailed_wh), 0), func.coalesce(func.sum(low_carbon), 0))
+            .select_from(contract_trade)
+            .join(contract_position, of_seller)
+            .where(contract_trade.c.curtailed_wh > 0)
+        )
+        total, low_carbon_wh = self._connection.execute(query).one()
+        return int(total), int(low_carbon_wh)
 
     def trade_totals(self) -> tuple[int, int]:
         """Number of locked trades and their energy, Wh, over all cleared MTUs."""
