@@ -24,7 +24,8 @@ from gridledger.app.settings import NodeSettings
 from gridledger.chain.codec import ContractCodec
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.roles import Role
-from gridledger.metering.merkle import leaf, verify
+from gridledger.merkle import verify
+from gridledger.metering.merkle import leaf
 from gridledger.metering.validation import GREATEST_AGE_S
 
 OTHER_ZONE, SMALLEST_GROUP = 2, 3

@@ -45,8 +45,8 @@ from gridledger.app.node import NodeFolder
 from gridledger.chain.journal import FolderInUse
 from gridledger.cli.application import create_cli
 from gridledger.market.model import Side
+from gridledger.merkle import verify
 from gridledger.metering.erasure import TombstoneMalformed
-from gridledger.metering.merkle import verify
 from gridledger.store.database import Database, DatabaseBusy
 
 REGULATOR = key("regulator")

@@ -40,8 +40,9 @@ from gridledger.market.settlement import (
     settle_positions,
     substitute_positions,
 )
+from gridledger.merkle import MerkleTree
 from gridledger.metering.events import MeterEvent, MeteringDomain, event_typed_data
-from gridledger.metering.merkle import MerkleTree, leaf
+from gridledger.metering.merkle import leaf
 from gridledger.metering.model import Reading
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.registers import RegisterReading, interval_reading

@@ -3,9 +3,10 @@
 import pytest
 from tests.metering.fakes import MTU_LENGTH_S, MTU_START, SALT_SEED, World, a_reading, a_world
 
+from gridledger.merkle import MerkleTree, verify
 from gridledger.metering.anchoring import AnchoringService, AnchorReadings
 from gridledger.metering.errors import NothingToAnchor, ReadingNotAnchored
-from gridledger.metering.merkle import MerkleTree, leaf, verify
+from gridledger.metering.merkle import leaf
 from gridledger.metering.salts import SeededSalts
 
 

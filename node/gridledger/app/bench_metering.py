@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from gridledger.app.bench_chain import GENESIS_S, MTU_LENGTH_S, SEED, ZONE, BenchChain, BenchFailed, bench_chain
 from gridledger.chain.keys import account_from_seed
 from gridledger.chain.market_config import SOURCE_SOLAR
+from gridledger.merkle import MerkleTree
 from gridledger.metering.evidence import SignedEvidence, signed_evidence
-from gridledger.metering.merkle import MerkleTree, leaf
+from gridledger.metering.merkle import leaf
 from gridledger.metering.ocmf import sign_registers
 from gridledger.metering.registers import RegisterReading
 from gridledger.metering.signed_reading import key_from_seed, public_key

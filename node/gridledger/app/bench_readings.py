@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from gridledger.app.bench_node import FIRST_MTU_START, MEMBERS, MTU_LENGTH_S, bench_node, post_all_s
-from gridledger.metering.merkle import MerkleTree, leaf
+from gridledger.merkle import MerkleTree
+from gridledger.metering.merkle import leaf
 from gridledger.metering.signed_reading import key_from_seed
 from gridledger.simulation.community import Community
 from gridledger.simulation.devices import MeterDevice

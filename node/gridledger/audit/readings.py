@@ -11,10 +11,11 @@ from gridledger.audit.findings import Findings
 from gridledger.audit.model import Rule, meter_name
 from gridledger.audit.rows import MeterEventRow, ReadingRow
 from gridledger.errors import GridLedgerError
+from gridledger.merkle import MerkleTree
 from gridledger.metering.errors import SignatureInvalid
 from gridledger.metering.events import MeterEvent, MeteringDomain, event_signer
 from gridledger.metering.lengths import split_reading
-from gridledger.metering.merkle import MerkleTree, leaf
+from gridledger.metering.merkle import leaf
 from gridledger.metering.model import DeviceKey, Reading
 from gridledger.metering.texts import is_pair, peek_reading_meter, verify_reading
 

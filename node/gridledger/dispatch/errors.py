@@ -4,7 +4,19 @@ from dataclasses import dataclass
 
 from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
 
-__all__ = ["AlreadyAnswered", "AnswerTooLate", "AnswerUnknown", "NotTheGridOperator", "ScheduleUnknown"]
+__all__ = [
+    "AlreadyAnswered",
+    "AnswerTooLate",
+    "AnswerUnknown",
+    "CapAboveSchedule",
+    "CapCountOutOfRange",
+    "CapsIncomplete",
+    "CurtailmentOrderBroken",
+    "MetersNotAscending",
+    "NotTheGridOperator",
+    "NothingCurtailed",
+    "ScheduleUnknown",
+]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,3 +63,52 @@ class AnswerUnknown(InvalidInput):
     """An answer is either acknowledged or curtailed, with a signature of 65 bytes."""
 
     field: str
+
+
+@dataclass(kw_only=True, eq=False)
+class CapCountOutOfRange(InvalidInput):
+    """A curtailment names no meter or too many."""
+
+    count: int
+    most: int
+
+
+@dataclass(kw_only=True, eq=False)
+class CapsIncomplete(InvalidInput):
+    """Each named meter has one cap."""
+
+    meter_count: int
+    cap_count: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MetersNotAscending(InvalidInput):
+    """The meters are not in ascending order, each once."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class CapAboveSchedule(InvalidInput):
+    """The cap is above what the meter was scheduled to do."""
+
+    meter: int
+    basis_wh: int
+    cap_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NothingCurtailed(InvalidInput):
+    """The caps leave everybody what they were scheduled to do."""
+
+    basis_wh: int
+    cap_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class CurtailmentOrderBroken(InvalidInput):
+    """The caps do not follow the order: highest emission factor first, then pro rata with the largest remainder."""
+
+    meter: int
+    expected_wh: int
+    found_wh: int

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gridledger.dispatch.model import Answer, Schedule
 
-__all__ = ["DispatchLedger", "RelayAnswer", "ScheduleStore"]
+__all__ = ["DispatchLedger", "RelayAnswer", "ScheduleStore", "SetpointSalts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +40,10 @@ class ScheduleStore(Protocol):
 
     def grid_operator_of(self, zone: int) -> str:
         """The account that answers for the zone."""
+
+
+class SetpointSalts(Protocol):
+    """Where the salts of setpoints come from."""
+
+    def salt_for(self, zone: int, mtu_start: int, meter: int) -> bytes:
+        """32 bytes; zone and meter uint32, `mtu_start` in Unix seconds."""

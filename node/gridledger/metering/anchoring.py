@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from gridledger.merkle import MerkleTree
 from gridledger.metering.errors import NothingToAnchor, ReadingNotAnchored
-from gridledger.metering.merkle import MerkleTree
 from gridledger.metering.ports import ReadingStore
 from gridledger.metering.service import commitment
 

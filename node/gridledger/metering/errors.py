@@ -17,8 +17,6 @@ __all__ = [
     "HeaderRefused",
     "HostNameRefused",
     "IntervalLengthRefused",
-    "LeafTwice",
-    "LeafUnknown",
     "MeterEventDiffers",
     "MeterEventInFuture",
     "MeterEventMalformed",
@@ -180,20 +178,6 @@ class BatchTooLarge(InvalidInput):
 @dataclass(kw_only=True, eq=False)
 class NothingToAnchor(InvalidInput):
     """An anchor holds at least one reading."""
-
-
-@dataclass(kw_only=True, eq=False)
-class LeafTwice(Conflict):
-    """The same commitment stands in the tree already."""
-
-    leaf: str
-
-
-@dataclass(kw_only=True, eq=False)
-class LeafUnknown(NotFound):
-    """The tree has no such commitment."""
-
-    leaf: str
 
 
 @dataclass(kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from gridledger.store.challenges import BondChallenges
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.erasures import Erasures
+from gridledger.store.forecasts import Forecasts
 from gridledger.store.meter_events import MeterEvents, ReadingParts
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
@@ -35,6 +36,7 @@ class Transaction:
         self.mtus = Mtus(connection)
         self.directory = Directory(connection)
         self.dispatches = Dispatches(connection)
+        self.forecasts = Forecasts(connection)
         self.readings = Readings(connection)
         self.reading_views = ReadingViews(connection)
         self.meter_events = MeterEvents(connection)

@@ -1,0 +1,114 @@
+"""What each meter of a zone is expected to do in an MTU: its contract, and what a forecast adds to it.
+
+The forecast of the residual is persistence: what the meter did beyond its contract at the same time of day one day
+before. Setpoints are committed by the root of a Merkle tree before anybody is curtailed; a leaf is
+`keccak(keccak(abi.encode(uint32 meter, int64 contractedWh, int64 residualWh, bytes32 salt)))`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gridledger.dispatch.errors import MetersNotAscending
+from gridledger.merkle import HASH_BYTES, MerkleTree, leaf_hash
+from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, check_range
+
+__all__ = [
+    "NO_SETPOINTS_ROOT",
+    "Direction",
+    "SetpointRow",
+    "basis_wh",
+    "make_setpoints",
+    "setpoint_leaf",
+    "setpoint_tree",
+    "setpoints_root",
+]
+
+NO_SETPOINTS_ROOT = bytes(HASH_BYTES)
+
+
+class Direction(IntEnum):
+    """Which way energy flows, seen from the meters; the numbers are the contract's."""
+
+    EXPORT = 1
+    IMPORT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetpointRow:
+    """What one meter is expected to do in an MTU, Wh, export positive; each part and their sum an int64."""
+
+    meter: int
+    contracted_wh: int
+    residual_wh: int
+
+    @property
+    def setpoint_wh(self) -> int:
+        """Contract and residual together, Wh, export positive."""
+        return self.contracted_wh + self.residual_wh
+
+
+def make_setpoints(contracted_wh: Mapping[int, int], persisted_wh: Mapping[int, int]) -> tuple[SetpointRow, ...]:
+    """Setpoints by meter, ascending, of those meters that have a contract or a residual other than zero.
+
+    Both mappings go from meter to net Wh, export positive; a meter without a forecast has a residual of 0. A residual
+    never lowers what a seller has contracted, nor what a buyer has. Raises OutOfRange.
+    """
+    rows = (
+        SetpointRow(
+            meter=check_range("meter", meter, 0, UINT32_MAX),
+            contracted_wh=contracted_wh.get(meter, 0),
+            residual_wh=_residual_wh(contracted_wh.get(meter, 0), persisted_wh.get(meter, 0)),
+        )
+        for meter in sorted(contracted_wh.keys() | persisted_wh.keys())
+    )
+    return tuple(_in_range(row) for row in rows if row.contracted_wh or row.residual_wh)
+
+
+def basis_wh(row: SetpointRow, direction: Direction) -> int:
+    """How much of a direction's flow a meter is expected to make, Wh, never negative: what a cap can take from."""
+    return max(0, row.setpoint_wh if direction is Direction.EXPORT else -row.setpoint_wh)
+
+
+def setpoint_leaf(row: SetpointRow, salt: bytes) -> bytes:
+    """Commitment to a setpoint, 32 bytes; the salt has 32 bytes. Raises OutOfRange."""
+    check_range("salt_bytes", len(salt), HASH_BYTES, HASH_BYTES)
+    check_range("meter", row.meter, 0, UINT32_MAX)
+    _in_range(row)
+    words = (row.meter, row.contracted_wh, row.residual_wh)
+    return leaf_hash(b"".join(word.to_bytes(HASH_BYTES, signed=True) for word in words) + salt)
+
+
+def setpoint_tree(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> MerkleTree:
+    """The tree over setpoints ascending by meter, each with its meter's salt; its proofs open single setpoints.
+
+    Raises MetersNotAscending, NoLeaves, OutOfRange.
+    """
+    before = -1
+    for row in rows:
+        if row.meter <= before:
+            raise MetersNotAscending(meter=row.meter)
+        before = row.meter
+    return MerkleTree(setpoint_leaf(row, salts[row.meter]) for row in rows)
+
+
+def setpoints_root(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> bytes:
+    """What a clearing commits, 32 bytes: the tree's root, or zeros without setpoints, of which nothing can be proven.
+
+    Raises MetersNotAscending, OutOfRange.
+    """
+    return setpoint_tree(rows, salts).root if rows else NO_SETPOINTS_ROOT
+
+
+def _residual_wh(contracted_wh: int, persisted_wh: int) -> int:
+    if contracted_wh > 0:
+        return max(0, persisted_wh)
+    if contracted_wh < 0:
+        return min(0, persisted_wh)
+    return persisted_wh
+
+
+def _in_range(row: SetpointRow) -> SetpointRow:
+    for field in ("contracted_wh", "residual_wh", "setpoint_wh"):
+        check_range(field, getattr(row, field), INT64_MIN, INT64_MAX)
+    return row
