@@ -221,8 +221,8 @@ def _clear_chunk(
     )
     if chunk:  # its price was checked with the first chunk
         part = replace(part, ends=(), any_ends=(None, None), low_carbon_ends=(None, None))
-    zone, mtu_start, _, _, *rest = clearing_tuple(1, CHUNKED, node.books[Slot(1, CHUNKED)], part)
-    clearing = (zone, mtu_start, chunk, not continued, *rest[:-1], continued)
+    zone, mtu_start, _, _, *rest = clearing_tuple(1, CHUNKED, node.books[Slot(1, CHUNKED)], part, bytes(32))
+    clearing = (zone, mtu_start, chunk, not continued, *rest[:-2], continued, rest[-1])
     node.market.send(node.market.market_operator, "EnergyTrading", "clear", clearing)
     node.keep_chunk(Slot(1, CHUNKED), part, prior_wh=300 * chunk, continued=frozenset(continued))
 

@@ -109,7 +109,7 @@ class EvmNode(EvmDesk):
         while True:
             proposal = self.proposal(slot)
             try:
-                clearing = clearing_tuple(zone, mtu_start, self.books[slot], proposal)
+                clearing = clearing_tuple(zone, mtu_start, self.books[slot], proposal, bytes(32))
                 self.market.send(self.market.market_operator, "EnergyTrading", "clear", clearing)
             except ContractReverted as refusal:
                 self._exclude(slot, refusal)

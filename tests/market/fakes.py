@@ -70,7 +70,7 @@ POLICY = Policy(
     default_grid_factor_mgco2_per_kwh=363_000,
     grid_fee_cents_per_mwh=2_000,
     low_carbon_relief_cents_per_mwh=1_000,
-    replacement_bearers=0,
+    replacement_bearers=0x20AA,
 )
 PRICES = MtuPrices(feed_in=8_000, retail=32_000, floor=8_000, cap=32_000, surplus=7_500, shortage=32_500)
 
