@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ def never(*_: object) -> Any:
 
 
 def run(*arguments: object) -> Result:
-    operations = {operation.name: never for operation in fields(Operations)} | {"check_dispatch": check_dispatch}
-    return CliRunner().invoke(create_cli(Operations(**operations)), ["dispatch", "check", *map(str, arguments)])
+    operations = replace(
+        Operations(**{operation.name: never for operation in fields(Operations)}), check_dispatch=check_dispatch
+    )
+    return CliRunner().invoke(create_cli(operations), ["dispatch", "check", *map(str, arguments)])
 
 
 @pytest.fixture
