@@ -35,21 +35,25 @@ def row(meter: int, contracted_wh: int = 0, residual_wh: int = 0) -> SetpointRow
 @pytest.mark.parametrize(
     ("contracted_wh", "persisted_wh", "residual_wh"),
     [
-        (500, 120, 120),
-        (500, -120, 0),
-        (500, -900, 0),
-        (-500, -120, -120),
-        (-500, 120, 0),
-        (-500, 900, 0),
+        (500, 620, 120),
+        (500, 380, 0),
+        (500, -400, 0),
+        (-500, -620, -120),
+        (-500, -380, 0),
+        (-500, 400, 0),
         (0, 120, 120),
         (0, -120, -120),
-        (500, 0, 0),
+        (500, 500, 0),
     ],
 )
 def test_a_residual_never_lowers_what_was_contracted(contracted_wh: int, persisted_wh: int, residual_wh: int) -> None:
     (made,) = make_setpoints({7: contracted_wh}, {7: persisted_wh})
     assert made == row(7, contracted_wh, residual_wh)
     assert made.setpoint_wh == contracted_wh + residual_wh
+
+
+def test_a_meter_that_was_not_read_the_day_before_is_expected_to_keep_its_contract() -> None:
+    assert make_setpoints({7: 500, 8: -300}, {}) == (row(7, 500), row(8, -300))
 
 
 def test_meters_without_contract_and_forecast_have_no_setpoint() -> None:
@@ -76,7 +80,7 @@ def test_setpoints_ascend_and_lie_on_the_contracts_side_of_nothing(
     [
         ({1: INT64_MAX + 1}, {}, "contracted_wh"),
         ({}, {1: INT64_MIN - 1}, "residual_wh"),
-        ({1: INT64_MAX}, {1: 1}, "setpoint_wh"),
+        ({1: INT64_MIN}, {1: INT64_MIN - 1}, "setpoint_wh"),
         ({UINT32_MAX + 1: 1}, {}, "meter"),
         ({-1: 1}, {}, "meter"),
     ],

@@ -546,7 +546,7 @@ class FakeSetpoints:
     def __init__(self) -> None:
         self.contracted_wh: list[Mapping[int, int]] = []
 
-    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:  # noqa: ARG002
+    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:
         self.contracted_wh.append(contracted_wh)
         return f"0x{len(self.contracted_wh):064x}"
 

@@ -1,7 +1,7 @@
 """What each meter of a zone is expected to do in an MTU: its contract, and what a forecast adds to it.
 
-The forecast of the residual is persistence: what the meter did beyond its contract at the same time of day one day
-before. Setpoints are committed by the root of a Merkle tree before anybody is curtailed; a leaf is
+The forecast is persistence: the meter will do what it did at the same time of day one day before; the residual is what
+that is beyond its contract. Setpoints are committed by the root of a Merkle tree before anybody is curtailed; a leaf is
 `keccak(keccak(abi.encode(uint32 meter, int64 contractedWh, int64 residualWh, bytes32 salt)))`.
 """
 
@@ -52,14 +52,15 @@ class SetpointRow:
 def make_setpoints(contracted_wh: Mapping[int, int], persisted_wh: Mapping[int, int]) -> tuple[SetpointRow, ...]:
     """Setpoints by meter, ascending, of those meters that have a contract or a residual other than zero.
 
-    Both mappings go from meter to net Wh, export positive; a meter without a forecast has a residual of 0. A residual
-    never lowers what a seller has contracted, nor what a buyer has. Raises OutOfRange.
+    Both mappings go from meter to net Wh, export positive: contracts, and what each meter did one day before. A meter
+    without the latter has a residual of 0. A residual never lowers what a seller has contracted, nor what a buyer has.
+    Raises OutOfRange.
     """
     rows = (
         SetpointRow(
             meter=check_range("meter", meter, 0, UINT32_MAX),
             contracted_wh=contracted_wh.get(meter, 0),
-            residual_wh=_residual_wh(contracted_wh.get(meter, 0), persisted_wh.get(meter, 0)),
+            residual_wh=_residual_wh(contracted_wh.get(meter, 0), persisted_wh.get(meter)),
         )
         for meter in sorted(contracted_wh.keys() | persisted_wh.keys())
     )
@@ -106,12 +107,13 @@ def schedule_hash(result_hash: str, root: bytes) -> str:
     return "0x" + keccak(bytes.fromhex(result_hash[2:]) + root).hex()
 
 
-def _residual_wh(contracted_wh: int, persisted_wh: int) -> int:
+def _residual_wh(contracted_wh: int, persisted_wh: int | None) -> int:
+    beyond_wh = 0 if persisted_wh is None else persisted_wh - contracted_wh
     if contracted_wh > 0:
-        return max(0, persisted_wh)
+        return max(0, beyond_wh)
     if contracted_wh < 0:
-        return min(0, persisted_wh)
-    return persisted_wh
+        return min(0, beyond_wh)
+    return beyond_wh
 
 
 def _in_range(row: SetpointRow) -> SetpointRow:

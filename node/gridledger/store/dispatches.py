@@ -86,7 +86,7 @@ class Dispatches:
         }
 
     def persisted_wh(self, zone_number: int, mtu_start: int) -> Mapping[int, int]:
-        """Meter to its residual one day before, Wh, export positive."""
+        """Meter to what it did one day before, net Wh, export positive."""
         return Forecasts(self._connection).persisted_wh(zone_number, mtu_start)
 
     def keep_setpoints(self, zone_number: int, mtu_start: int, setpoints: Sequence[CommittedSetpoint]) -> None:
