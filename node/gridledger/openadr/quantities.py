@@ -37,8 +37,9 @@ def grams_per_kwh(factor_mgco2_per_kwh: int) -> Number:
 
 
 def _number(field: str, units: int, decimals: int) -> Number:
-    if units % 10**decimals == 0:
-        return units // 10**decimals
+    scale: int = 10**decimals
+    if units % scale == 0:
+        return units // scale
     exact = Decimal(units).scaleb(-decimals)
     number = float(exact)
     if Decimal(repr(number)) != exact:
