@@ -25,6 +25,7 @@ from gridledger.store.schema.metering import (
     register_reading,
     substitute_reading,
 )
+from gridledger.store.schema.openadr import openadr_client, openadr_notification, openadr_object, openadr_target
 from gridledger.store.schema.orders import (
     bulk_cancellation,
     cancelled_salt,
@@ -73,6 +74,10 @@ __all__ = [
     "meter_reading",
     "node_fact",
     "notice",
+    "openadr_client",
+    "openadr_notification",
+    "openadr_object",
+    "openadr_target",
     "order_cancellation",
     "outbox",
     "partial_reading",
