@@ -155,7 +155,14 @@ def test_a_reader_finds_what_has_no_targets_or_one_of_its_own(database: Database
         assert found(granted=granted) == ["", "a", "b", "cb"]
         assert found(granted=frozenset()) == [""]
         assert found(granted=granted, targets=("c",)) == ["cb"]
-        assert found(targets=("a", "c")) == ["a", "c", "cb"]
+        assert found(targets=("b",)) == ["b", "cb"]
+        assert found(targets=("b", "c")) == ["cb"]
+        assert tx.openadr.vens_with(("b", "x")) == (("ven1", ven_id),)
+        assert [client_id for client_id, _ in tx.openadr.vens_with(("a", "c"))] == ["ven1", "ven2"]
+        hidden = tx.openadr.find(EVENT, events["cb"])
+        assert hidden is not None
+        assert hidden.document(granted)["targets"] == ["b"]
+        assert hidden.document()["targets"] == ["c", "b"]
         assert found(skip=1, limit=2) == ["a", "b"]
         assert found(limit=0) == []
         tx.openadr.replace(EVENT, events["c"], {"programID": program_id, "targets": ["a"]}, now=NOW)
@@ -170,6 +177,9 @@ def test_a_reader_finds_what_has_no_targets_or_one_of_its_own(database: Database
         ({"intervalPeriod": {"start": "2016-06-13T00:00:00Z", "duration": "PT1H", "randomizeStart": "PT5M"}}, 3_900),
         ({"intervalPeriod": {"start": "2016-06-13T02:00:00+02:00", "duration": "PT0.5S"}}, 1),
         ({"intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT1H"}}, 3_600),
+        ({"intervalPeriod": {"start": "0001-01-01", "duration": "PT1H"}}, 3_600),
+        ({"intervalPeriod": {"start": "2016-06-13t00:00:00z", "duration": "PT1H"}}, 3_600),
+        ({"intervalPeriod": {"start": "2016-06-13T00:00:60Z", "duration": "PT1H"}}, None),
         ({"intervalPeriod": {"start": "2016-06-13T00:00:00Z", "duration": "P9999Y"}}, None),
         ({"intervalPeriod": {"start": "2016-06-13T00:00:00Z", "duration": "-PT1H"}}, 0),
         ({"intervalPeriod": {"start": "2016-06-13T00:00:00Z", "duration": "P1M"}}, 30 * 86_400),

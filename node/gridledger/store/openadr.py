@@ -4,7 +4,7 @@ The HTTP edge checks form and scopes; code inside the node may write here direct
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +79,18 @@ class OpenAdr:
         )
         query = select(openadr_target.c.target).where(openadr_target.c.object_number.in_(own))
         return frozenset(self._connection.execute(query).scalars())
+
+    def vens_with(self, targets: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """Client and id of each ven that one of these targets was granted to, by itself or by a resource of it."""
+        table = openadr_object.c
+        carriers = exists().where(openadr_target.c.object_number == table.number, openadr_target.c.target.in_(targets))
+        by_resource = select(table.ven_id).where(table.kind == ObjectKind.RESOURCE, carriers)
+        query = (
+            select(table.client_id, table.id)
+            .where(table.kind == ObjectKind.VEN, table.client_id.is_not(None), or_(carriers, table.id.in_(by_resource)))
+            .order_by(table.number)
+        )
+        return tuple((row.client_id, row.id) for row in self._connection.execute(query))
 
     # ---- what changes
 
@@ -267,8 +279,7 @@ def _conditions(query: ObjectQuery) -> tuple[ColumnElement[bool], ...]:
     if query.granted is not None:
         shared = exists().where(own, openadr_target.c.target.in_(query.granted))
         conditions.append(or_(~exists().where(own), shared))
-    if query.targets:
-        conditions.append(exists().where(own, openadr_target.c.target.in_(query.targets)))
+    conditions += [exists().where(own, openadr_target.c.target == target) for target in query.targets]
     if query.subscribed:
         conditions.append(or_(*(table.subscribed.contains(f",{kind},") for kind in query.subscribed)))
     if query.active_at is not None:

@@ -8,7 +8,7 @@ import isodate
 
 __all__ = ["content_columns", "content_targets"]
 
-_NOW_YEAR = 1  # a start in the year 0001 means "now" (OpenADR 3.1 User Guide)
+_NOW = "0001-01-01"  # a start that means "now" (OpenADR 3.1 User Guide)
 _NAME_FIELDS = {"PROGRAM": "programName", "VEN": "venName", "RESOURCE": "resourceName"}
 
 
@@ -41,8 +41,8 @@ def _subscribed(content: Mapping[str, Any]) -> str:
 def _event_end(content: Mapping[str, Any], created_at: int) -> int | None:
     """When an event has transpired, Unix seconds rounded up; None if it says no end or one beyond the calendar."""
     period = content.get("intervalPeriod") or {}
-    start = _start(period, created_at)
     try:
+        start = _start(period, created_at)
         if content.get("duration"):
             return _seconds(_after(start, (content["duration"], period.get("randomizeStart"))))
         ends = list(_interval_ends(content.get("intervals") or (), period, start, created_at))
@@ -70,9 +70,9 @@ def _interval_ends(
 
 def _start(period: Mapping[str, Any], created_at: int) -> datetime:
     text = period.get("start")
-    start = datetime.fromtimestamp(created_at, UTC) if text is None else isodate.parse_datetime(text)
-    if start.year == _NOW_YEAR:
+    if text is None or text.startswith(_NOW):
         return datetime.fromtimestamp(created_at, UTC)
+    start: datetime = isodate.parse_datetime(text.upper())
     return start if start.tzinfo else start.replace(tzinfo=UTC)
 
 

@@ -1,6 +1,6 @@
 """OpenADR objects, queries and notifications as the store hands them out; contents are the standard's JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -95,12 +95,17 @@ class OpenAdrObject:
         """The object's targets, each once."""
         return content_targets(self.content)
 
-    def document(self) -> dict[str, Any]:
-        """The standard's representation of the object, with its metadata."""
-        owned = self.kind not in (ObjectKind.PROGRAM, ObjectKind.EVENT) and self.client_id is not None
+    def document(self, granted: Collection[str] | None = None) -> dict[str, Any]:
+        """The standard's representation of the object, with its metadata.
+
+        Of a program's or event's targets only the `granted` are told (target hiding); None tells all.
+        """
+        public = self.kind in (ObjectKind.PROGRAM, ObjectKind.EVENT)
+        hides = public and granted is not None and "targets" in self.content
         return {
             **self.content,
-            **({"clientID": self.client_id} if owned else {}),
+            **({"targets": [one for one in self.targets if one in (granted or ())]} if hides else {}),
+            **({} if public or self.client_id is None else {"clientID": self.client_id}),
             "id": self.id,
             "createdDateTime": format_utc(self.created_at),
             "modificationDateTime": format_utc(self.modified_at),
@@ -131,7 +136,7 @@ class ObjectQuery:
     """Which objects of a kind are asked for; every condition that is given must hold.
 
     `granted` are the reader's targets: only objects without targets or with one of these are found; None means all.
-    `targets`: only objects with one of these. `active_at`: only events that have not ended by then, Unix seconds.
+    `targets`: only objects with all of these. `active_at`: only events that have not ended by then, Unix seconds.
     """
 
     kind: ObjectKind
