@@ -18,6 +18,9 @@ from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.openadr_follower import OpenAdrFollower
+from gridledger.app.openadr_notifier import OpenAdrNotifier
+from gridledger.app.openadr_worker import OpenAdrWorker
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
@@ -45,6 +48,7 @@ from gridledger.chain.raw_relay import RawRelay
 from gridledger.chain.roles import Role
 from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
+from gridledger.clock import SystemClock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import GridLedgerError
 from gridledger.market.desk import DeskSettings
@@ -143,7 +147,7 @@ class Node:
         self._due = threading.Event()
         self._engine_lock = threading.Lock()
         self._failure: Exception | None = None
-        self._problems_elsewhere: Callable[[], tuple[str, ...]] = tuple
+        self._elsewhere: list[Callable[[], tuple[str, ...]]] = []
 
     def start(self) -> None:
         """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
@@ -207,6 +211,7 @@ class Node:
         indexer.catch_up()
         self._run_engine()
         self._start_mqtt()
+        self._start_openadr(config)
         if not self._simulated:
             self._start_heartbeat()
 
@@ -319,7 +324,23 @@ class Node:
         worker = MqttWorker(settings=self._settings.mqtt, readings=self._readings, registry=self._registry)
         worker.start()
         self._closing.callback(worker.close)
-        self._problems_elsewhere = worker.problems
+        self._elsewhere.append(worker.problems)
+
+    def _start_openadr(self, config: MarketConfig) -> None:
+        """Tell OpenADR clients what happens; callbacks wait by the machine's clock, objects bear the node's."""
+        follower = OpenAdrFollower(
+            database=self._database, clock=self._clock, mtu_length_s=config.mtu_length_s, chain_id=config.chain_id
+        )
+        notifier = OpenAdrNotifier(
+            database=self._database, guard=self._webhook_guard, box=self._webhook_box, clock=SystemClock()
+        )
+        worker = OpenAdrWorker(
+            database=self._database, follower=follower, notifier=notifier, broker=self._settings.openadr_broker
+        )
+        worker.start()
+        self._closing.callback(worker.close)
+        self._bell.attach(worker.wake)
+        self._elsewhere.append(worker.problems)
 
     def _run_engine(self) -> None:
         self._bond.top_up()
@@ -363,7 +384,7 @@ class Node:
             oldest = tx.outbox.oldest_open_at()
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
             reasons.append(f"a transaction waits since {oldest}")
-        return (*reasons, *self._problems_elsewhere())
+        return (*reasons, *(problem for part in self._elsewhere for problem in part()))
 
 
 def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:
