@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from gridledger.api.context import Bell, NodeContext
 from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
+from gridledger.app.chain_blocks import ChainBlocks
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
-from gridledger.app.openadr_follower import OpenAdrFollower
-from gridledger.app.openadr_notifier import OpenAdrNotifier
-from gridledger.app.openadr_worker import OpenAdrWorker
+from gridledger.app.openadr_worker import openadr_worker
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
@@ -48,7 +47,6 @@ from gridledger.chain.raw_relay import RawRelay
 from gridledger.chain.roles import Role
 from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
-from gridledger.clock import SystemClock
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import GridLedgerError
 from gridledger.market.desk import DeskSettings
@@ -113,19 +111,6 @@ class NodeFolder:
     def log(self) -> Path:
         """What the node process prints."""
         return self.path / "node.log"
-
-
-class _ChainBlocks:
-    """Block maker over the embedded chain."""
-
-    def __init__(self, chain: EmbeddedChain) -> None:
-        self._chain = chain
-
-    def make_block(self, time_s: int, raw_transactions: Sequence[str]) -> None:
-        head = self._chain.head()
-        mined = self._chain.mine(max(time_s, head.time_s + 1 if head else time_s), raw_transactions)
-        for refused in mined.refused:
-            _log.warning("transaction_left_out", block=mined.number, index=refused.index, message=refused.message)
 
 
 class Node:
@@ -257,7 +242,7 @@ class Node:
             client=client,
             database=self._database,
             indexer=indexer,
-            block_maker=_ChainBlocks(self._chain),
+            block_maker=ChainBlocks(self._chain),
             clock=self._clock,
             keys={key.address: key for key in keys.values()},
             on_refused=refusals,
@@ -327,15 +312,13 @@ class Node:
         self._elsewhere.append(worker.problems)
 
     def _start_openadr(self, config: MarketConfig) -> None:
-        """Tell OpenADR clients what happens; callbacks wait by the machine's clock, objects bear the node's."""
-        follower = OpenAdrFollower(
-            database=self._database, clock=self._clock, mtu_length_s=config.mtu_length_s, chain_id=config.chain_id
-        )
-        notifier = OpenAdrNotifier(
-            database=self._database, guard=self._webhook_guard, box=self._webhook_box, clock=SystemClock()
-        )
-        worker = OpenAdrWorker(
-            database=self._database, follower=follower, notifier=notifier, broker=self._settings.openadr_broker
+        worker = openadr_worker(
+            database=self._database,
+            clock=self._clock,
+            config=config,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            broker=self._settings.openadr_broker,
         )
         worker.start()
         self._closing.callback(worker.close)

@@ -13,11 +13,15 @@ import structlog
 
 from gridledger.app.openadr_follower import OpenAdrFollower
 from gridledger.app.openadr_notifier import SUBSCRIPTIONS_SEEN, OpenAdrNotifier
+from gridledger.chain.market_config import MarketConfig
+from gridledger.clock import Clock, SystemClock
 from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.store.database import Database
 from gridledger.store.transaction import Transaction
+from gridledger.webhooks.sealing import SecretBox
+from gridledger.webhooks.targets import TargetGuard
 
-__all__ = ["OpenAdrWorker"]
+__all__ = ["OpenAdrWorker", "openadr_worker"]
 
 _LONGEST_WAIT_S = 1.0
 _THREADS = 20
@@ -135,3 +139,20 @@ class OpenAdrWorker:
         if self._broker is not None:
             told.append(tx.directory.fact(_BROKER_CURSOR) or 0)
         return min(told)
+
+
+def openadr_worker(
+    *,
+    database: Database,
+    clock: Clock,
+    config: MarketConfig,
+    guard: TargetGuard,
+    box: SecretBox,
+    broker: OpenAdrBroker | None,
+) -> OpenAdrWorker:
+    """A node's worker: callbacks wait by the machine's clock, objects bear the node's. Raises MqttTlsUnusable."""
+    follower = OpenAdrFollower(
+        database=database, clock=clock, mtu_length_s=config.mtu_length_s, chain_id=config.chain_id
+    )
+    notifier = OpenAdrNotifier(database=database, guard=guard, box=box, clock=SystemClock())
+    return OpenAdrWorker(database=database, follower=follower, notifier=notifier, broker=broker)
