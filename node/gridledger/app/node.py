@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from gridledger.api.context import Bell, NodeContext
 from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
+from gridledger.app.chain_blocks import ChainBlocks
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.openadr import mount_openadr
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
@@ -109,19 +111,6 @@ class NodeFolder:
     def log(self) -> Path:
         """What the node process prints."""
         return self.path / "node.log"
-
-
-class _ChainBlocks:
-    """Block maker over the embedded chain."""
-
-    def __init__(self, chain: EmbeddedChain) -> None:
-        self._chain = chain
-
-    def make_block(self, time_s: int, raw_transactions: Sequence[str]) -> None:
-        head = self._chain.head()
-        mined = self._chain.mine(max(time_s, head.time_s + 1 if head else time_s), raw_transactions)
-        for refused in mined.refused:
-            _log.warning("transaction_left_out", block=mined.number, index=refused.index, message=refused.message)
 
 
 class Node:
@@ -252,7 +241,7 @@ class Node:
             client=client,
             database=self._database,
             indexer=indexer,
-            block_maker=_ChainBlocks(self._chain),
+            block_maker=ChainBlocks(self._chain),
             clock=self._clock,
             keys={key.address: key for key in keys.values()},
             on_refused=refusals,
@@ -302,7 +291,20 @@ class Node:
                 smallest_group=self._settings.smallest_group,
             )
         )
+        self._mount_openadr()
         return indexer
+
+    def _mount_openadr(self) -> None:
+        mount_openadr(
+            self._application,
+            database=self._database,
+            clock=self._clock,
+            keys=self._folder.keys,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            public_url=self._settings.public_url,
+            changed=self._bell.ring,
+        )
 
     def _start_webhooks(self) -> None:
         worker = WebhookWorker(database=self._database, guard=self._webhook_guard, box=self._webhook_box)
