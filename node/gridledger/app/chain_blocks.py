@@ -1,4 +1,4 @@
-"""Makes blocks on the embedded chain for the sender."""
+"""Block maker over the embedded chain."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ _log = structlog.get_logger(__name__)
 
 
 class ChainBlocks:
-    """Block maker over the embedded chain."""
+    """Makes blocks of what the sender has signed."""
 
     def __init__(self, chain: EmbeddedChain) -> None:
         self._chain = chain
 
     def make_block(self, time_s: int, raw_transactions: Sequence[str]) -> None:
-        """One block of these transactions, at the time asked for or one second after the head."""
+        """Mine a block with these transactions, at least a second after the one before; `time_s` in Unix seconds."""
         head = self._chain.head()
         mined = self._chain.mine(max(time_s, head.time_s + 1 if head else time_s), raw_transactions)
         for refused in mined.refused:

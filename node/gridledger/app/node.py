@@ -3,8 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,6 +17,8 @@ from gridledger.app.bond import BondKeeper
 from gridledger.app.chain_blocks import ChainBlocks
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.node_folder import NodeFolder
+from gridledger.app.openadr import mount_openadr
 from gridledger.app.openadr_worker import openadr_worker
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
@@ -64,53 +64,6 @@ ANCHOR_DELAY_S = 120
 _LONGEST_UNMINED_S = 600
 _TICK_S = 1.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class NodeFolder:
-    """Where a node keeps its things."""
-
-    path: Path
-
-    @property
-    def market(self) -> Path:
-        """The market's fixed facts."""
-        return self.path / "market.json"
-
-    @property
-    def deployment(self) -> Path:
-        """Record of the deployed contracts."""
-        return self.path / "deployment.json"
-
-    @property
-    def database(self) -> Path:
-        """The node's database."""
-        return self.path / "node.db"
-
-    @property
-    def chain(self) -> Path:
-        """The embedded chain's journal."""
-        return self.path / "chain"
-
-    @property
-    def keys(self) -> Path:
-        """Encrypted keystore files."""
-        return self.path / "keys"
-
-    @property
-    def webhook_key(self) -> Path:
-        """The key that seals webhook secrets in the database."""
-        return self.keys / "webhooks.key"
-
-    @property
-    def clock_socket(self) -> Path:
-        """Private socket that moves a simulated clock."""
-        return self.path / "clock.sock"
-
-    @property
-    def log(self) -> Path:
-        """What the node process prints."""
-        return self.path / "node.log"
 
 
 class Node:
@@ -292,7 +245,21 @@ class Node:
                 smallest_group=self._settings.smallest_group,
             )
         )
+        self._mount_openadr()
         return indexer
+
+    def _mount_openadr(self) -> None:
+        mount_openadr(
+            self._application,
+            database=self._database,
+            clock=self._clock,
+            keys=self._folder.keys,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            public_url=self._settings.public_url,
+            changed=self._bell.ring,
+            broker=self._settings.openadr_broker,
+        )
 
     def _start_webhooks(self) -> None:
         worker = WebhookWorker(database=self._database, guard=self._webhook_guard, box=self._webhook_box)

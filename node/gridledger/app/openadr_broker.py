@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gridledger.mqtt.publisher import Outgoing
 from gridledger.openadr.notifications import Reader, notification_document
-from gridledger.openadr.topics import is_public, shared_topics, ven_topic
+from gridledger.openadr.topics import notification_topics, topic_client
 from gridledger.store.database import Database
 from gridledger.store.openadr_model import Notification, ObjectKind
 from gridledger.store.transaction import Transaction
@@ -13,6 +13,7 @@ from gridledger.store.transaction import Transaction
 __all__ = ["NotificationSource"]
 
 _PER_TURN = 50
+_PUBLIC_KINDS = (ObjectKind.PROGRAM, ObjectKind.EVENT)
 
 
 class NotificationSource:
@@ -36,29 +37,24 @@ class NotificationSource:
         with self._database.write() as tx:
             tx.directory.set_fact(self._cursor, cursor)
 
-    def _messages(self, tx: Transaction, notification: Notification) -> list[Outgoing]:
-        topics = shared_topics(notification, broker_knows_clients=self._broker_knows_clients)
-        messages = [Outgoing(topic=topic, payload=_payload(notification, None)) for topic in topics]
-        if self._broker_knows_clients and not is_public(notification):
-            for client_id, ven_id in _vens(tx, notification):
-                reader = Reader(client_id=client_id, sees_all=False, granted=tx.openadr.targets_of(client_id))
-                topic = ven_topic(notification, client_id, ven_id)
-                messages.append(Outgoing(topic=topic, payload=_payload(notification, reader)))
+    def _messages(self, tx: Transaction, told: Notification) -> list[Outgoing]:
+        """A ven's own topic hides the targets that were granted to others."""
+        public = told.kind in _PUBLIC_KINDS and not told.targets
+        if not public and not self._broker_knows_clients:
+            return []
+        readers = tx.openadr.vens_with(told.targets) if told.kind in _PUBLIC_KINDS and told.targets else ()
+        messages = []
+        for topic in notification_topics(told, readers):
+            reader = _reader(tx, topic)
+            document = notification_document(told, reader)
+            payload = json.dumps(document, separators=(",", ":")).encode()
+            messages.append(Outgoing(topic=topic, payload=payload))
         return messages
 
 
-def _payload(notification: Notification, reader: Reader | None) -> bytes:
-    return json.dumps(notification_document(notification, reader), separators=(",", ":")).encode()
-
-
-def _vens(tx: Transaction, notification: Notification) -> tuple[tuple[str, str], ...]:
-    """Client and id of the vens that the changed object concerns."""
-    if notification.kind in (ObjectKind.PROGRAM, ObjectKind.EVENT):
-        return tx.openadr.vens_with(notification.targets)
-    if notification.client_id is None:
-        return ()
-    if notification.kind is ObjectKind.VEN:
-        return ((notification.client_id, notification.object_id),)
-    if notification.kind is ObjectKind.RESOURCE:
-        return ((notification.client_id, notification.object["venID"]),)
-    return ()
+def _reader(tx: Transaction, topic: str) -> Reader | None:
+    """Whom a topic is for, None if for business logic or everybody."""
+    client_id = topic_client(topic)
+    if client_id is None:
+        return None
+    return Reader(client_id=client_id, sees_all=False, granted=tx.openadr.targets_of(client_id))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gridledger.errors import InvalidInput
 from gridledger.mqtt.settings import MqttSettings
@@ -53,11 +52,6 @@ class OpenAdrBroker:
         )
 
     @property
-    def binding(self) -> dict[str, Any]:
-        """The standard's `mqttNotifierBindingObject`."""
-        known: dict[str, str] = {"method": BEARER, "username": "{clientID}"}
-        return {
-            "URIS": [self.client_url],
-            "serialization": "JSON",
-            "authentication": known if self.knows_clients else {"method": ANONYMOUS},
-        }
+    def authentication(self) -> dict[str, str]:
+        """How clients say who they are, as the standard's MQTT notifier binding puts it."""
+        return {"method": BEARER, "username": "{clientID}"} if self.knows_clients else {"method": ANONYMOUS}

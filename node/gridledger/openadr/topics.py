@@ -1,91 +1,85 @@
-"""Where notifications are published at the MQTT broker, and what may be published there at all.
+"""Names of the MQTT topics that notifications are published under (OpenADR 3.1.0, MQTT notifier).
 
-    openadr3/3.1.0/events/create                        all events, of whichever program
-    openadr3/3.1.0/programs/P/update                    program P
-    openadr3/3.1.0/programs/P/events/create             events of program P that have no targets
-    openadr3/3.1.0/clients/C/vens/V/events/create       events that ven V of client C has a target of
+| who | reads | what is published there |
+|---|---|---|
+| business logic | `openadr/bl/#` | everything |
+| every client | `openadr/public/#` | programs and events without targets |
+| one ven's client | `openadr/clients/{clientID}/#` | the ven, its resources, what has a target granted to it |
 
-A broker that lets anybody in cannot keep one client from what is meant for another. There only programs and events
-without targets are published: all else goes by webhook. A broker that knows its clients (their id as user name, their
-token as password) gets everything, and needs this access list, in the words of mosquitto:
-
-    pattern read openadr3/3.1.0/programs/#
-    pattern read openadr3/3.1.0/clients/%u/#
-    user <each client of the grid operator>
-    topic read openadr3/3.1.0/#
-
-Source: OpenADR 3.1.0 Definition, MQTT notifier binding.
+So a broker's access list needs one line a kind of reader, and a ven's own is a pattern over its user name. A base topic
+is followed by `/create`, `/update` or `/delete`.
 """
 
-from collections.abc import Iterator
-from urllib.parse import quote
+from collections.abc import Iterable, Mapping
 
+from gridledger.openadr.routing import COLLECTIONS
 from gridledger.store.openadr_model import Notification, ObjectKind, Operation
 
 __all__ = [
-    "is_public",
+    "business_topic",
+    "client_topic",
+    "notification_topics",
+    "operation_topic",
     "operation_topics",
-    "shared_topics",
-    "topics_of_all",
-    "topics_of_program",
-    "topics_of_ven",
-    "ven_topic",
+    "public_topic",
+    "topic_client",
 ]
 
-_ROOT = "openadr3/3.1.0"
-_COLLECTIONS = {kind: f"{kind.lower()}s" for kind in ObjectKind}
-_EVERY_OPERATION = "ALL"
+_ROOT = "openadr"
+_COLLECTION = {kind: collection for collection, kind in COLLECTIONS.items()}
 
 
-def operation_topics(base: str, *, with_create: bool = True) -> dict[str, str]:
-    """The topic of each operation and of all, as the standard names them; what has an id is not created any more."""
-    told = [operation for operation in Operation if with_create or operation is not Operation.CREATE]
-    return {str(operation): f"{base}/{operation.lower()}" for operation in told} | {_EVERY_OPERATION: f"{base}/+"}
+def business_topic(*path: str) -> str:
+    """A base topic for business logic."""
+    return "/".join((_ROOT, "bl", *path))
 
 
-def topics_of_all(kind: ObjectKind) -> str:
-    """Where every object of a kind is told of."""
-    return f"{_ROOT}/{_COLLECTIONS[kind]}"
+def public_topic(*path: str) -> str:
+    """A base topic for every client."""
+    return "/".join((_ROOT, "public", *path))
 
 
-def topics_of_program(program_id: str, kind: ObjectKind | None = None) -> str:
-    """Where a program is told of, or objects of a kind that belong to it."""
-    base = f"{_ROOT}/programs/{_level(program_id)}"
-    return base if kind is None else f"{base}/{_COLLECTIONS[kind]}"
+def client_topic(client_id: str, *path: str) -> str:
+    """A base topic for one client."""
+    return "/".join((_ROOT, "clients", client_id, *path))
 
 
-def topics_of_ven(client_id: str, ven_id: str, kind: ObjectKind | None = None) -> str:
-    """Where a client's ven is told of, or objects of a kind that concern it."""
-    base = f"{_ROOT}/clients/{_level(client_id)}/vens/{_level(ven_id)}"
-    return base if kind is None else f"{base}/{_COLLECTIONS[kind]}"
+def topic_client(topic: str) -> str | None:
+    """The client that a topic is for alone, None for the others."""
+    levels = topic.split("/")
+    return levels[2] if levels[:2] == [_ROOT, "clients"] else None
 
 
-def is_public(notification: Notification) -> bool:
-    """Whether every client may be told."""
-    return notification.kind in (ObjectKind.PROGRAM, ObjectKind.EVENT) and not notification.targets
+def operation_topic(base: str, operation: Operation) -> str:
+    """Where one operation is published."""
+    return f"{base}/{operation.lower()}"
 
 
-def shared_topics(notification: Notification, *, broker_knows_clients: bool) -> tuple[str, ...]:
-    """The topics that tell more than one client of a change; none where a broker would let the wrong one read."""
-    if not broker_knows_clients and not is_public(notification):
-        return ()
-    bases = (topics_of_all(notification.kind), *_of_program(notification))
-    return tuple(f"{base}/{notification.operation.lower()}" for base in bases)
+def operation_topics(base: str, *, created: bool) -> Mapping[str, str]:
+    """The standard's `notifierOperationsTopics`; one object's own topic has no CREATE."""
+    told = [one for one in Operation if created or one != Operation.CREATE]
+    return {**{str(one): operation_topic(base, one) for one in told}, "ALL": f"{base}/+"}
 
 
-def ven_topic(notification: Notification, client_id: str, ven_id: str) -> str:
-    """The topic that tells a ven alone of a change that concerns it."""
-    kind = None if notification.kind is ObjectKind.VEN else notification.kind
-    return f"{topics_of_ven(client_id, ven_id, kind)}/{notification.operation.lower()}"
+def notification_topics(told: Notification, readers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Every topic a notification goes to.
 
-
-def _of_program(notification: Notification) -> Iterator[str]:
-    if notification.kind is ObjectKind.PROGRAM and not notification.targets:
-        yield topics_of_program(notification.object_id)
-    if notification.kind is ObjectKind.EVENT and not notification.targets and notification.program_id is not None:
-        yield topics_of_program(notification.program_id, ObjectKind.EVENT)
-
-
-def _level(text: str) -> str:
-    """A level of a topic of its own, whatever the text."""
-    return quote(text, safe="")
+    `readers` are the clients and ids of the vens that one of its targets was granted to (`OpenAdr.vens_with`); only
+    programs and events with targets need them.
+    """
+    collection, bases = _COLLECTION[told.kind], [business_topic(_COLLECTION[told.kind])]
+    if told.kind == ObjectKind.PROGRAM:
+        bases.append(business_topic("programs", told.object_id))
+    elif told.kind == ObjectKind.EVENT:
+        bases.append(business_topic("programs", str(told.program_id), "events"))
+    if told.kind in (ObjectKind.PROGRAM, ObjectKind.EVENT):
+        if told.targets:
+            bases += [client_topic(client_id, "vens", ven_id, collection) for client_id, ven_id in readers]
+        else:
+            bases += [public_topic(*base.split("/")[2:]) for base in bases if base != business_topic("events")]
+    elif told.kind in (ObjectKind.VEN, ObjectKind.RESOURCE):
+        ven_id = told.object_id if told.kind == ObjectKind.VEN else str(told.object["venID"])
+        own = ("vens", ven_id) if told.kind == ObjectKind.VEN else ("vens", ven_id, "resources")
+        bases.append(business_topic(*own))
+        bases += [] if told.client_id is None else [client_topic(told.client_id, *own)]
+    return tuple(operation_topic(base, told.operation) for base in bases)

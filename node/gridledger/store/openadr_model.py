@@ -1,7 +1,7 @@
 """OpenADR objects, queries and notifications as the store hands them out; contents are the standard's JSON."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +31,9 @@ class ObjectKind(StrEnum):
     SUBSCRIPTION = "SUBSCRIPTION"
     VEN = "VEN"
     RESOURCE = "RESOURCE"
+
+
+_HIDING = (ObjectKind.PROGRAM, ObjectKind.EVENT)
 
 
 class Operation(StrEnum):
@@ -96,21 +99,26 @@ class OpenAdrObject:
         return content_targets(self.content)
 
     def document(self, granted: Collection[str] | None = None) -> dict[str, Any]:
-        """The standard's representation of the object, with its metadata.
-
-        Of a program's or event's targets only the `granted` are told (target hiding); None tells all.
-        """
-        public = self.kind in (ObjectKind.PROGRAM, ObjectKind.EVENT)
-        hides = public and granted is not None and "targets" in self.content
+        """The standard's representation of the object, with its metadata; `granted` as in `narrowed`."""
+        if granted is not None:
+            return self.narrowed(granted).document()
+        public = self.kind in _HIDING or self.client_id is None
         return {
             **self.content,
-            **({"targets": [one for one in self.targets if one in (granted or ())]} if hides else {}),
-            **({} if public or self.client_id is None else {"clientID": self.client_id}),
+            **({} if public else {"clientID": self.client_id}),
             "id": self.id,
             "createdDateTime": format_utc(self.created_at),
             "modificationDateTime": format_utc(self.modified_at),
             "objectType": str(self.kind),
         }
+
+    def narrowed(self, granted: Collection[str]) -> "OpenAdrObject":
+        """The object as a ven may see it: of a program's or event's targets only those granted (target hiding)."""
+        if self.kind not in _HIDING or "targets" not in self.content:
+            return self
+        return replace(
+            self, content={**self.content, "targets": [target for target in self.targets if target in granted]}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
