@@ -11,6 +11,7 @@ from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
 from gridledger.api.dispatch import dispatch_routes
+from gridledger.api.dispatch_reports import dispatch_report_routes
 from gridledger.api.market import market_routes
 from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
@@ -41,7 +42,8 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    app.include_router(meter_routes(node))
+    for routes in (meter_routes, dispatch_report_routes):
+        app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app
 
