@@ -3,8 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,7 +17,9 @@ from gridledger.app.bond import BondKeeper
 from gridledger.app.chain_blocks import ChainBlocks
 from gridledger.app.engine import Engine
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.node_folder import NodeFolder
 from gridledger.app.openadr import mount_openadr
+from gridledger.app.openadr_worker import openadr_worker
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
@@ -66,53 +66,6 @@ _TICK_S = 1.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class NodeFolder:
-    """Where a node keeps its things."""
-
-    path: Path
-
-    @property
-    def market(self) -> Path:
-        """The market's fixed facts."""
-        return self.path / "market.json"
-
-    @property
-    def deployment(self) -> Path:
-        """Record of the deployed contracts."""
-        return self.path / "deployment.json"
-
-    @property
-    def database(self) -> Path:
-        """The node's database."""
-        return self.path / "node.db"
-
-    @property
-    def chain(self) -> Path:
-        """The embedded chain's journal."""
-        return self.path / "chain"
-
-    @property
-    def keys(self) -> Path:
-        """Encrypted keystore files."""
-        return self.path / "keys"
-
-    @property
-    def webhook_key(self) -> Path:
-        """The key that seals webhook secrets in the database."""
-        return self.keys / "webhooks.key"
-
-    @property
-    def clock_socket(self) -> Path:
-        """Private socket that moves a simulated clock."""
-        return self.path / "clock.sock"
-
-    @property
-    def log(self) -> Path:
-        """What the node process prints."""
-        return self.path / "node.log"
-
-
 class Node:
     """Everything one node process holds. `start` brings it up, `close` takes it down; nothing is lost between."""
 
@@ -132,7 +85,7 @@ class Node:
         self._due = threading.Event()
         self._engine_lock = threading.Lock()
         self._failure: Exception | None = None
-        self._problems_elsewhere: Callable[[], tuple[str, ...]] = tuple
+        self._elsewhere: list[Callable[[], tuple[str, ...]]] = []
 
     def start(self) -> None:
         """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
@@ -196,6 +149,7 @@ class Node:
         indexer.catch_up()
         self._run_engine()
         self._start_mqtt()
+        self._start_openadr(config)
         if not self._simulated:
             self._start_heartbeat()
 
@@ -304,6 +258,7 @@ class Node:
             box=self._webhook_box,
             public_url=self._settings.public_url,
             changed=self._bell.ring,
+            broker=self._settings.openadr_broker,
         )
 
     def _start_webhooks(self) -> None:
@@ -321,7 +276,21 @@ class Node:
         worker = MqttWorker(settings=self._settings.mqtt, readings=self._readings, registry=self._registry)
         worker.start()
         self._closing.callback(worker.close)
-        self._problems_elsewhere = worker.problems
+        self._elsewhere.append(worker.problems)
+
+    def _start_openadr(self, config: MarketConfig) -> None:
+        worker = openadr_worker(
+            database=self._database,
+            clock=self._clock,
+            config=config,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            broker=self._settings.openadr_broker,
+        )
+        worker.start()
+        self._closing.callback(worker.close)
+        self._bell.attach(worker.wake)
+        self._elsewhere.append(worker.problems)
 
     def _run_engine(self) -> None:
         self._bond.top_up()
@@ -365,7 +334,7 @@ class Node:
             oldest = tx.outbox.oldest_open_at()
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
             reasons.append(f"a transaction waits since {oldest}")
-        return (*reasons, *self._problems_elsewhere())
+        return (*reasons, *(problem for part in self._elsewhere for problem in part()))
 
 
 def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:

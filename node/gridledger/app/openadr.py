@@ -6,6 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from gridledger.clock import Clock, SystemClock
+from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.openadr.application import BASE_PATH, create_openadr_application
 from gridledger.openadr.context import MqttBinding, OpenAdrContext
 from gridledger.openadr.tokens import Tokens
@@ -28,7 +29,7 @@ def mount_openadr(
     box: SecretBox,
     public_url: str,
     changed: Callable[[], None],
-    mqtt: MqttBinding | None = None,
+    broker: OpenAdrBroker | None,
 ) -> None:
     """Serve the surface beside the node's own API; tokens are signed with a key in the folder `keys`."""
     base_url = public_url.rstrip("/") + BASE_PATH
@@ -40,6 +41,6 @@ def mount_openadr(
         box=box,
         base_url=base_url,
         changed=changed,
-        mqtt=mqtt,
+        mqtt=None if broker is None else MqttBinding(uris=(broker.client_url,), authentication=broker.authentication),
     )
     application.mount(BASE_PATH, create_openadr_application(context))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gridledger.app.erase import NoMarketHere
-from gridledger.app.node import NodeFolder
+from gridledger.app.node_folder import NodeFolder
 from gridledger.clock import SystemClock
 from gridledger.errors import InvalidInput
 from gridledger.openadr.scopes import ROLE_SCOPES

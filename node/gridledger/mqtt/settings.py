@@ -51,6 +51,12 @@ class MqttSettings:
     port: int
     tls: TlsFiles | None
 
+    @property
+    def url(self) -> str:
+        """Where it is, as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtt' if self.tls is None else 'mqtts'}://{host}:{self.port}"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], settings: str = _OF_METERS) -> "MqttSettings | None":
         """The broker that GRIDLEDGER_MQTT_URL names, None without it. Raises MqttUrlMalformed, MqttSettingMissing.

@@ -82,6 +82,13 @@ class DispatchFacts:
     block_number: int | None = None
     answer_hash: str | None = None
 
+    @property
+    def is_partly_private(self) -> bool:
+        """Whether there is more to it than the chain shows to everybody."""
+        return any(
+            plan != MeterPlan(meter=meter, contracted_wh=plan.contracted_wh) for meter, plan in self.plans.items()
+        )
+
     def plan(self, meter: int) -> MeterPlan:
         """The meter's plan; nothing is expected of a meter without one."""
         return self.plans.get(meter, MeterPlan(meter=meter))

@@ -22,6 +22,7 @@ __all__ = [
     "operation_topic",
     "operation_topics",
     "public_topic",
+    "topic_client",
 ]
 
 _ROOT = "openadr"
@@ -41,6 +42,12 @@ def public_topic(*path: str) -> str:
 def client_topic(client_id: str, *path: str) -> str:
     """A base topic for one client."""
     return "/".join((_ROOT, "clients", client_id, *path))
+
+
+def topic_client(topic: str) -> str | None:
+    """The client that a topic is for alone, None for the others."""
+    levels = topic.split("/")
+    return levels[2] if levels[:2] == [_ROOT, "clients"] else None
 
 
 def operation_topic(base: str, operation: Operation) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from gridledger.relay import ChainEvent
 from gridledger.store.schema import (
     feed_in_price,
+    grid_factor,
     meter,
     participant,
     policy_version,
@@ -104,6 +105,13 @@ def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     )
 
 
+def _grid_factor_published(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(grid_factor).values(mtu_start=arguments["mtuStart"], factor_mgco2_per_kwh=arguments["factorMgco2PerKwh"])
+    )
+
+
 def _role_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     """A changed execution delay grants nothing new, and its `since` is about the delay."""
     if event.arguments["newMember"]:
@@ -132,6 +140,7 @@ REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] =
     "DeviceKeyReplaced": _device_key_replaced,
     "PolicyScheduled": _policy_scheduled,
     "FeedInPosted": _feed_in_posted,
+    "GridFactorPublished": _grid_factor_published,
     "RoleGranted": _role_granted,
     "RoleRevoked": _role_revoked,
 }

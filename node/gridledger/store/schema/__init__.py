@@ -25,7 +25,14 @@ from gridledger.store.schema.metering import (
     register_reading,
     substitute_reading,
 )
-from gridledger.store.schema.openadr import openadr_client, openadr_notification, openadr_object, openadr_target
+from gridledger.store.schema.openadr import (
+    openadr_client,
+    openadr_delivery,
+    openadr_notification,
+    openadr_object,
+    openadr_origin,
+    openadr_target,
+)
 from gridledger.store.schema.orders import (
     bulk_cancellation,
     cancelled_salt,
@@ -39,6 +46,7 @@ from gridledger.store.schema.registry import (
     cash_account,
     cash_debt,
     feed_in_price,
+    grid_factor,
     meter,
     participant,
     policy_version,
@@ -65,6 +73,7 @@ __all__ = [
     "dispatch_schedule",
     "erased_reading",
     "feed_in_price",
+    "grid_factor",
     "market_acceptance",
     "market_mtu",
     "market_order",
@@ -75,8 +84,10 @@ __all__ = [
     "node_fact",
     "notice",
     "openadr_client",
+    "openadr_delivery",
     "openadr_notification",
     "openadr_object",
+    "openadr_origin",
     "openadr_target",
     "order_cancellation",
     "outbox",

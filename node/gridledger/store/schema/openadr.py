@@ -15,7 +15,14 @@ from sqlalchemy import (
 
 from gridledger.store.schema.base import metadata
 
-__all__ = ["openadr_client", "openadr_notification", "openadr_object", "openadr_target"]
+__all__ = [
+    "openadr_client",
+    "openadr_delivery",
+    "openadr_notification",
+    "openadr_object",
+    "openadr_origin",
+    "openadr_target",
+]
 
 openadr_client = Table(
     "openadr_client",
@@ -75,4 +82,32 @@ openadr_notification = Table(
     Column("targets", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,  # receivers tell repetitions by the id
+)
+
+openadr_origin = Table(
+    "openadr_origin",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event_id", String(128), nullable=False, unique=True),
+    Column("about", String(8), nullable=False),
+    Column("zone", BigInteger, nullable=False),
+    Column("mtu_start", BigInteger, nullable=False),
+    Column("meter", BigInteger, nullable=False),
+    Column("schedule_hash", String(66)),
+    Column("transaction_hash", String(66)),
+    Index("openadr_origin_by_slot", "zone", "mtu_start", "about", "meter"),
+    sqlite_autoincrement=True,
+)
+
+openadr_delivery = Table(
+    "openadr_delivery",
+    metadata,
+    Column("subscription_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("next_attempt_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("last_error", String(200)),
 )
