@@ -13,7 +13,7 @@ import uvicorn
 from tests.api.running import make_folder
 
 from gridledger.app.node import Node, NodeFolder
-from gridledger.app.openadr import add_openadr_client
+from gridledger.app.openadr_clients import add_openadr_client
 from gridledger.app.settings import NodeSettings
 from gridledger.openadr.application import BASE_PATH
 from gridledger.webhooks.targets import AllowList

@@ -85,7 +85,7 @@ class Access:
         """One object as the caller may see it. Raises ObjectMissing."""
         found = self.list(ObjectQuery(kind=kind, object_id=object_id, limit=1))
         if not found:
-            raise ObjectMissing(kind=kind, object_id=object_id)
+            raise ObjectMissing(kind=str(kind), object_id=object_id)
         return found[0]
 
     def changeable(self, kind: ObjectKind, object_id: str, *, deleting: bool) -> OpenAdrObject:
@@ -119,7 +119,7 @@ class Access:
         try:
             return self.see(kind, object_id)
         except ObjectMissing:
-            raise ParentMissing(kind=kind, object_id=object_id) from None
+            raise ParentMissing(kind=str(kind), object_id=object_id) from None
 
     def _written_ven(self, kind: ObjectKind, content: dict[str, Any], before: OpenAdrObject | None) -> Written:
         by_business = content.pop("objectType").startswith("BL_")

@@ -198,7 +198,7 @@ class OpenAdr:
         query = select(openadr_object).where(openadr_object.c.kind == kind, openadr_object.c.id == object_id)
         row = self._connection.execute(query).first()
         if row is None:
-            raise ObjectMissing(kind=kind, object_id=object_id)
+            raise ObjectMissing(kind=str(kind), object_id=object_id)
         return _object(row), row.number, row.program_id
 
     def _check_room(self, kind: ObjectKind, client_id: str | None) -> None:
@@ -208,7 +208,7 @@ class OpenAdr:
         count = select(func.count()).select_from(openadr_object)
         found = self._connection.execute(count.where(table.kind == kind, table.client_id == client_id)).scalar_one()
         if found >= self._most_per_client[kind]:
-            raise TooManyObjects(kind=kind, most=self._most_per_client[kind])
+            raise TooManyObjects(kind=str(kind), most=self._most_per_client[kind])
 
     def _columns(self, kept: OpenAdrObject) -> dict[str, Any]:
         """What is written of an object. Raises ParentMissing, ObjectNameTaken."""
@@ -221,7 +221,7 @@ class OpenAdr:
             table = openadr_object.c
             same = select(table.id).where(table.kind == kept.kind, table.unique_name == unique, table.id != kept.id)
             if self._connection.execute(same).first() is not None:
-                raise ObjectNameTaken(kind=kept.kind, name=columns["name"])
+                raise ObjectNameTaken(kind=str(kept.kind), name=columns["name"])
         return {
             **columns,
             "client_id": kept.client_id,
@@ -239,7 +239,7 @@ class OpenAdr:
             select(table.program_id).where(table.kind == kind, table.id == parent_id)
         ).first()
         if found is None:
-            raise ParentMissing(kind=kind, object_id=parent_id)
+            raise ParentMissing(kind=str(kind), object_id=parent_id)
         if kind == ObjectKind.EVENT:
             columns["program_id"] = found.program_id
 
