@@ -348,9 +348,14 @@ class RunningNode:
 
     def pair(self, mtu_start: int = MTU_START, **changes: Any) -> tuple[str, str]:
         """Post one offer and one bid that match, and clear them; returns their uids."""
+        uids = self.posted_pair(mtu_start, **changes)
+        self.advance(mtu_start - GATE_CLOSURE_S)
+        return uids
+
+    def posted_pair(self, mtu_start: int = MTU_START, **changes: Any) -> tuple[str, str]:
+        """Post one offer and one bid that match; returns their uids."""
         sell = self.accept(self.order(Side.SELL, mtu_start=mtu_start, **changes))["uid"]
         buy = self.accept(self.order(Side.BUY, mtu_start=mtu_start, **changes))["uid"]
-        self.advance(mtu_start - GATE_CLOSURE_S)
         return sell, buy
 
     # ---- sessions
@@ -554,12 +559,16 @@ def assert_problem(response: httpx.Response, status: int, code: str, **values: o
 
 @contextmanager
 def served(
-    folder: NodeFolder, *, simulated: bool = True, settings: NodeSettings | None = None
+    folder: NodeFolder,
+    *,
+    simulated: bool = True,
+    settings: NodeSettings | None = None,
+    listener: socket.socket | None = None,
 ) -> Iterator[RunningNode]:
-    """A started node behind HTTP on a free port of this machine."""
+    """A started node behind HTTP on a free port of this machine, or on one that the settings name already."""
     node = Node(folder, simulated=simulated, settings=settings)
     node.start()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0)) if listener is None else listener
     config = uvicorn.Config(
         node.application, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
     )

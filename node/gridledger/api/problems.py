@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 
 from gridledger.errors import GridLedgerError
 
-__all__ = ["install_problem_handlers", "plain_problem", "problem_document"]
+__all__ = ["PROBLEM_MEDIA_TYPE", "install_problem_handlers", "plain_problem", "problem_document"]
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _STATUS = {
     "invalid": 422,
@@ -37,9 +39,12 @@ def problem_document(error: GridLedgerError) -> dict[str, Any]:
     }
 
 
-def plain_problem(status: int, title: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def plain_problem(
+    status: int, title: str, headers: Mapping[str, str] | None = None, *, media_type: str = PROBLEM_MEDIA_TYPE
+) -> JSONResponse:
     """The answer to an error that HTTP itself defines and the node adds nothing to."""
-    return _answer(status, {"type": "about:blank", "title": title, "status": status}, headers)
+    document = {"type": "about:blank", "title": title, "status": status}
+    return JSONResponse(document, status_code=status, media_type=media_type, headers=headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -51,7 +56,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _answer(status: int, document: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(document, status_code=status, media_type="application/problem+json", headers=headers)
+    return JSONResponse(document, status_code=status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
 
 
 async def _typed_error(_request: Request, error: Exception) -> JSONResponse:

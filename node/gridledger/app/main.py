@@ -17,6 +17,7 @@ from gridledger.app.fleet_run import run_fleet
 from gridledger.app.import_run import run_import
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
+from gridledger.app.openadr_clients import add_openadr_client, list_openadr_clients, remove_openadr_client
 from gridledger.app.post_run import run_post, run_telegrams
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
@@ -59,6 +60,9 @@ def _operations() -> Operations:
         erase_prepare=_erase_prepare,
         erase_sign=sign_erasure,
         erase_apply=_erase_apply,
+        openadr_add=add_openadr_client,
+        openadr_list=list_openadr_clients,
+        openadr_remove=remove_openadr_client,
     )
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gridledger.errors import InvalidInput
 from gridledger.metering.estimation import Calendar
+from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.mqtt.settings import MqttSettings
 from gridledger.units import MICROCENTS_PER_EUR, UINT32_MAX, check_range, parse_decimal
 from gridledger.webhooks.targets import AllowList
@@ -48,16 +49,18 @@ class NodeSettings:
 
     `public_url` is the origin that members sign in to, `webhook_allow` what webhooks may call beyond the public,
     `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, `mqtt` the
-    broker that meters publish to, `smallest_group` how many meters a sum has at least that a grid operator is told,
-    `retention_days` how long the law wants personal data to be kept before they may be erased, and `calendar` the civil
-    time and holidays by which days are similar where a missing reading is estimated. By zone:
-    `zone_limits_w` is the most a transformer carries, W; `feeder_folders` hold the grid operator's network files.
+    broker that meters publish to, `openadr_broker` the one that OpenADR clients listen to, `smallest_group` how many
+    meters a sum has at least that a grid operator is told, `retention_days` how long the law wants personal data to be
+    kept before they may be erased, and `calendar` the civil time and holidays by which days are similar where a missing
+    reading is estimated. By zone: `zone_limits_w` is the most a transformer carries, W; `feeder_folders` hold the grid
+    operator's network files.
     """
 
     public_url: str = "http://127.0.0.1:8000"
     webhook_allow: AllowList = field(default_factory=AllowList)
     bond_microcents: int = 10_000 * MICROCENTS_PER_EUR
     mqtt: MqttSettings | None = None
+    openadr_broker: OpenAdrBroker | None = None
     smallest_group: int = 5
     retention_days: int = 3_653  # ten years
     calendar: Calendar = field(default_factory=Calendar)
@@ -69,13 +72,14 @@ class NodeSettings:
         """Settings of this environment; members sign in to where the node listens unless told otherwise.
 
         Raises WebhookAllowMalformed, NotExact, OutOfRange, MqttUrlMalformed, MqttSettingMissing, CivilTimeUnknown,
-        HolidaysMalformed, ZoneSettingMalformed.
+        HolidaysMalformed, ZoneSettingMalformed, BrokerAuthenticationUnknown.
         """
         return cls(
             public_url=environment.get("GRIDLEDGER_PUBLIC_URL") or listens_at,
             webhook_allow=AllowList.parse(environment.get("GRIDLEDGER_WEBHOOK_ALLOW", "")),
             bond_microcents=_bond_microcents(environment.get("GRIDLEDGER_BOND_EUR", "10000")),
             mqtt=MqttSettings.from_environment(environment),
+            openadr_broker=OpenAdrBroker.from_environment(environment),
             smallest_group=_whole(environment, "GRIDLEDGER_SMALLEST_GROUP", "5", 2, 10_000),
             retention_days=_whole(environment, "GRIDLEDGER_RETENTION_DAYS", "3653", 7, 36_525),
             calendar=Calendar(

@@ -14,6 +14,7 @@ from gridledger.cli.dispatch import add_dispatch_commands
 from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
+from gridledger.cli.openadr import add_openadr_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
 from gridledger.cli.summary import print_summary
@@ -49,6 +50,9 @@ def create_cli(operations: Operations) -> typer.Typer:
     erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
     add_erase_commands(erase, operations, DATA_DIR / "node")
     cli.add_typer(erase, name="erase")
+    openadr = typer.Typer(no_args_is_help=True, help="The OpenADR surface.")
+    add_openadr_commands(openadr, operations, DATA_DIR / "node")
+    cli.add_typer(openadr, name="openadr")
 
     @cli.callback(invoke_without_command=True)
     def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:

@@ -134,3 +134,6 @@ class Operations:
     erase_prepare: Callable[[Path, str], dict[str, Any]]
     erase_sign: Callable[[Path, Path | None, str | None], dict[str, Any]]
     erase_apply: Callable[[Path, Path], dict[str, Any]]
+    openadr_add: Callable[[Path, str, str], dict[str, Any]]
+    openadr_list: Callable[[Path], dict[str, Any]]
+    openadr_remove: Callable[[Path, str], dict[str, Any]]

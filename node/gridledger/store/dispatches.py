@@ -231,6 +231,12 @@ class Dispatches:
         query = select(dispatch_event).where(dispatch_event.c.id > event_id).order_by(dispatch_event.c.id).limit(limit)
         return [row._asdict() for row in self._connection.execute(query)]
 
+    def events_of(self, zone_number: int, mtu_start: int) -> list[dict[str, Any]]:
+        """Announcements of one zone and MTU, oldest first."""
+        of_slot = (dispatch_event.c.zone == zone_number, dispatch_event.c.mtu_start == mtu_start)
+        query = select(dispatch_event).where(*of_slot).order_by(dispatch_event.c.id)
+        return [row._asdict() for row in self._connection.execute(query)]
+
     def _announce(self, zone_number: int, mtu_start: int, kind: str, payload: dict[str, Any], at: int) -> None:
         self._connection.execute(
             insert(dispatch_event).values(

@@ -14,6 +14,10 @@ from gridledger.store.forecasts import Forecasts
 from gridledger.store.meter_events import MeterEvents, ReadingParts
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
+from gridledger.store.openadr import OpenAdr
+from gridledger.store.openadr_clients import AdrClients
+from gridledger.store.openadr_deliveries import OpenAdrDeliveries
+from gridledger.store.openadr_origins import OpenAdrOrigins
 from gridledger.store.orders import Orders
 from gridledger.store.outbox import Outbox
 from gridledger.store.projections import apply_event
@@ -49,6 +53,10 @@ class Transaction:
         self.sessions = Sessions(connection)
         self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)
+        self.openadr = OpenAdr(connection)
+        self.openadr_clients = AdrClients(connection)
+        self.openadr_origins = OpenAdrOrigins(connection)
+        self.openadr_deliveries = OpenAdrDeliveries(connection)
         self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
         self.settled_mtu_start = 0  # of the settlement being indexed
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed

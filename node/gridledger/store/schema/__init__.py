@@ -35,6 +35,14 @@ from gridledger.store.schema.metering import (
     register_reading,
     substitute_reading,
 )
+from gridledger.store.schema.openadr import (
+    openadr_client,
+    openadr_delivery,
+    openadr_notification,
+    openadr_object,
+    openadr_origin,
+    openadr_target,
+)
 from gridledger.store.schema.orders import (
     bulk_cancellation,
     cancelled_salt,
@@ -48,6 +56,7 @@ from gridledger.store.schema.registry import (
     cash_account,
     cash_debt,
     feed_in_price,
+    grid_factor,
     meter,
     participant,
     policy_version,
@@ -76,6 +85,7 @@ __all__ = [
     "dispatch_setpoint",
     "erased_reading",
     "feed_in_price",
+    "grid_factor",
     "market_acceptance",
     "market_mtu",
     "market_order",
@@ -85,6 +95,12 @@ __all__ = [
     "meter_reading",
     "node_fact",
     "notice",
+    "openadr_client",
+    "openadr_delivery",
+    "openadr_notification",
+    "openadr_object",
+    "openadr_origin",
+    "openadr_target",
     "order_cancellation",
     "outbox",
     "partial_reading",

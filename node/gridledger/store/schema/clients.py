@@ -25,6 +25,7 @@ dispatch_event = Table(
     Column("kind", String(12), nullable=False),
     Column("payload", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Index("dispatch_event_by_slot", "zone", "mtu_start"),
 )
 
 dispatch_setpoint = Table(
