@@ -200,9 +200,10 @@ class RunningNode:
         }
         return "0x" + bytes(signer.sign_transaction(transaction | changes).raw_transaction).hex()
 
-    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object) -> str:
+    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object, **changes: Any) -> str:
         """Relay a transaction; returns its hash."""
-        response = self.post("/v1/transactions", {"raw_transaction": self.raw(signer, contract, function, *arguments)})
+        raw = self.raw(signer, contract, function, *arguments, **changes)
+        response = self.post("/v1/transactions", {"raw_transaction": raw})
         assert response.status_code == 202, response.text
         self.nonces[signer.address] = self.nonces.get(signer.address, 0) + 1
         transaction_hash: str = response.json()["transaction_hash"]

@@ -27,6 +27,7 @@ __all__ = [
     "OrderIn",
     "RawTransactionIn",
     "ReadingsIn",
+    "RewindIn",
     "SignInIn",
     "Signature",
     "Uid",
@@ -218,9 +219,15 @@ class SignInIn(_Strict):
 
 
 class WebhookIn(_Strict):
-    """Where to post notices; `after` is the id of the last notice that needs no delivery."""
+    """Where to post a feed; `after` is the id of its last entry that needs no delivery."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+    after: Annotated[int, Field(ge=0, le=INT64_MAX, strict=True)] | None = None
+
+
+class RewindIn(_Strict):
+    """From where to deliver again: after this id; without one from where deliveries had come to."""
+
     after: Annotated[int, Field(ge=0, le=INT64_MAX, strict=True)] | None = None
 
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from gridledger.errors import Conflict, Forbidden, InvalidInput, NotFound
 
-__all__ = ["AlreadyAnswered", "AnswerTooLate", "AnswerUnknown", "NotTheGridOperator", "ScheduleUnknown"]
+__all__ = [
+    "AlreadyAnswered",
+    "AnswerTooLate",
+    "AnswerUnknown",
+    "GridOperatorRequired",
+    "NotTheGridOperator",
+    "ScheduleUnknown",
+]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,6 +51,13 @@ class NotTheGridOperator(Forbidden):
     zone: int
     signer: str
     grid_operator: str
+
+
+@dataclass(kw_only=True, eq=False)
+class GridOperatorRequired(Forbidden):
+    """Dispatch events are delivered to accounts that the registry names as grid operator of a zone."""
+
+    account: str
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from gridledger.dispatch.model import ANSWERING, Schedule, ScheduleState
 from gridledger.store.schema import dispatch_event, dispatch_schedule, zone
@@ -84,6 +84,16 @@ class Dispatches:
         query = select(dispatch_event).where(dispatch_event.c.id > event_id).order_by(dispatch_event.c.id).limit(limit)
         return [row._asdict() for row in self._connection.execute(query)]
 
+    def events_of(self, grid_operator: str, after: int, limit: int) -> list[dict[str, Any]]:
+        """Announcements of a grid operator's zones after an id, oldest first."""
+        query = _events_of(dispatch_event, grid_operator).where(dispatch_event.c.id > after)
+        rows = self._connection.execute(query.order_by(dispatch_event.c.id).limit(limit))
+        return [row._asdict() for row in rows]
+
+    def last_event_id(self, grid_operator: str) -> int:
+        """Id of the newest announcement of a grid operator's zones, 0 without one."""
+        return self._connection.execute(_events_of(func.max(dispatch_event.c.id), grid_operator)).scalar() or 0
+
     def _announce(self, zone_number: int, mtu_start: int, kind: str, payload: dict[str, Any], at: int) -> None:
         self._connection.execute(
             insert(dispatch_event).values(
@@ -103,6 +113,10 @@ class Dispatches:
             .where(dispatch_schedule.c.zone == zone_number, dispatch_schedule.c.mtu_start == mtu_start)
             .values(**values)
         )
+
+
+def _events_of(what: Any, grid_operator: str) -> Select[Any]:
+    return select(what).join(zone, zone.c.zone == dispatch_event.c.zone).where(zone.c.grid_operator == grid_operator)
 
 
 def _schedule(row: Row[Any]) -> Schedule:
