@@ -131,6 +131,7 @@ class RunningNode:
     http: httpx.Client
     nonces: dict[str, int] = field(default_factory=dict)
     salt: int = 0
+    answered: str = ""
 
     # ---- what everybody may ask
 
@@ -390,7 +391,9 @@ class RunningNode:
 
     def answer(self, mtu_start: int = MTU_START, answer: Answer = Answer.ACKNOWLEDGED, reason: int = 0) -> None:
         """Relay the grid operator's answer and let the chain record it."""
-        response = self.post("/v1/dispatch/answers", self.answer_body(mtu_start, answer, reason))
+        body = self.answer_body(mtu_start, answer, reason)
+        self.answered = body["signature"]
+        response = self.post("/v1/dispatch/answers", body)
         assert response.status_code == 202, response.text
         self.work()
 

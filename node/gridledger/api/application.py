@@ -19,6 +19,7 @@ from gridledger.api.problems import install_problem_handlers, plain_problem
 from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
+from gridledger.api.trade_receipts import trade_receipt_routes
 from gridledger.api.transactions import transaction_routes
 from gridledger.api.webhooks import webhook_routes
 
@@ -40,7 +41,8 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    app.include_router(meter_routes(node))
+    for routes in (meter_routes, trade_receipt_routes):
+        app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app
 

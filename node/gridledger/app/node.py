@@ -24,6 +24,7 @@ from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.app.settings import NodeSettings
 from gridledger.app.webhook_worker import WebhookWorker
+from gridledger.chain.answer_signatures import AnswerSignatures
 from gridledger.chain.client import ChainClient
 from gridledger.chain.commands import CommandEncoder
 from gridledger.chain.compiler import Artifacts, load_artifacts
@@ -300,6 +301,7 @@ class Node:
                 readings=self._readings,
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
+                answer_signatures=AnswerSignatures(client),
             )
         )
         return indexer
