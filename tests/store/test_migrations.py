@@ -13,7 +13,7 @@ OWNER = "0x" + "11" * 20
 
 
 def take_back_to(path: Path, revision: str, *statements: str) -> None:
-    """Make an empty database of an earlier revision and put rows into it."""
+    """Make an empty database of an earlier revision (`0211-1`: the one before) and put rows into it."""
     database = Database(path)
     config = Config()
     config.set_main_option("script_location", str(store._MIGRATIONS))
@@ -29,7 +29,7 @@ def test_webhooks_that_were_set_before_there_were_feeds_are_for_notices(tmp_path
     path = tmp_path / "node.db"
     take_back_to(
         path,
-        "0206",
+        "0211-1",
         f"INSERT INTO webhook VALUES (7, '{OWNER}', 'https://example.org/', x'01', 5, 1, 2, 3, 4, NULL, 'status 500')",
     )
     database = Database(path)
