@@ -139,6 +139,7 @@ class RunningNode:
     http: httpx.Client
     nonces: dict[str, int] = field(default_factory=dict)
     salt: int = 0
+    answered: str = ""
 
     # ---- what everybody may ask
 
@@ -208,9 +209,10 @@ class RunningNode:
         }
         return "0x" + bytes(signer.sign_transaction(transaction | changes).raw_transaction).hex()
 
-    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object) -> str:
+    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object, **changes: Any) -> str:
         """Relay a transaction; returns its hash."""
-        response = self.post("/v1/transactions", {"raw_transaction": self.raw(signer, contract, function, *arguments)})
+        raw = self.raw(signer, contract, function, *arguments, **changes)
+        response = self.post("/v1/transactions", {"raw_transaction": raw})
         assert response.status_code == 202, response.text
         self.nonces[signer.address] = self.nonces.get(signer.address, 0) + 1
         transaction_hash: str = response.json()["transaction_hash"]
@@ -390,7 +392,9 @@ class RunningNode:
 
     def answer(self, mtu_start: int = MTU_START, reason: int = 0) -> None:
         """Relay the grid operator's acknowledgement and let the chain record it."""
-        response = self.post("/v1/dispatch/answers", self.answer_body(mtu_start, reason))
+        body = self.answer_body(mtu_start, reason)
+        self.answered = body["signature"]
+        response = self.post("/v1/dispatch/answers", body)
         assert response.status_code == 202, response.text
         self.work()
 

@@ -305,6 +305,8 @@ def test_the_routes_are_documented_with_the_token_they_need(played: RunningNode)
         ("put", WEBHOOKS),
         ("get", WEBHOOKS),
         ("delete", WEBHOOKS),
+        ("put", f"{WEBHOOKS}/{{feed}}"),
+        ("post", f"{WEBHOOKS}/{{feed}}/rewind"),
         ("delete", "/v1/sessions"),
     ):
         assert paths[path][method]["security"] == [{"HTTPBearer": []}]

@@ -86,6 +86,8 @@ class OpenAdrGround:
             answer_deadline=mtu_start - 60,
             state=ScheduleState.PENDING,
             reason=0,
+            result_hash="0x" + "bb" * 32,
+            setpoints_root="0x" + "cc" * 32,
         )
         payload = {
             "schedule_hash": known.schedule_hash,

@@ -21,6 +21,7 @@ from gridledger.api.problems import PROBLEM_MEDIA_TYPE, install_problem_handlers
 from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
+from gridledger.api.trade_receipts import trade_receipt_routes
 from gridledger.api.transactions import transaction_routes
 from gridledger.api.webhooks import webhook_routes
 
@@ -50,7 +51,7 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes):
+    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes, trade_receipt_routes):
         app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
+from gridledger.chain.answer_signatures import AnswerSignatures
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
 from gridledger.dispatch.feeder import LimitExceeded
@@ -129,3 +130,4 @@ class NodeContext:
     registry: CollectorRegistry
     smallest_group: int
     grid: ZoneGrid
+    answer_signatures: AnswerSignatures

@@ -19,6 +19,7 @@ from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
 from gridledger.app.openadr_clients import add_openadr_client, list_openadr_clients, remove_openadr_client
 from gridledger.app.post_run import run_post, run_telegrams
+from gridledger.app.receipt_run import verify_receipt
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
 from gridledger.app.settings import NodeSettings
@@ -57,6 +58,7 @@ def _operations() -> Operations:
         post_telegrams=run_telegrams,
         simulate=run_fleet,
         bench=run_bench,
+        verify_receipt=verify_receipt,
         erase_prepare=_erase_prepare,
         erase_sign=sign_erasure,
         erase_apply=_erase_apply,

@@ -27,6 +27,7 @@ from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.app.settings import NodeSettings
 from gridledger.app.webhook_worker import WebhookWorker
+from gridledger.chain.answer_signatures import AnswerSignatures
 from gridledger.chain.client import ChainClient
 from gridledger.chain.commands import CommandEncoder
 from gridledger.chain.compiler import Artifacts, load_artifacts
@@ -248,6 +249,7 @@ class Node:
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
                 grid=GridLimits.load(self._settings, config.mtu_length_s),
+                answer_signatures=AnswerSignatures(client),
             )
         )
         self._mount_openadr()

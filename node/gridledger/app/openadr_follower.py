@@ -67,7 +67,7 @@ class OpenAdrFollower:
             tx.directory.set_fact(_DISPATCH_CURSOR, news[-1]["id"])
 
     def _tell_dispatch(self, tx: Transaction, zone: int, mtu_start: int) -> None:
-        history = tx.dispatches.events_of(zone, mtu_start)
+        history = tx.dispatches.events_of_slot(zone, mtu_start)
         facts = facts_of(zone, mtu_start, (DispatchNews(kind=one["kind"], payload=one["payload"]) for one in history))
         assert facts is not None
         for about, meter, event in self._events(tx, facts):

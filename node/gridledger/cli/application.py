@@ -17,6 +17,7 @@ from gridledger.cli.meters import add_meter_commands
 from gridledger.cli.openadr import add_openadr_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
+from gridledger.cli.receipt import add_receipt_commands
 from gridledger.cli.summary import print_summary
 from gridledger.errors import GridLedgerError
 
@@ -47,6 +48,9 @@ def create_cli(operations: Operations) -> typer.Typer:
     add_dispatch_commands(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 
+    receipt = typer.Typer(no_args_is_help=True, help="Receipts of trades.")
+    add_receipt_commands(receipt, operations)
+    cli.add_typer(receipt, name="receipt")
     erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
     add_erase_commands(erase, operations, DATA_DIR / "node")
     cli.add_typer(erase, name="erase")

@@ -131,6 +131,7 @@ class Operations:
     post_telegrams: Callable[[TelegramRequest, OnProgress], dict[str, Any]]
     simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]
+    verify_receipt: Callable[[Path, str, Path | None], dict[str, Any]]
     erase_prepare: Callable[[Path, str], dict[str, Any]]
     erase_sign: Callable[[Path, Path | None, str | None], dict[str, Any]]
     erase_apply: Callable[[Path, Path], dict[str, Any]]

@@ -26,6 +26,7 @@ from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
 from gridledger.store.substitutes import Substitutes
+from gridledger.store.trade_facts import TradeFacts
 from gridledger.store.webhooks import Webhooks
 
 __all__ = ["Transaction"]
@@ -43,6 +44,7 @@ class Transaction:
         self.forecasts = Forecasts(connection)
         self.readings = Readings(connection)
         self.reading_views = ReadingViews(connection)
+        self.trade_facts = TradeFacts(connection)
         self.meter_events = MeterEvents(connection)
         self.substitutes = Substitutes(connection)
         self.reading_parts = ReadingParts(connection)
