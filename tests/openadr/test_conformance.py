@@ -1,8 +1,8 @@
 """The surface is what the Alliance's own OpenAPI description says, by a test program that nobody here wrote.
 
 Schemathesis reads what `standard.py` makes of that file and sends what it makes up of it: examples, the edges of every
-schema, random valid and invalid requests, and chains of requests, as each role. GRIDLEDGER_PROFILE=long sends many times
-more.
+schema, random valid and invalid requests, and chains of requests, as each role. GRIDLEDGER_PROFILE=long sends many
+times more.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.openadr.running import OPERATOR, OWN_CALLBACK, VEN, Surface
+from tests.openadr.running import OPERATOR, OWN_CALLBACK, VEN, Surface, surface
 from tests.openadr.standard import PUBLISHED, conformable, published
 
 LONG = os.environ.get("GRIDLEDGER_PROFILE") == "long"
@@ -56,7 +56,7 @@ def check(vtn: Surface, who: str, folder: Path, document: dict[str, Any], least_
     ("who", "phases", "least_cases"),
     [
         (OPERATOR, "examples,coverage,fuzzing,stateful", 3_500),
-        (VEN, f"examples,{'coverage,' if LONG else ''}fuzzing,stateful", 300),
+        (VEN, f"examples,{'coverage,' if LONG else ''}fuzzing,stateful", 100),
     ],
     ids=["operator", "ven"],
 )
@@ -65,8 +65,9 @@ def test_no_request_finds_a_deviation(vtn: Surface, tmp_path: Path, who: str, ph
     check(vtn, who, tmp_path, conformable(callback_url=OWN_CALLBACK), least_cases, *options)
 
 
-@pytest.mark.parametrize("who", [OPERATOR, VEN])
-def test_answers_keep_to_the_file_without_our_liberties(vtn: Surface, tmp_path: Path, who: str) -> None:
+@pytest.mark.parametrize("who", [OPERATOR, VEN] if LONG else [OPERATOR])
+def test_answers_keep_to_the_file_without_our_liberties(keys: Path, tmp_path: Path, who: str) -> None:
     document = conformable(liberties=False, callback_url=OWN_CALLBACK)
     options = ("--mode", "positive", "--phases", "examples,fuzzing", "--max-examples", "200" if LONG else "2")
-    check(vtn, who, tmp_path, document, 50, *options)
+    with surface(tmp_path / "data", keys) as unused:
+        check(unused, who, tmp_path, document, 50, *options)
