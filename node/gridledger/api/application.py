@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
+from gridledger.api.demand_response import demand_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.market import market_routes
 from gridledger.api.meters import meter_routes
@@ -41,6 +42,7 @@ def create_application(node: NodeContext) -> FastAPI:
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
     app.include_router(meter_routes(node))
+    app.include_router(demand_routes(node))
     _install_operations(app, node, node.registry)
     return app
 

@@ -12,6 +12,8 @@ from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
+from gridledger.dispatch.demand_service import DemandService
+from gridledger.dispatch.measurement import MeasurementService
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
 from gridledger.market.defence import Defender
@@ -42,6 +44,8 @@ class Services:
     estimation: EstimationService
     anchoring: AnchoringService
     dispatch: DispatchService
+    demand: DemandService
+    measurement: MeasurementService
 
 
 class Bell:

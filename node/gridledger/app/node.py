@@ -244,6 +244,7 @@ class Node:
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             calendar=self._settings.calendar,
+            baseline=self._settings.baseline,
             salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
         )
         refusals = Refusals(services, self._clock)

@@ -15,6 +15,14 @@ from gridledger.store.schema.clearings import (
     market_mtu,
 )
 from gridledger.store.schema.clients import dispatch_event, dispatch_schedule, notice, sign_in_session, webhook
+from gridledger.store.schema.demand import (
+    demand_consent,
+    demand_event,
+    demand_measurement,
+    demand_participation,
+    demand_shift,
+    demand_state,
+)
 from gridledger.store.schema.metering import (
     meter_event,
     meter_reading,
@@ -60,6 +68,12 @@ __all__ = [
     "chain_event",
     "contract_position",
     "contract_trade",
+    "demand_consent",
+    "demand_event",
+    "demand_measurement",
+    "demand_participation",
+    "demand_shift",
+    "demand_state",
     "dispatch_event",
     "dispatch_schedule",
     "erased_reading",
