@@ -21,10 +21,12 @@ from tests.api.running import (
 )
 from tests.dispatch.demands import DAY_S, LENGTH_S, a_demand, demand_body
 
+from gridledger.app.audit_run import audit
+from gridledger.app.export import export_run
 from gridledger.app.settings import NodeSettings
+from gridledger.audit.model import Rule
 from gridledger.dispatch.baseline import BaselineRule
-from gridledger.dispatch.demand_response import DemandResponse, demand_id
-from gridledger.dispatch.measurement import MEASURED_AFTER_S
+from gridledger.dispatch.demand_response import MEASURED_AFTER_S, DemandResponse, demand_id
 from gridledger.dispatch.model import DispatchDomain
 
 EVENTS, CONSENTS = "/v1/demand-response/events", "/v1/demand-response/consents"
@@ -34,6 +36,13 @@ FIRST, END = DEMAND.first_mtu_start, DEMAND.first_mtu_start + 4 * LENGTH_S
 LEAD = range(FIRST - 4 * 3_600, FIRST - 2 * 3_600, LENGTH_S)
 REASON = "complaint 17 about the bill of June"
 USUAL = {0: -400, 1: -300, 2: -500, 3: -200}  # export less import of the buyer's meter per MTU, by day of the week
+TAMPERED = (
+    ("demand_shifts.csv", ",440,250,190", ",441,250,191"),
+    ("demand_measurements.csv", ",11000,", ",11001,"),
+    ("demand_events.csv", ",2,3,3,5,7,", ",1,3,3,5,7,"),  # highest 1 of 3 instead of 2 of 3
+    ("demand_events.csv", ",reduce,2000,", ",reduce,2001,"),
+    ("demand_participations.csv", ",true,true,", ",false,true,"),
+)
 
 
 @dataclass
@@ -94,7 +103,7 @@ def market(tmp_path: Path, onboarded: Onboarded) -> Iterator[Market]:
         yield Market(running)
 
 
-def test_an_event_is_told_joined_measured_and_measured_anew(market: Market) -> None:
+def test_an_event_is_told_joined_measured_and_measured_anew(market: Market, tmp_path: Path) -> None:
     node = market.node
     market.days_as_usual()
     market.consent(BUYER, BUY_METER)
@@ -148,6 +157,17 @@ def test_an_event_is_told_joined_measured_and_measured_anew(market: Market) -> N
     assert {name: rows for name, rows in node.memory().items() if name in ("demand_measurement", "demand_shift")} == {
         name: rows[name] for name in ("demand_measurement", "demand_shift")
     }
+    export_run(node.folder.path, tmp_path / "export", lambda *_: None)
+    report = audit(tmp_path / "export", None, lambda *_: None)
+    assert report.ok, report.mismatches
+    assert report.checked["demand-response"] > 10
+    for file, old, new in TAMPERED:
+        honest = (tmp_path / "export" / file).read_text()
+        assert honest.count(old) >= 1, (file, old)
+        (tmp_path / "export" / file).write_text(honest.replace(old, new, 1))
+        found = {mismatch.rule for mismatch in audit(tmp_path / "export", None, lambda *_: None).mismatches}
+        assert Rule.DEMAND_RESPONSE in found, (file, old)
+        (tmp_path / "export" / file).write_text(honest)
 
 
 def test_results_are_shown_to_whom_they_concern(market: Market) -> None:

@@ -14,8 +14,7 @@ from gridledger.dispatch.demand_errors import (
     DemandResultsForbidden,
     DemandSumForbidden,
 )
-from gridledger.dispatch.demand_response import StoredDemand, demand_typed_data
-from gridledger.dispatch.measurement import CLOSED_AFTER_S
+from gridledger.dispatch.demand_response import CLOSED_AFTER_S, StoredDemand, demand_typed_data
 from gridledger.metering.access import LONGEST_REASON, SHORTEST_REASON, check_group, why_withheld
 from gridledger.store.demand_measurements import MeterMeasurement
 from gridledger.store.transaction import Transaction

@@ -91,8 +91,14 @@ class MeasurementStore(Protocol):
     def mark(self) -> EvidenceMark:
         """How far the chain is known."""
 
-    def ended_between(self, first: int, last: int) -> Sequence[StoredDemand]:
-        """Events that ended from `first` to `last`, Unix seconds, the oldest first."""
+    def closed_until(self) -> int:
+        """Events that ended by this moment, Unix seconds, are closed: nothing more is measured of them."""
+
+    def close_until(self, moment: int) -> None:
+        """Close the events that ended by a moment."""
+
+    def ended_between(self, after: int, until: int) -> Sequence[StoredDemand]:
+        """Events that ended after one moment and by another, Unix seconds, the oldest first."""
 
     def unmeasured(self, event_id: str, window: EventWindow, limit: int, *, all_read: bool) -> Sequence[int]:
         """Participants without a measurement, ascending; with `all_read` those whose readings are all on chain."""

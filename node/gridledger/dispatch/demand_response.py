@@ -16,15 +16,17 @@ from eth_account.messages import SignableMessage, encode_typed_data
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 
-from gridledger.dispatch.baseline import BaselineRule, EventWindow
+from gridledger.dispatch.baseline import BaselineRule, CivilCalendar, EventWindow, MeasuringPlan
 from gridledger.dispatch.demand_errors import DemandFieldRefused, DemandSignatureMalformed
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.units import UINT32_MAX, check_range, require_aligned
 
 __all__ = [
+    "CLOSED_AFTER_S",
     "LARGEST_DEMAND_WH",
     "LARGEST_REASON",
     "LONGEST_EVENT_S",
+    "MEASURED_AFTER_S",
     "Consent",
     "DemandDirection",
     "DemandResponse",
@@ -37,9 +39,12 @@ __all__ = [
     "demand_signer",
     "demand_typed_data",
     "energy_of_power",
+    "measuring_plan",
 ]
 
 DOMAIN_NAME, DOMAIN_VERSION = "gridledger-dispatch", "1"
+MEASURED_AFTER_S = 3 * 3_600  # when missing readings are estimated elsewhere; here they are left out
+CLOSED_AFTER_S = 8 * 86_400  # readings are taken for seven days, and anchored soon after
 LARGEST_DEMAND_WH = 2**40
 LARGEST_REASON = 6
 LONGEST_EVENT_S = 86_400
@@ -182,6 +187,18 @@ def demand_signal(stored: StoredDemand, mtu_length_s: int, meters: Sequence[int]
         reason=event.reason,
         created_at=stored.received_at,
         meters=tuple(sorted(meters)),
+    )
+
+
+def measuring_plan(
+    event: DemandResponse, terms: MeasuringTerms, calendar: CivilCalendar, mtu_length_s: int
+) -> MeasuringPlan:
+    """What an event is measured against, by the calendar that its terms name. Raises UnalignedMtu, OutOfRange."""
+    return MeasuringPlan(
+        window=event.window(mtu_length_s),
+        rule=terms.rule,
+        calendar=calendar,
+        increases=event.direction is DemandDirection.INCREASE,
     )
 
 

@@ -7,14 +7,12 @@ again. What comes later makes a measurement with the next number, as long as the
 from collections.abc import Sequence
 
 from gridledger.clock import Clock
-from gridledger.dispatch.baseline import MeasuringPlan, measure
+from gridledger.dispatch.baseline import measure
 from gridledger.dispatch.demand_ports import Calendars, EvidenceMark, MeasurementStore
-from gridledger.dispatch.demand_response import DemandDirection, DemandResponse, MeasuringTerms, StoredDemand
+from gridledger.dispatch.demand_response import CLOSED_AFTER_S, MEASURED_AFTER_S, StoredDemand, measuring_plan
 
-__all__ = ["CLOSED_AFTER_S", "MEASURED_AFTER_S", "MeasurementService", "measuring_plan"]
+__all__ = ["MeasurementService"]
 
-MEASURED_AFTER_S = 3 * 3_600  # when missing readings are estimated elsewhere; here they are left out
-CLOSED_AFTER_S = 8 * 86_400  # readings are taken for seven days, and anchored soon after
 _METERS_AT_ONCE = 50
 
 
@@ -30,7 +28,14 @@ class MeasurementService:
     def measure_due(self) -> bool:
         """Measure the next meters that are due; whether there were any. What is due follows from the database alone."""
         now = self._clock.now()
-        return any(self._measure_some(stored, now) for stored in self._store.ended_between(now - CLOSED_AFTER_S, now))
+        ended = self._store.ended_between(self._store.closed_until(), now)
+        if any(self._measure_some(stored, now) for stored in ended):
+            return True
+        ends = [stored.event.window(self._mtu_length_s).end for stored in ended]
+        closed = [end for end in ends if end + CLOSED_AFTER_S < now]
+        if closed:
+            self._store.close_until(max(closed))
+        return False
 
     def _measure_some(self, stored: StoredDemand, now: int) -> bool:
         window = stored.event.window(self._mtu_length_s)
@@ -47,7 +52,7 @@ class MeasurementService:
 
     def _measure(self, stored: StoredDemand, meters: Sequence[int], mark: EvidenceMark, now: int) -> None:
         store, length_s = self._store, self._mtu_length_s
-        plan = measuring_plan(stored.event, stored.terms, self._calendars, length_s)
+        plan = measuring_plan(stored.event, stored.terms, self._calendars(stored.terms), length_s)
         known = store.net_import_wh(meters, plan.needed_starts)
         connections = store.connections_of(meters, length_s)
         others = store.other_windows(stored, meters, _span(stored, length_s)[0], length_s)
@@ -57,18 +62,6 @@ class MeasurementService:
             number, before = newest.get(meter, (0, None))
             if measured != before:
                 store.add_measurement(stored, meter, number + 1, measured, block_number=mark.block_number, now=now)
-
-
-def measuring_plan(
-    event: DemandResponse, terms: MeasuringTerms, calendars: Calendars, mtu_length_s: int
-) -> MeasuringPlan:
-    """What an event is measured against. Raises CivilTimeUnknown, UnalignedMtu, OutOfRange."""
-    return MeasuringPlan(
-        window=event.window(mtu_length_s),
-        rule=terms.rule,
-        calendar=calendars(terms),
-        increases=event.direction is DemandDirection.INCREASE,
-    )
 
 
 def _span(stored: StoredDemand, mtu_length_s: int) -> tuple[int, int]:

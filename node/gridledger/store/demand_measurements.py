@@ -15,6 +15,7 @@ from gridledger.dispatch.demand_response import StoredDemand
 from gridledger.market.notices import NoticeDetails, NoticeKind
 from gridledger.metering.validation import capacity_wh_rounded_up
 from gridledger.store.demand_response import participants_of, stored_demand
+from gridledger.store.directory import Directory
 from gridledger.store.lists import in_list, list_parameter
 from gridledger.store.notices import Notices
 from gridledger.store.schema import (
@@ -31,6 +32,7 @@ from gridledger.store.schema import meter as meter_table
 
 __all__ = ["DemandMeasurements", "MeterMeasurement"]
 
+_CLOSED_FACT = "demand_closed_until"
 _readings, _shifts, _states = meter_reading.c, demand_shift.c, demand_state.c
 _ANCHORED = (
     select(_readings.meter, _readings.mtu_start, _readings.import_wh - _readings.export_wh)
@@ -78,9 +80,10 @@ class MeterMeasurement:
 class DemandMeasurements:
     """Measurements of one transaction; who is told goes to `notices`."""
 
-    def __init__(self, connection: DatabaseConnection, notices: Notices) -> None:
+    def __init__(self, connection: DatabaseConnection, notices: Notices, directory: Directory) -> None:
         self._connection = connection
         self._notices = notices
+        self._directory = directory
 
     def mark(self) -> EvidenceMark:
         """How far the chain is known."""
@@ -90,11 +93,19 @@ class DemandMeasurements:
             anchors=self._connection.execute(anchors).scalar_one(),
         )
 
-    def ended_between(self, first: int, last: int) -> Sequence[StoredDemand]:
-        """Events that ended from `first` to `last`, Unix seconds, the oldest first."""
+    def closed_until(self) -> int:
+        """Events that ended by this moment, Unix seconds, are closed: nothing more is measured of them."""
+        return int(self._directory.fact(_CLOSED_FACT) or 0)
+
+    def close_until(self, moment: int) -> None:
+        """Close the events that ended by a moment."""
+        self._directory.set_fact(_CLOSED_FACT, moment)
+
+    def ended_between(self, after: int, until: int) -> Sequence[StoredDemand]:
+        """Events that ended after one moment and by another, Unix seconds, the oldest first."""
         query = (
             select(demand_event)
-            .where(demand_event.c.ends_at >= first, demand_event.c.ends_at <= last)
+            .where(demand_event.c.ends_at > after, demand_event.c.ends_at <= until)
             .order_by(demand_event.c.ends_at, demand_event.c.number)
         )
         return [stored_demand(row) for row in self._connection.execute(query)]

@@ -47,7 +47,7 @@ class Transaction:
         self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
         self.demand = DemandEvents(connection, self.notices)
-        self.demand_measurements = DemandMeasurements(connection, self.notices)
+        self.demand_measurements = DemandMeasurements(connection, self.notices, self.directory)
         self.sessions = Sessions(connection)
         self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)
