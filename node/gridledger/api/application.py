@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
+from gridledger.api.demand_response import demand_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.dispatch_limits import dispatch_limit_routes
 from gridledger.api.dispatch_reports import dispatch_report_routes
@@ -50,7 +51,7 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes, trade_receipt_routes):
+    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes, trade_receipt_routes, demand_routes):
         app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app

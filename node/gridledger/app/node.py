@@ -191,6 +191,7 @@ class Node:
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             calendar=self._settings.calendar,
+            baseline=self._settings.baseline,
             salts=RandomSalts() if seed is None else SeededSalts(seed),
             setpoint_salts=RandomSetpointSalts() if seed is None else SeededSetpointSalts(seed),
         )

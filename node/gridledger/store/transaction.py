@@ -7,6 +7,8 @@ from sqlalchemy import Connection, select
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.chain_log import ChainLog
 from gridledger.store.challenges import BondChallenges
+from gridledger.store.demand_measurements import DemandMeasurements
+from gridledger.store.demand_response import DemandEvents
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.erasures import Erasures
@@ -52,6 +54,8 @@ class Transaction:
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
+        self.demand = DemandEvents(connection, self.notices)
+        self.demand_measurements = DemandMeasurements(connection, self.notices, self.directory)
         self.sessions = Sessions(connection)
         self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)

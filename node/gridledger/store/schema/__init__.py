@@ -25,6 +25,14 @@ from gridledger.store.schema.clients import (
     webhook,
     zone_stop,
 )
+from gridledger.store.schema.demand import (
+    demand_consent,
+    demand_event,
+    demand_measurement,
+    demand_participation,
+    demand_shift,
+    demand_state,
+)
 from gridledger.store.schema.metering import (
     meter_event,
     meter_reading,
@@ -79,6 +87,12 @@ __all__ = [
     "chain_event",
     "contract_position",
     "contract_trade",
+    "demand_consent",
+    "demand_event",
+    "demand_measurement",
+    "demand_participation",
+    "demand_shift",
+    "demand_state",
     "dispatch_cap",
     "dispatch_event",
     "dispatch_schedule",
