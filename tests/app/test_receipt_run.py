@@ -2,19 +2,24 @@
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.running import BUY_METER, MTU_START, OUTSIDER, SELL_METER, Onboarded, RunningNode, key
+from typer.testing import CliRunner
 
 from gridledger.api.receipt_forms import LARGEST_RECEIPT_BYTES, ReceiptUnreadable
+from gridledger.app.main import _operations
 from gridledger.app.receipt_run import verify_receipt
 from gridledger.chain.deployment import DeploymentMismatch
 from gridledger.chain.rpc import RpcUnreachable
+<<<<<<< HEAD
+=======
+from gridledger.cli.application import create_cli
+from gridledger.dispatch.model import Answer
+>>>>>>> b997b4469ed024b09df3647ebb0d01d64203ef88
 from gridledger.market.model import Side
 
 REASON = "complaint 17 of the owner"
@@ -271,14 +276,10 @@ def test_the_command_says_which_link_fails_and_exits_with_one(
 
 
 def command(market: RunningNode, document: Document, folder: Path) -> tuple[int, list[str]]:
-    """Exit status and failing links of the real command."""
+    """Exit status of the command, and the lines that tell of failing links."""
     path = folder / "receipt.json"
     path.write_text(json.dumps(document))
-    run = subprocess.run(
-        [sys.executable, "-m", "gridledger.app.main", "receipt", "verify", path, "--rpc", market.node.chain_url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    run = CliRunner().invoke(
+        create_cli(_operations()), ["receipt", "verify", str(path), "--rpc", market.node.chain_url]
     )
-    return run.returncode, [line for line in run.stderr.splitlines() if line.startswith("fails")]
+    return run.exit_code, [line for line in run.output.splitlines() if line.startswith("fails")]

@@ -35,7 +35,7 @@ from tests.openadr.foreign.environments import (
 )
 
 from gridledger.app.node import NodeFolder
-from gridledger.app.openadr import add_openadr_client
+from gridledger.app.openadr_clients import add_openadr_client
 from gridledger.app.settings import NodeSettings
 from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.mqtt.settings import MqttSettings
