@@ -15,11 +15,7 @@ from gridledger.app.main import _operations
 from gridledger.app.receipt_run import verify_receipt
 from gridledger.chain.deployment import DeploymentMismatch
 from gridledger.chain.rpc import RpcUnreachable
-<<<<<<< HEAD
-=======
 from gridledger.cli.application import create_cli
-from gridledger.dispatch.model import Answer
->>>>>>> b997b4469ed024b09df3647ebb0d01d64203ef88
 from gridledger.market.model import Side
 
 REASON = "complaint 17 of the owner"
