@@ -16,7 +16,7 @@ from gridledger.api.market import market_routes
 from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
-from gridledger.api.problems import PROBLEM_MEDIA_TYPE, install_problem_handlers, plain_problem
+from gridledger.api.problems import install_problem_handlers, media_type_of, plain_problem
 from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
@@ -26,7 +26,6 @@ from gridledger.api.webhooks import webhook_routes
 __all__ = ["create_application"]
 
 _LARGEST_BODY_BYTES = 2 * 1024 * 1024
-_OPENADR = "/openadr3/"  # mounted by the wiring; its standard wants problems as plain JSON
 
 
 def create_application(node: NodeContext) -> FastAPI:
@@ -111,7 +110,7 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
 
 def _refusal(request: Request) -> Response | None:
     """The answer to a body whose length is not told or too large."""
-    media_type = "application/json" if request.url.path.startswith(_OPENADR) else PROBLEM_MEDIA_TYPE
+    media_type = media_type_of(request)
     if "transfer-encoding" in request.headers:
         return plain_problem(411, "Length Required", media_type=media_type)
     length = request.headers.get("content-length", "0")

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gridledger.errors import Forbidden
+from gridledger.errors import Conflict, Forbidden
 from gridledger.openadr.access import Access
 from gridledger.openadr.context import OpenAdrContext
 from gridledger.openadr.queries import query_of
@@ -18,14 +18,22 @@ from gridledger.openadr.scopes import READ_SCOPES, WRITE_SCOPES, Caller
 from gridledger.store.openadr_model import ObjectKind, OpenAdrObject
 from gridledger.webhooks.sealing import SealBroken
 
-__all__ = ["CallbackTokenRefused", "ObjectRoutes"]
+__all__ = ["CallbackTokenRefused", "ObjectRoutes", "TooManyCallbacks"]
 
+MOST_CALLBACKS = 20
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 @dataclass(kw_only=True, eq=False)
 class CallbackTokenRefused(Forbidden):
     """The callback's bearer token cannot be sent in a header: only printable ASCII can."""
+
+
+@dataclass(kw_only=True, eq=False)
+class TooManyCallbacks(Conflict):
+    """The subscription calls more places than one may: make several subscriptions."""
+
+    most: int
 
 
 class ObjectRoutes:
@@ -111,8 +119,10 @@ class ObjectRoutes:
         return caller, content, sealed
 
     def _checked_callbacks(self, content: dict[str, Any]) -> bytes | None:
-        """Raises WebhookUrlRefused, CallbackTokenRefused."""
+        """Raises TooManyCallbacks, WebhookUrlRefused, CallbackTokenRefused."""
         parts = content["objectOperations"]
+        if len(parts) > MOST_CALLBACKS:
+            raise TooManyCallbacks(most=MOST_CALLBACKS)
         tokens = [part.pop("bearerToken", None) for part in parts]
         for part, token in zip(parts, tokens, strict=True):
             if token is not None and not _HEADER_VALUE.fullmatch(token):

@@ -28,7 +28,6 @@ from gridledger.store.openadr_model import ObjectKind
 
 __all__ = ["RequestMalformed", "content_of"]
 
-MOST_CALLBACKS = 20
 _MOST_REASONS = 20
 
 Attributes = Annotated[list[ValuesMap] | None, Field(max_length=MOST_ITEMS)]
@@ -106,8 +105,8 @@ class ReportRequest(Part):
 class ObjectOperation(Part):
     """What a subscription calls where for."""
 
-    objects: list[ObjectWord] = Field(max_length=MOST_CALLBACKS)
-    operations: list[OperationWord] = Field(max_length=MOST_CALLBACKS)
+    objects: list[ObjectWord] = Field(max_length=MOST_ITEMS)
+    operations: list[OperationWord] = Field(max_length=MOST_ITEMS)
     callback_url: Uri = Field(alias="callbackUrl")
     bearer_token: Text | None = Field(default=None, alias="bearerToken")
 
@@ -117,7 +116,7 @@ class SubscriptionRequest(Part):
 
     client_name: Name = Field(alias="clientName")
     program_id: Id | None = Field(default=None, alias="programID")
-    object_operations: list[ObjectOperation] = Field(alias="objectOperations", max_length=MOST_CALLBACKS)
+    object_operations: list[ObjectOperation] = Field(alias="objectOperations", max_length=MOST_ITEMS)
     targets: OptionalTargets = None
 
 
