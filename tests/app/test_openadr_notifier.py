@@ -136,6 +136,21 @@ def test_what_was_not_kept_when_the_worker_was_killed_is_sent_again_with_the_sam
     assert first == again
 
 
+def test_what_was_taken_before_a_failure_in_the_middle_is_not_sent_again(ground: OpenAdrGround) -> None:
+    ground.client("dso", BL)
+    with receiver([204, 204, 500, 204]) as server:
+        ground.subscribe("dso", server.url)
+        for number in range(4):
+            ground.schedule(MTU_START + number * 900)
+        with ground.working() as worker:
+            failed = ground.after(failures=1)
+            ground.machine.move_to(failed.next_attempt_at)
+            worker.wake()
+            ground.after(failures=0)
+    starts = [told(one)["object"]["intervalPeriod"]["start"][11:16] for one in server.take(5)]
+    assert starts == ["00:00", "00:15", "00:30", "00:30", "00:45"]
+
+
 def test_one_whose_receiver_is_silent_makes_nobody_wait(ground: OpenAdrGround) -> None:
     for client in ("silent", "dso"):
         ground.client(client, BL)
