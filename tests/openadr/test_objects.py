@@ -224,7 +224,7 @@ def test_names_and_parents_conflict_by_name(vtn: Surface) -> None:
 )
 def test_what_is_not_of_the_standards_form_is_refused(vtn: Surface, content: dict[str, Any]) -> None:
     answer = vtn.ask(OPERATOR, "POST", "/programs", json=content)
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (400, "request-malformed")
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (400, "adr-request-malformed")
 
 
 @pytest.mark.parametrize(
