@@ -169,7 +169,7 @@ _REQUESTS: dict[ObjectKind, TypeAdapter[Any]] = {
 
 
 def content_of(kind: ObjectKind, body: bytes) -> dict[str, Any]:
-    """The request's content by the standard's names, without what is null or not described. Raises AdrRequestMalformed."""
+    """The content by the standard's names, without what is null or not described. Raises AdrRequestMalformed."""
     try:
         parsed = _REQUESTS[kind].validate_json(body)
     except ValidationError as error:
