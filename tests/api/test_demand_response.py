@@ -41,7 +41,7 @@ TAMPERED = (
     ("demand_measurements.csv", ",11000,", ",11001,"),
     ("demand_events.csv", ",2,3,3,5,7,", ",1,3,3,5,7,"),  # highest 1 of 3 instead of 2 of 3
     ("demand_events.csv", ",reduce,2000,", ",reduce,2001,"),
-    ("demand_participations.csv", ",true,true,", ",false,true,"),
+    ("demand_participations.csv", f",{BUY_METER},", f",{SELL_METER},"),
 )
 
 
