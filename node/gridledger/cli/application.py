@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.demand_response import add_demand_command
 from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
@@ -43,6 +44,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     _add_dispatch_commands(dispatch, operations)
+    add_demand_command(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 
     erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
