@@ -14,9 +14,8 @@ from gridledger.dispatch.demand_errors import (
     DemandResultsForbidden,
     DemandSumForbidden,
 )
-from gridledger.dispatch.demand_response import CLOSED_AFTER_S, StoredDemand, demand_typed_data
+from gridledger.dispatch.demand_response import CLOSED_AFTER_S, MeterMeasurement, StoredDemand, demand_typed_data
 from gridledger.metering.access import LONGEST_REASON, SHORTEST_REASON, check_group, why_withheld
-from gridledger.store.demand_measurements import MeterMeasurement
 from gridledger.store.transaction import Transaction
 from gridledger.units import INT64_MAX, UINT32_MAX
 
@@ -218,6 +217,7 @@ def _event_out(node: NodeContext, stored: StoredDemand) -> dict[str, Any]:
         "salt": "0x" + event.salt.hex(),
         "signature": "0x" + stored.signature.hex(),
         "received_at": stored.received_at,
+        "terms_signature": "0x" + stored.terms_signature.hex(),
         "baseline": {
             "working_days": {"highest": rule.working_highest, "of": rule.working_days},
             "other_days": {"highest": rule.other_highest, "of": rule.other_days},
@@ -249,7 +249,8 @@ def _measurement_out(one: MeterMeasurement) -> dict[str, Any]:
     return {
         "meter": one.meter,
         "number": one.number,
-        "block_number": one.block_number,
+        "anchors": one.anchors,
+        "proofs": one.proofs,
         "measured_at": one.measured_at,
         "baseline_days": list(measured.days),
         "adjustment_bp": measured.adjustment_bp,
