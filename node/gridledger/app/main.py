@@ -10,6 +10,7 @@ from typing import Any
 
 from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
+from gridledger.app.dispatch_check import check_dispatch
 from gridledger.app.erase import apply_erasure, prepare_erasure, sign_erasure
 from gridledger.app.export import export_run
 from gridledger.app.fleet_run import run_fleet
@@ -49,6 +50,7 @@ def _operations() -> Operations:
         network_init=_network_init,
         network_up=_network_up,
         listen=_listen,
+        check_dispatch=check_dispatch,
         import_file=run_import,
         post_readings=run_post,
         post_telegrams=run_telegrams,

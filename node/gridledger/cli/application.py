@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.dispatch import add_dispatch_commands
 from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
@@ -42,7 +43,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     add_meter_commands(meter, operations)
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
-    _add_dispatch_commands(dispatch, operations)
+    add_dispatch_commands(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 
     erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
@@ -206,17 +207,6 @@ def _add_network_commands(network: typer.Typer, operations: Operations) -> None:
     ) -> None:
         """Serve the chain of any finished run, read-only, until interrupted."""
         operations.network_up(data, port)
-
-
-def _add_dispatch_commands(dispatch: typer.Typer, operations: Operations) -> None:
-    @dispatch.command()
-    def listen(
-        url: Annotated[str, typer.Option(help="The node's API.")] = "http://127.0.0.1:8000",
-        keys: Annotated[Path, typer.Option(help="Folder of keystore files.")] = DATA_DIR / "node" / "keys",
-        limit_kw: Annotated[int | None, typer.Option(min=0, help="Curtail schedules that feed in more.")] = None,
-    ) -> None:
-        """Receive schedules and answer them with the grid operator's own key."""
-        operations.listen(url, keys, limit_kw)
 
 
 def _say_verdict(report: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from gridledger.cli.output import OnProgress
 
 __all__ = [
+    "DispatchCheckRequest",
     "FleetRequest",
     "ImportRequest",
     "Operations",
@@ -78,6 +79,17 @@ class ImportRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DispatchCheckRequest:
+    """Hold readings, as nobody had curtailed them, against the limits of a feeder."""
+
+    feeder: Path
+    readings: Path
+    meters: Path | None
+    limit_kw: int | None
+    power_flow: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class PostRequest:
     """Sign intervals with the keys of a fleet's file and post them."""
 
@@ -113,6 +125,7 @@ class Operations:
     network_init: Callable[[Path, int, int | None], dict[str, Any]]
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
+    check_dispatch: Callable[[DispatchCheckRequest, OnProgress], dict[str, Any]]
     import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
     post_readings: Callable[[PostRequest, OnProgress], dict[str, Any]]
     post_telegrams: Callable[[TelegramRequest, OnProgress], dict[str, Any]]

@@ -8,11 +8,17 @@ __all__ = [
     "AlreadyAnswered",
     "AnswerTooLate",
     "AnswerUnknown",
+    "BusUnknown",
     "CapAboveSchedule",
     "CapCountOutOfRange",
     "CapsIncomplete",
     "CurtailmentOrderBroken",
+    "ElementTwice",
+    "MeterNotFed",
+    "MeterOutsideFeeder",
     "MetersNotAscending",
+    "NetworkMeshed",
+    "NetworkNotConnected",
     "NotTheGridOperator",
     "NothingCurtailed",
     "ScheduleUnknown",
@@ -112,3 +118,47 @@ class CurtailmentOrderBroken(InvalidInput):
     meter: int
     expected_wh: int
     found_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ElementTwice(InvalidInput):
+    """Two buses, or two of a network's transformer and lines, have the same name."""
+
+    element: str
+
+
+@dataclass(kw_only=True, eq=False)
+class BusUnknown(InvalidInput):
+    """An element of the network ends at a bus that is not described."""
+
+    element: str
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NetworkNotConnected(InvalidInput):
+    """A bus is not fed by the transformer, over lines on its low-voltage side."""
+
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterNotFed(InvalidInput):
+    """A meter is connected to no bus on the low-voltage side."""
+
+    meter: str
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NetworkMeshed(InvalidInput):
+    """The network has a loop, which this element closes: sums do not tell its flows, a power flow does."""
+
+    element: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterOutsideFeeder(InvalidInput):
+    """A setpoint is of a meter the feeder's file does not name."""
+
+    meter: str
