@@ -91,7 +91,7 @@ def test_an_answer_changes_state_and_reason_and_names_its_own_transaction() -> N
 
 
 def test_the_operator_sees_residuals_and_limits_under_its_target() -> None:
-    facts = known(WITH_RESIDUALS, answer("curtailed", direction=1, caps=[{"meter": 3, "cap_wh": 500}]))
+    facts = known(WITH_RESIDUALS, answer("curtailed", direction="export", caps=[{"meter": 3, "cap_wh": 500}]))
     event = events(facts).of_operator("p")
     assert event["targets"] == ["grid-operator-zone-1"]
     assert payloads(event, 3) == {"DISPATCH_SETPOINT": -3, "EXPORT_CAPACITY_LIMIT": 2}
@@ -102,13 +102,13 @@ def test_the_operator_sees_residuals_and_limits_under_its_target() -> None:
 def test_nothing_but_contracts_is_public() -> None:
     """The public event of a dispatch with residuals, envelopes and caps is that of one without, but for its state."""
     cap = [{"meter": 3, "cap_wh": 500}]
-    rich = events(known(WITH_RESIDUALS, answer("curtailed", direction=1, caps=cap))).of_zone("p")
+    rich = events(known(WITH_RESIDUALS, answer("curtailed", direction="export", caps=cap))).of_zone("p")
     plain = events(known(scheduled(), answer("curtailed"))).of_zone("p")
     assert rich == plain
 
 
 def test_a_meter_s_gateway_sees_its_own_meter_alone() -> None:
-    facts = known(WITH_RESIDUALS, answer("curtailed", direction=2, caps=[{"meter": 4, "cap_wh": 300}]))
+    facts = known(WITH_RESIDUALS, answer("curtailed", direction="import", caps=[{"meter": 4, "cap_wh": 300}]))
     event = events(facts).of_meter("p", 4)
     assert event["targets"] == ["meter-4"]
     told = payloads(event, 0)
@@ -118,12 +118,12 @@ def test_a_meter_s_gateway_sees_its_own_meter_alone() -> None:
     assert len(event["intervals"]) == 1
 
 
-def test_an_envelope_and_caps_give_the_tightest_limit() -> None:
+def test_an_envelope_and_the_last_caps_give_the_tighter_limit() -> None:
     def limit(*caps_wh: int) -> object:
-        curtailments = [answer("curtailed", direction=1, caps=[{"meter": 3, "cap_wh": cap}]) for cap in caps_wh]
+        curtailments = [answer("curtailed", direction="export", caps=[{"meter": 3, "cap_wh": cap}]) for cap in caps_wh]
         return payloads(events(known(WITH_RESIDUALS, *curtailments)).of_meter("p", 3), 0)["EXPORT_CAPACITY_LIMIT"]
 
-    assert (limit(), limit(1_000), limit(800), limit(100, 700), limit(700, 100)) == (3.6, 3.6, 3.2, 0.4, 0.4)
+    assert (limit(), limit(1_000), limit(800), limit(100, 700), limit(700, 100)) == (3.6, 3.6, 3.2, 2.8, 0.4)
 
 
 def test_a_stop_alerts_everybody_and_leaves_each_meter_nothing_either_way() -> None:

@@ -3,7 +3,7 @@
 What is to be done follows from the database alone, so a node that was killed neither loses nor repeats one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gridledger.clock import Clock
@@ -60,11 +60,17 @@ class OpenAdrFollower:
     def _tell_dispatches(self, tx: Transaction) -> None:
         news = tx.dispatches.events_after(tx.directory.fact(_DISPATCH_CURSOR) or 0, _NEWS_AT_ONCE)
         oldest = self._clock.now() - KEPT_S
-        for zone, mtu_start in dict.fromkeys((one["zone"], one["mtu_start"]) for one in news):
+        for zone, mtu_start in dict.fromkeys(slot for one in news for slot in self._slots_of(one)):
             if mtu_start + self._mtu_length_s > oldest:
                 self._tell_dispatch(tx, zone, mtu_start)
         if news:
             tx.directory.set_fact(_DISPATCH_CURSOR, news[-1]["id"])
+
+    def _slots_of(self, news: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+        """Zone and MTU that news are about; a stop is about several MTUs."""
+        last = news["payload"].get("last_mtu_start", news["mtu_start"])
+        for mtu_start in range(news["mtu_start"], last + 1, self._mtu_length_s):
+            yield news["zone"], mtu_start
 
     def _tell_dispatch(self, tx: Transaction, zone: int, mtu_start: int) -> None:
         history = tx.dispatches.events_of_slot(zone, mtu_start)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 __all__ = ["DispatchFacts", "DispatchNews", "DispatchState", "Limit", "MeterPlan", "Record", "facts_of"]
@@ -18,11 +18,11 @@ class DispatchState(StrEnum):
     DEFAULTED = "defaulted"
 
 
-class Limit(IntEnum):
-    """Which way a limit holds; the numbers are the contract's."""
+class Limit(StrEnum):
+    """Which way a limit holds; the words are those of the dispatch events."""
 
-    EXPORT = 1
-    IMPORT = 2
+    EXPORT = "export"
+    IMPORT = "import"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,14 @@ class MeterPlan:
         return min((one for one in both if one is not None), default=None)
 
     def capped(self, way: Limit, cap_wh: int) -> "MeterPlan":
-        """With one more cap; the lowest of all holds."""
+        """With a cap."""
         if way is Limit.EXPORT:
-            return replace(self, export_cap_wh=_lower(self.export_cap_wh, cap_wh))
-        return replace(self, import_cap_wh=_lower(self.import_cap_wh, cap_wh))
+            return replace(self, export_cap_wh=cap_wh)
+        return replace(self, import_cap_wh=cap_wh)
+
+    def uncapped(self) -> "MeterPlan":
+        """Without any cap."""
+        return replace(self, export_cap_wh=None, import_cap_wh=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +147,8 @@ def _answered(before: DispatchFacts, news: DispatchNews) -> DispatchFacts:
     if before.state is DispatchState.STOPPED:
         state = DispatchState.STOPPED  # nothing that follows takes an emergency back
     plans = dict(before.plans)
+    if news.kind == DispatchState.CURTAILED:  # its caps hold in place of any before
+        plans = {meter: plan.uncapped() for meter, plan in plans.items()}
     for cap in payload.get("caps", ()):
         plan = plans.get(cap["meter"], MeterPlan(meter=cap["meter"]))
         plans[cap["meter"]] = plan.capped(Limit(payload["direction"]), cap["cap_wh"])
@@ -153,7 +159,3 @@ def _answered(before: DispatchFacts, news: DispatchNews) -> DispatchFacts:
         reason=payload.get("reason", before.reason),
         answer_hash=payload.get("transaction_hash", before.answer_hash),
     )
-
-
-def _lower(before: int | None, cap_wh: int) -> int:
-    return cap_wh if before is None else min(before, cap_wh)

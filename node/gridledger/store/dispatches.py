@@ -232,9 +232,11 @@ class Dispatches:
         return [row._asdict() for row in self._connection.execute(query)]
 
     def events_of_slot(self, zone_number: int, mtu_start: int) -> list[dict[str, Any]]:
-        """Announcements of one zone and MTU, oldest first."""
-        of_slot = (dispatch_event.c.zone == zone_number, dispatch_event.c.mtu_start == mtu_start)
-        query = select(dispatch_event).where(*of_slot).order_by(dispatch_event.c.id)
+        """Announcements of one zone and MTU, oldest first, with those of stops that began before."""
+        last = dispatch_event.c.payload["last_mtu_start"].as_integer()
+        goes_on = (dispatch_event.c.kind == "stopped") & (dispatch_event.c.mtu_start < mtu_start) & (last >= mtu_start)
+        of_zone = (dispatch_event.c.zone == zone_number, (dispatch_event.c.mtu_start == mtu_start) | goes_on)
+        query = select(dispatch_event).where(*of_zone).order_by(dispatch_event.c.id)
         return [row._asdict() for row in self._connection.execute(query)]
 
     def events_of(self, grid_operator: str, after: int, limit: int) -> list[dict[str, Any]]:
