@@ -34,6 +34,7 @@ def demand_routes(node: NodeContext) -> APIRouter:
     _add_participations(router, node)
     _add_consents(router, node)
     _add_results(router, node)
+    _add_sums(router, node)
     return router
 
 
@@ -149,6 +150,8 @@ def _add_results(router: APIRouter, node: NodeContext) -> None:
             "next": found[-1].meter if len(found) == limit else None,
         }
 
+
+def _add_sums(router: APIRouter, node: NodeContext) -> None:
     @router.get("/events/{event_id}/sums")
     def get_sums(event_id: EventId, response: Response, bearer: Bearer) -> dict[str, Any]:
         """What all participants shifted together, per MTU, for the zone's grid operator.

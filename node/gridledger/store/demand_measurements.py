@@ -44,12 +44,12 @@ _ANCHORED = (
 _PROVEN = select(proven_reading.c.meter, proven_reading.c.mtu_start, -proven_reading.c.net_wh).where(
     proven_reading.c.meter.in_(in_list("meters")), proven_reading.c.mtu_start.in_(in_list("mtu_starts"))
 )
-# The plus keeps SQLite from looking each meter's month up: what few anchors are new names their meters.
+# SQLite takes the tables of a CROSS JOIN in their order: the few new anchors name the readings, each is looked up once.
 _NEWLY_ANCHORED = text("""
 SELECT DISTINCT reading.meter FROM meter_reading reading
-JOIN demand_state state ON state.event_id = :event_id AND state.meter = +reading.meter
+CROSS JOIN demand_state state ON state.event_id = :event_id AND state.meter = reading.meter
 WHERE reading.anchor_sequence >= :seen AND reading.anchor_sequence < :anchors AND state.anchors_seen < :anchors
-    AND +reading.mtu_start >= :start AND +reading.mtu_start < :end
+    AND reading.mtu_start >= :start AND reading.mtu_start < :end
 ORDER BY reading.meter LIMIT :most
 """)
 _PROOFS = (
