@@ -1,4 +1,4 @@
-"""The grid's emission factors are what the carbon ledger's events say, also in a database from before they were kept."""
+"""The grid's emission factors are what the carbon ledger's events say, also in a database from before."""
 
 from pathlib import Path
 
