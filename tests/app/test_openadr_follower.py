@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from tests.app.openadr_ground import MTU_START, OpenAdrGround, transaction_hash, values
 from tests.dispatch.demands import a_demand
+from tests.store.builders import curtailed, stopped
 
 from gridledger.app.openadr_follower import KEPT_S, OpenAdrFollower
-from gridledger.dispatch.baseline import BaselineRule
-from gridledger.dispatch.demand_response import DemandDirection, MeasuringTerms
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
+from gridledger.dispatch.demand_response import DemandDirection, StoredDemand
 from gridledger.dispatch.model import ScheduleState
 from gridledger.dispatch.setpoints import Direction
 from gridledger.store.openadr_clients import ClientRole
@@ -61,6 +62,35 @@ def test_a_schedule_becomes_an_event_and_its_answer_brings_it_up_to_date(ground:
     assert origin is not None
     assert (origin.about, origin.zone, origin.mtu_start) == (About.ZONE, 1, MTU_START)
     assert origin.transaction_hash == transaction_hash(MTU_START)
+
+
+def test_caps_as_the_chain_records_them_reach_the_operator_and_the_last_ones_hold(ground: OpenAdrGround) -> None:
+    ground.schedule()
+    for sequence, cap_wh in enumerate((100, 500)):
+        name, arguments = curtailed({3: cap_wh}, MTU_START, emergency=True, sequence=sequence)
+        ground.block(name, **arguments)
+        ground.follower().follow()
+        to_everybody, to_operator = ground.events()
+        assert values(to_everybody)["GRIDLEDGER_STATE"] == "curtailed"
+        assert values(to_operator, 3)["EXPORT_CAPACITY_LIMIT"] == cap_wh * 4 / 1_000
+
+
+def test_a_stop_of_several_mtus_is_told_of_each(ground: OpenAdrGround) -> None:
+    second, third, fourth = (MTU_START + place * 900 for place in (1, 2, 3))
+    ground.schedule(second)
+    name, arguments = stopped(MTU_START, third)
+    ground.block(name, **arguments)
+    ground.follower().follow()
+    ground.schedule(third)
+    ground.schedule(fourth)
+    ground.follower().follow()
+    told = {event.content["intervalPeriod"]["start"]: values(event)["GRIDLEDGER_STATE"] for event in ground.events()}
+    assert told == {
+        "2016-06-13T00:00:00Z": "stopped",
+        "2016-06-13T00:15:00Z": "stopped",
+        "2016-06-13T00:30:00Z": "stopped",
+        "2016-06-13T00:45:00Z": "scheduled",
+    }
 
 
 def test_nothing_is_lost_or_told_twice_over_restarts(ground: OpenAdrGround) -> None:
@@ -249,7 +279,16 @@ def demanded(ground: OpenAdrGround, **changes: Any) -> str:
     terms = MeasuringTerms(rule=BaselineRule(), civil_time="UTC", holidays=())
     end = event.first_mtu_start + event.mtu_count * 900
     with ground.database.write() as tx:
-        tx.demand.add_event(event_id, event, bytes(65), terms, end=end, now=ground.clock.now())
+        stored = StoredDemand(
+            number=len(tx.demand.after(0, None, 1_000)) + 1,
+            event_id=event_id,
+            event=event,
+            signature=bytes(65),
+            terms=terms,
+            terms_signature=bytes(65),
+            received_at=ground.clock.now(),
+        )
+        tx.demand.add_event(stored, end=end)
     return event_id
 
 

@@ -21,6 +21,7 @@ _OTHER_WORDS = {
     "deal": "auction",
     "auction": "deal",
     "replacement": "reset",
+    "reduce": "increase",
     "not funded": "suspended",
     "suspended": "not funded",
     "cancelled on chain": "suspended",
@@ -35,9 +36,13 @@ ROWS = {
     "books.csv": 44,
     "trades.csv": 19,
     "positions.csv": 29,
-    "readings.csv": 26,
+    "readings.csv": 31,
     "meter_events.csv": 1,
     "meters.csv": 7,
+    "demand_events.csv": 1,
+    "demand_participations.csv": 2,
+    "demand_measurements.csv": 3,
+    "demand_shifts.csv": 6,
 }
 
 
@@ -81,7 +86,7 @@ def _changed(column: str, text: str) -> str:
         middle = len(text) // 3
         return _with(text, middle, "A" if text[middle] != "A" else "B")
     place = len(text) - 1
-    if column in ("owner", "supplier"):
+    if column in ("owner", "supplier", "account"):
         place = next(at for at in reversed(range(len(text))) if text[at].isdigit())
     return _with(text, place, _other_character(text[place]))
 
@@ -107,8 +112,8 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
         return cell["uid"], f"(receipt {cell.get('running_number')})", line
     if file == "readings.csv":
         return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
-    if file in ("meters.csv", "meter_events.csv"):
-        return f"meter {cell['meter']}", line
+    if file.startswith(("demand_", "meter")):
+        return cell.get("event_id", f"meter {cell.get('meter')}"), line
     slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
     if file == "trades.csv":
         return f"{chunk_name(slot, int(cell['chunk']))}, trade {cell['position']}", line

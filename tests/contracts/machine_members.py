@@ -148,6 +148,7 @@ class MemberMarket(CalledMarket):
             shortage_offset_cents_per_mwh=rng.choice([0, 2_000]),
             grid_fee_cents_per_mwh=fee,
             low_carbon_relief_cents_per_mwh=rng.choice([0, fee]),
+            replacement_bearers=sum(rng.randint(0, 2) << 2 * reason for reason in range(16)),
         )
         self.refused(
             self.market.regulator,

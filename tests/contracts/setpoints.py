@@ -41,7 +41,7 @@ class Setpoints:
         contracted_wh: dict[int, int] = {}
         for one in positions:
             contracted_wh[one.meter] = contracted_wh.get(one.meter, 0) + one.contracted_wh
-        return cls(make_setpoints(contracted_wh, persisted_wh or {}))
+        return cls(make_setpoints(contracted_wh, {}, persisted_wh or {}))
 
     @property
     def root(self) -> bytes:
@@ -54,6 +54,8 @@ class Setpoints:
 
     def opened(self, meters: Iterable[int]) -> list[tuple[int, int, bytes, list[bytes]]]:
         """The setpoints of those meters with their proofs, as the contract takes them."""
+        if not self.rows:
+            return []
         salts = self._salts
         tree = setpoint_tree(self.rows, salts)
         by_meter = {row.meter: row for row in self.rows}

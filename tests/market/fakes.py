@@ -545,9 +545,17 @@ class FakeSetpoints:
 
     def __init__(self) -> None:
         self.contracted_wh: list[Mapping[int, int]] = []
+        self.ordered_wh: list[Mapping[int, int]] = []
 
-    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:
+    def commit(
+        self,
+        zone: int,
+        mtu_start: int,
+        contracted_wh: Mapping[int, int],
+        ordered_wh: Mapping[int, int],
+    ) -> str:
         self.contracted_wh.append(contracted_wh)
+        self.ordered_wh.append(ordered_wh)
         return f"0x{len(self.contracted_wh):064x}"
 
 

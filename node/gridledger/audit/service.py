@@ -6,7 +6,7 @@ from gridledger.audit.accounts import check_accounts, check_low_carbon_tokens, c
 from gridledger.audit.books import check_books, check_fills, check_reference_prices
 from gridledger.audit.cancellations import check_cancellations
 from gridledger.audit.clearings import check_clearings
-from gridledger.audit.demand_response import check_demand_response, check_demand_signature
+from gridledger.audit.demand_response import check_demand_response, sound_demand
 from gridledger.audit.evidence import Evidence, ExportedRun, MarketFacts
 from gridledger.audit.findings import Findings
 from gridledger.audit.foundations import check_blocks, check_code, check_meters, check_roles, check_settings
@@ -107,7 +107,7 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
         for event in run.demand_events:
             operator = facts.grid_operators.get(event.zone, "")
-            check_demand_signature(event, facts.dispatch_domain, operator, findings)
+            sound_demand(event, facts.dispatch_domain, operator, facts.market_operator, findings)
     operators = {} if facts is None else {row.meter: facts.grid_operators.get(row.zone, "") for row in run.meters}
     known = MeterHistory(
         device_keys={row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters},
