@@ -134,7 +134,7 @@ contract EnergyDispatching is IEnergyDispatching, AccessManaged, EIP712 {
             mtuStart += _mtuLengthS;
         }
         if (!stopped) revert AlreadyAnswered(zone, firstMtuStart, Answer.Stopped);
-        emit ZoneStopped(zone, firstMtuStart, mtuCount, reason, gridOperator);
+        emit ZoneStopped(zone, firstMtuStart, mtuStart - _mtuLengthS, reason, gridOperator);
     }
 
     /// @inheritdoc IEnergyDispatching

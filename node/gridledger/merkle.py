@@ -13,7 +13,7 @@ import sha3
 
 from gridledger.errors import Conflict, InvalidInput, NotFound
 
-__all__ = ["HASH_BYTES", "LeafTwice", "LeafUnknown", "MerkleTree", "NoLeaves", "leaf_hash", "verify"]
+__all__ = ["HASH_BYTES", "LeafTwice", "LeafUnknown", "MerkleTree", "NoLeaves", "keccak", "leaf_hash", "verify"]
 
 HASH_BYTES = 32
 
@@ -39,7 +39,7 @@ class LeafUnknown(NotFound):
 
 def leaf_hash(encoded: bytes) -> bytes:
     """The leaf of values as `abi.encode` writes them, 32 bytes."""
-    return _keccak(_keccak(encoded))
+    return keccak(keccak(encoded))
 
 
 class MerkleTree:
@@ -89,9 +89,10 @@ def verify(root: bytes, leaf: bytes, proof: Sequence[bytes]) -> bool:
 
 
 def _parent(one: bytes, other: bytes) -> bytes:
-    return _keccak(one + other if one < other else other + one)
+    return keccak(one + other if one < other else other + one)
 
 
-def _keccak(data: bytes) -> bytes:
+def keccak(data: bytes) -> bytes:
+    """Keccak-256, as the chain hashes."""
     digest: bytes = sha3.keccak_256(data).digest()
     return digest

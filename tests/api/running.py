@@ -25,7 +25,15 @@ from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.keys import ACCOUNT_NAMES, Keystore, account_from_seed
 from gridledger.chain.market_config import MarketConfig, save_market
 from gridledger.chain.plan import PolicyParameters
-from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
+from gridledger.dispatch.model import (
+    Curtailment,
+    DispatchDomain,
+    EmergencyStop,
+    answer_typed_data,
+    curtailment_typed_data,
+    stop_typed_data,
+)
+from gridledger.dispatch.setpoints import Direction
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Side
 from gridledger.market.order_hash import (
     OrderDomain,
@@ -359,39 +367,83 @@ class RunningNode:
     def answer_body(
         self,
         mtu_start: int = MTU_START,
-        answer: Answer = Answer.ACKNOWLEDGED,
         reason: int = 0,
         *,
         signer: LocalAccount | None = None,
     ) -> dict[str, Any]:
-        """The grid operator's signed answer to whatever the chain says was scheduled."""
+        """The grid operator's signed acknowledgement of whatever the chain says was scheduled."""
         (schedule_hash,) = self.view("EnergyDispatching", "scheduleHashOf", ZONE, mtu_start)
-        domain = DispatchDomain(
-            chain_id=self.facts["chain_id"], dispatching_contract=self.facts["contracts"]["EnergyDispatching"]
-        )
-        schedule = Schedule(
-            zone=ZONE,
-            mtu_start=mtu_start,
-            schedule_hash="0x" + schedule_hash.hex(),
-            traded_wh=0,
-            answer_deadline=0,
-            state=ScheduleState.PENDING,
-            reason=0,
-        )
-        document = encode_typed_data(full_message=answer_typed_data(domain, schedule, answer, reason))
+        typed = answer_typed_data(self.dispatch_domain, ZONE, mtu_start, "0x" + schedule_hash.hex(), reason)
+        document = encode_typed_data(full_message=typed)
         return {
             "zone": ZONE,
             "mtu_start": format_utc(mtu_start),
-            "answer": answer.name.lower(),
+            "answer": "acknowledged",
             "reason": reason,
             "signature": signature_text(signer or key("grid_operator"), document),
         }
 
-    def answer(self, mtu_start: int = MTU_START, answer: Answer = Answer.ACKNOWLEDGED, reason: int = 0) -> None:
-        """Relay the grid operator's answer and let the chain record it."""
-        response = self.post("/v1/dispatch/answers", self.answer_body(mtu_start, answer, reason))
+    def answer(self, mtu_start: int = MTU_START, reason: int = 0) -> None:
+        """Relay the grid operator's acknowledgement and let the chain record it."""
+        response = self.post("/v1/dispatch/answers", self.answer_body(mtu_start, reason))
         assert response.status_code == 202, response.text
         self.work()
+
+    def stop_body(self, mtu_start: int = MTU_START, reason: int = 4, count: int = 1) -> dict[str, Any]:
+        """The grid operator's signed emergency stop."""
+        stop = EmergencyStop(zone=ZONE, first_mtu_start=mtu_start, mtu_count=count, reason=reason)
+        document = encode_typed_data(full_message=stop_typed_data(self.dispatch_domain, stop))
+        return {
+            "zone": ZONE,
+            "first_mtu_start": format_utc(mtu_start),
+            "mtu_count": count,
+            "reason": reason,
+            "signature": signature_text(key("grid_operator"), document),
+        }
+
+    def stop(self, mtu_start: int = MTU_START, reason: int = 4) -> None:
+        """Relay the grid operator's emergency stop and let the chain record it."""
+        response = self.post("/v1/dispatch/stops", self.stop_body(mtu_start, reason))
+        assert response.status_code == 202, response.text
+        self.work()
+
+    def curtailment_body(
+        self, caps_wh: Mapping[int, int], mtu_start: int = MTU_START, **changes: Any
+    ) -> dict[str, Any]:
+        """The grid operator's signed caps of net export; fields of the curtailment can be changed."""
+        (schedule_hash,) = self.view("EnergyDispatching", "scheduleHashOf", ZONE, mtu_start)
+        fields: dict[str, Any] = {
+            "zone": ZONE,
+            "mtu_start": mtu_start,
+            "schedule_hash": "0x" + schedule_hash.hex(),
+            "direction": Direction.EXPORT,
+            "reason": 1,
+            "emergency": False,
+            "sequence": 0,
+            "caps_wh": caps_wh,
+        } | changes
+        signed = Curtailment(**fields)
+        document = encode_typed_data(full_message=curtailment_typed_data(self.dispatch_domain, signed))
+        return {
+            **{name: fields[name] for name in ("zone", "schedule_hash", "reason", "emergency", "sequence")},
+            "mtu_start": format_utc(signed.mtu_start),
+            "direction": signed.direction.name.lower(),
+            "caps": [{"meter": meter, "cap_wh": cap_wh} for meter, cap_wh in sorted(signed.caps_wh.items())],
+            "signature": signature_text(key("grid_operator"), document),
+        }
+
+    def curtail(self, caps_wh: Mapping[int, int], mtu_start: int = MTU_START, **changes: Any) -> None:
+        """Relay the grid operator's caps and let the chain record them."""
+        response = self.post("/v1/dispatch/curtailments", self.curtailment_body(caps_wh, mtu_start, **changes))
+        assert response.status_code == 202, response.text
+        self.work()
+
+    @property
+    def dispatch_domain(self) -> DispatchDomain:
+        """Where the grid operator's answers are valid."""
+        return DispatchDomain(
+            chain_id=self.facts["chain_id"], dispatching_contract=self.facts["contracts"]["EnergyDispatching"]
+        )
 
     # ---- readings
 

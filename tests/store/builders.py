@@ -26,6 +26,8 @@ from tests.market.fakes import (
 
 from gridledger.chain.plan import PolicyParameters
 from gridledger.clock import ManualClock
+from gridledger.dispatch.committing import SetpointService
+from gridledger.dispatch.salts import SeededSetpointSalts
 from gridledger.market.desk import DeskSettings, OrderDesk
 from gridledger.market.model import Order, Position, Recording, Side
 from gridledger.market.service import MarketService
@@ -140,6 +142,7 @@ class Room:
             mtus=tx.mtus,
             ledger=self.ledger,
             notices=tx.notices,
+            schedules=SetpointService(store=tx.dispatches, salts=SeededSetpointSalts(b"test")),
         )
 
     def accept(self, order: Order, signer: Member | None = None, client_id: str | None = None) -> str:

@@ -100,7 +100,7 @@ interface IEnergyDispatching {
         uint256[] caps
     );
     event ZoneStopped(
-        uint32 indexed zone, uint64 indexed firstMtuStart, uint32 mtuCount, uint16 reason, address gridOperator
+        uint32 indexed zone, uint64 indexed firstMtuStart, uint64 lastMtuStart, uint16 reason, address gridOperator
     );
 
     error AlreadyScheduled(uint32 zone, uint64 mtuStart);

@@ -11,6 +11,7 @@ from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
 from gridledger.api.dispatch import dispatch_routes
+from gridledger.api.dispatch_limits import dispatch_limit_routes
 from gridledger.api.market import market_routes
 from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
@@ -36,11 +37,19 @@ def create_application(node: NodeContext) -> FastAPI:
         "(10^-8 EUR), carbon in micrograms CO2e, times in Unix seconds UTC. Errors are problem+json (RFC 9457).",
     )
     install_problem_handlers(app)
-    for routes in (order_routes, deal_routes, market_routes, dispatch_routes, transaction_routes):
+    for routes in (
+        dispatch_limit_routes,
+        order_routes,
+        deal_routes,
+        market_routes,
+        dispatch_routes,
+        transaction_routes,
+    ):
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    app.include_router(meter_routes(node))
+    for routes in (meter_routes, dispatch_limit_routes):
+        app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -12,6 +12,7 @@ from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
+from gridledger.dispatch.feeder import LimitExceeded
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
 from gridledger.market.defence import Defender
@@ -27,7 +28,7 @@ from gridledger.store.transaction import Transaction
 from gridledger.webhooks.sealing import SecretBox
 from gridledger.webhooks.targets import TargetGuard
 
-__all__ = ["Bell", "NodeContext", "Services"]
+__all__ = ["Bell", "NodeContext", "Services", "ZoneGrid"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +91,23 @@ class Bell:
                 self._waiting.discard(entry)
 
 
+class ZoneGrid(Protocol):
+    """What the networks of the zones carry."""
+
+    def limit_wh(self, zone: int) -> int | None:
+        """The most net energy the zone's transformer carries in an MTU, Wh; None without a limit."""
+
+    def exceeded(self, tx: Transaction, zone: int, setpoints_wh: Mapping[int, int]) -> tuple[LimitExceeded, ...]:
+        """The limits that setpoints (Wh by meter, export positive) exceed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeContext:
     """Parts of a running node as the routes see them.
 
     `market_facts` is the static part of `GET /v1/market`; `health` returns what is wrong, empty when ready; `wake` says
     that there is something to do; `registry` holds the metrics of all edges; `smallest_group` is how many meters a sum
-    told to a grid operator has at least.
+    told to a grid operator has at least; `grid` knows the networks.
     """
 
     database: Database
@@ -117,3 +128,4 @@ class NodeContext:
     readings: ReadingIntake
     registry: CollectorRegistry
     smallest_group: int
+    grid: ZoneGrid

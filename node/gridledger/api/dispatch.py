@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse
 
 from gridledger.api.context import NodeContext
-from gridledger.api.schemas import AnswerIn
+from gridledger.api.dispatch_schemas import AnswerIn, CurtailmentIn, StopIn
 from gridledger.api.streams import EventStreams
 from gridledger.dispatch.model import Schedule
 from gridledger.units import INT64_MAX, parse_utc
@@ -43,17 +43,37 @@ def dispatch_routes(node: NodeContext) -> APIRouter:
 
     @router.post("/answers", status_code=202)
     def post_answer(body: AnswerIn) -> dict[str, Any]:
-        """Relay the grid operator's signed answer to the chain."""
+        """Relay the grid operator's signed acknowledgement to the chain."""
         with node.database.write() as tx:
-            schedule = node.services(tx).dispatch.answer(
-                body.zone,
-                parse_utc("mtu_start", body.mtu_start),
-                body.to_answer(),
-                body.reason,
-                bytes.fromhex(body.signature[2:]),
+            schedule = node.services(tx).dispatch.acknowledge(
+                body.zone, parse_utc("mtu_start", body.mtu_start), body.reason, bytes.fromhex(body.signature[2:])
             )
         node.wake()
         return {**_schedule_out(schedule), "answer": body.answer, "relayed": True}
+
+    @router.post("/curtailments", status_code=202)
+    def post_curtailment(body: CurtailmentIn) -> dict[str, Any]:
+        """Relay the grid operator's signed caps to the chain; the contract checks the order of curtailment."""
+        curtailment = body.to_curtailment(node.mtu_length_s)
+        with node.database.write() as tx:
+            schedule = node.services(tx).dispatch.curtail(curtailment, bytes.fromhex(body.signature[2:]))
+        node.wake()
+        return {**_schedule_out(schedule), "answer": "curtailed", "relayed": True}
+
+    @router.post("/stops", status_code=202)
+    def post_stop(body: StopIn) -> dict[str, Any]:
+        """Relay the grid operator's signed emergency stop of a zone to the chain."""
+        stop = body.to_stop()
+        with node.database.write() as tx:
+            node.services(tx).dispatch.stop(stop, bytes.fromhex(body.signature[2:]))
+        node.wake()
+        return {
+            "zone": stop.zone,
+            "first_mtu_start": stop.first_mtu_start,
+            "mtu_count": stop.mtu_count,
+            "reason": stop.reason,
+            "relayed": True,
+        }
 
     return router
 
@@ -67,4 +87,7 @@ def _schedule_out(schedule: Schedule) -> dict[str, Any]:
         "answer_deadline": schedule.answer_deadline,
         "state": schedule.state,
         "reason": schedule.reason,
+        "result_hash": schedule.result_hash,
+        "setpoints_root": schedule.setpoints_root,
+        "curtailments": schedule.curtailments,
     }

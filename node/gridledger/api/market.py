@@ -41,11 +41,14 @@ def market_routes(node: NodeContext) -> APIRouter:
         """Totals since the first block."""
         with node.database.read() as tx:
             trades, traded_wh = tx.mtus.trade_totals()
+            curtailed_wh, curtailed_low_carbon_wh = tx.mtus.curtailed_totals()
             return {
                 "meters": tx.directory.meter_count(),
                 "orders": tx.orders.count(),
                 "trades": trades,
                 "traded_wh": traded_wh,
+                "curtailed_wh": curtailed_wh,
+                "curtailed_low_carbon_wh": curtailed_low_carbon_wh,
                 "mtu_phases": tx.mtus.phase_counts(),
                 "dispatch": tx.dispatches.state_counts(),
                 "tokens_minted_ugco2": tx.minted_ugco2(),

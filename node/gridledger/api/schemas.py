@@ -7,7 +7,6 @@ from eth_utils.address import to_checksum_address
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gridledger.api.sign_in import LONGEST_MESSAGE
-from gridledger.dispatch.model import Answer
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Receipt, Side
 from gridledger.market.packing import LARGEST_ENERGY_WH, LARGEST_TIME_S
 from gridledger.market.ports import AcceptedDeal, AcceptedOrder
@@ -18,7 +17,6 @@ from gridledger.webhooks.targets import LONGEST_URL
 
 __all__ = [
     "Address",
-    "AnswerIn",
     "CancelUpToIn",
     "DealIn",
     "DecimalText",
@@ -29,7 +27,9 @@ __all__ = [
     "ReadingsIn",
     "SignInIn",
     "Signature",
+    "Strict",
     "Uid",
+    "UtcText",
     "WebhookIn",
     "checksum",
     "deal_out",
@@ -55,11 +55,13 @@ def checksum(address: str) -> str:
     return str(to_checksum_address(address))
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A request's body: nothing but what it names, and nothing converted by guessing."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class OrderIn(_Strict):
+class OrderIn(Strict):
     """A signed order. The signature covers the integers the texts stand for, see `GET /v1/market`."""
 
     owner: Address
@@ -101,7 +103,7 @@ class OrderIn(_Strict):
         return bytes.fromhex(self.signature[2:])
 
 
-class CancelUpToIn(_Strict):
+class CancelUpToIn(Strict):
     """A signed bulk cancellation (EIP-712 struct `CancelUpTo`)."""
 
     owner: Address
@@ -117,7 +119,7 @@ class CancelUpToIn(_Strict):
         return bytes.fromhex(self.signature[2:])
 
 
-class DealIn(_Strict):
+class DealIn(Strict):
     """A buyer's signed acceptance of a posted offer (EIP-712 struct `Acceptance`)."""
 
     owner: Address
@@ -146,39 +148,25 @@ class DealIn(_Strict):
         return bytes.fromhex(self.signature[2:])
 
 
-class OrderBatchIn(_Strict):
+class OrderBatchIn(Strict):
     """Orders of several owners, posted by a gateway; each is accepted or refused on its own, in the given order."""
 
     orders: Annotated[list[OrderIn], Field(min_length=1, max_length=500)]
 
 
-class ReadingsIn(_Strict):
+class ReadingsIn(Strict):
     """Signed readings, JWS compact or OCMF; each is accepted or refused on its own, one that is too long too."""
 
     readings: Annotated[list[str], Field(min_length=1, max_length=500)]
 
 
-class RawTransactionIn(_Strict):
+class RawTransactionIn(Strict):
     """A signed EIP-1559 transaction, 0x hex."""
 
     raw_transaction: Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]+$", max_length=262_146)]
 
 
-class AnswerIn(_Strict):
-    """The grid operator's signed answer to a schedule (EIP-712 struct `DispatchAnswer`)."""
-
-    zone: Annotated[int, Field(ge=1, le=UINT32_MAX, strict=True)]
-    mtu_start: UtcText
-    answer: Literal["acknowledged", "curtailed"]
-    reason: Annotated[int, Field(ge=0, le=65_535, strict=True)] = 0
-    signature: Signature
-
-    def to_answer(self) -> Answer:
-        """The contract's number of the answer."""
-        return Answer.ACKNOWLEDGED if self.answer == "acknowledged" else Answer.CURTAILED
-
-
-class MeterEventIn(_Strict):
+class MeterEventIn(Strict):
     """What broke a meter's count, signed by the grid operator of its zone (EIP-712); registers in kWh."""
 
     kind: Literal["reset", "rollover", "replacement"]
@@ -210,14 +198,14 @@ class MeterEventIn(_Strict):
         )
 
 
-class SignInIn(_Strict):
+class SignInIn(Strict):
     """An EIP-4361 message made with a nonce of `POST /v1/sessions/nonce`, and its EIP-191 signature."""
 
     message: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_MESSAGE)]
     signature: Signature
 
 
-class WebhookIn(_Strict):
+class WebhookIn(Strict):
     """Where to post notices; `after` is the id of the last notice that needs no delivery."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]

@@ -18,7 +18,8 @@ from gridledger.chain.market_config import SOURCE_SOLAR
 from gridledger.chain.plan import created_address
 from gridledger.chain.roles import Role
 from gridledger.chain.toolchain import contracts_root
-from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
+from gridledger.dispatch.model import Answer, DispatchDomain, answer_typed_data
+from gridledger.dispatch.setpoints import make_setpoints, setpoints_root
 from gridledger.market.auction import clear
 from gridledger.market.book import auction_orders, book_hash
 from gridledger.market.locking import Proposal, propose
@@ -100,7 +101,10 @@ class _Bench(BenchChain):
         at = mtu_start - 300
         commit = CommitBook(zone=ZONE, mtu_start=mtu_start, book_hash=book_hash(book), order_count=len(book))
         self.submit(at, commit)
-        clearing = self.submit(at + 1, SubmitClearing(zone=ZONE, mtu_start=mtu_start, book=book, proposal=proposal))
+        command = SubmitClearing(
+            zone=ZONE, mtu_start=mtu_start, book=book, proposal=proposal, setpoints_root=_setpoints_root(proposal)
+        )
+        clearing = self.submit(at + 1, command)
         self.answer(at + 2)
         _, sequence, _ = self.client.view("MeterLedger", "anchors")
         anchor = AnchorReadings(sequence=sequence, root="0x" + "11" * 32, reading_count=2 * TRADES)
@@ -184,17 +188,9 @@ class _Bench(BenchChain):
     def answer(self, time_s: int) -> None:
         """The grid operator acknowledges."""
         contract = self.client.address("EnergyDispatching")
-        schedule = Schedule(
-            zone=ZONE,
-            mtu_start=self.mtu_start,
-            schedule_hash="0x" + self.client.view("EnergyDispatching", "scheduleHashOf", ZONE, self.mtu_start).hex(),
-            traded_wh=TRADES * ENERGY_WH,
-            answer_deadline=self.mtu_start,
-            state=ScheduleState.PENDING,
-            reason=0,
-        )
+        schedule_hash = "0x" + self.client.view("EnergyDispatching", "scheduleHashOf", ZONE, self.mtu_start).hex()
         domain = DispatchDomain(chain_id=self.config.chain_id, dispatching_contract=contract)
-        document = encode_typed_data(full_message=answer_typed_data(domain, schedule, Answer.ACKNOWLEDGED, 0))
+        document = encode_typed_data(full_message=answer_typed_data(domain, ZONE, self.mtu_start, schedule_hash, 0))
         grid_operator, relayer = self.keystore.load("grid_operator"), self.keystore.load("relayer")
         signature = bytes(Account.sign_message(document, grid_operator.key).signature)
         arguments = (ZONE, self.mtu_start, int(Answer.ACKNOWLEDGED), 0, *compact_signature(signature))
@@ -218,3 +214,9 @@ def _settlement(mtu_start: int, proposal: Proposal) -> SettlePositions:
         indexes=tuple(range(len(proposal.positions))),
         metered_wh=tuple(position.contracted_wh for position in proposal.positions),
     )
+
+
+def _setpoints_root(proposal: Proposal) -> str:
+    """Root of setpoints without residuals, as a clearing on a first day has them."""
+    rows = make_setpoints({one.meter: one.contracted_wh for one in proposal.positions}, {})
+    return "0x" + setpoints_root(rows, {row.meter: row.meter.to_bytes(32) for row in rows}).hex()

@@ -130,6 +130,9 @@ class Engine:
             if not proceeds:
                 done |= services.market.refund(*key)
                 continue
+            if self._has_open_caps(tx, record):
+                done |= self._apply_caps(tx, services, record)
+                continue
             metered_wh = tx.readings.anchored_net_wh(*key)
             if not self._is_plausible(tx, record, metered_wh):
                 continue
@@ -187,6 +190,23 @@ class Engine:
             tx.directory.set_fact(_ESTIMATED_FACT, starts[-1])
         return len(starts) > 0
 
+    def _has_open_caps(self, tx: Transaction, record: MtuRecord) -> bool:
+        """Whether caps are still to be applied, before anything is settled."""
+        schedule = tx.dispatches.find(record.zone, record.mtu_start)
+        curtailed = schedule is not None and schedule.state is ScheduleState.CURTAILED
+        return curtailed and schedule is not None and schedule.applied_chunks < record.chunk_count
+
+    def _apply_caps(self, tx: Transaction, services: Services, record: MtuRecord) -> bool:
+        """Have the caps applied to the next chunk, once the MTU is over and no further ones can come."""
+        key = (record.zone, record.mtu_start)
+        schedule = tx.dispatches.find(*key)
+        assert schedule is not None  # its caller has found caps
+        over = self._clock.now() >= record.mtu_start + self._mtu_length_s
+        if not over or tx.outbox.has_open("ApplyCaps", *key):
+            return False
+        services.market.apply_caps(*key, schedule.applied_chunks, tx.dispatches.caps_wh(*key))
+        return True
+
     def _may_settle(self, tx: Transaction, record: MtuRecord) -> bool:
         """One settlement of an MTU at a time, and not at once again after a refusal."""
         return record.retry_at <= self._clock.now() and not tx.mtus.is_settling(record.zone, record.mtu_start)
@@ -200,7 +220,7 @@ class Engine:
         if schedule is None:
             return None
         if schedule.state is not ScheduleState.PENDING:
-            return schedule.state is ScheduleState.ACKNOWLEDGED
+            return schedule.state is not ScheduleState.STOPPED
         if self._clock.now() <= schedule.answer_deadline:
             return None
         return tx.directory.policy_at(record.mtu_start).proceed_without_answer

@@ -17,6 +17,7 @@ from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
 from gridledger.app.engine import Engine
+from gridledger.app.grid_limits import GridLimits
 from gridledger.app.node_clock import NodeClock
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
@@ -46,6 +47,7 @@ from gridledger.chain.roles import Role
 from gridledger.chain.sender import Sender
 from gridledger.chain.toolchain import find_anvil
 from gridledger.dispatch.model import DispatchDomain
+from gridledger.dispatch.salts import RandomSetpointSalts, SeededSetpointSalts
 from gridledger.errors import GridLedgerError
 from gridledger.market.desk import DeskSettings
 from gridledger.market.order_hash import OrderDomain
@@ -236,6 +238,7 @@ class Node:
         dispatch_domain = DispatchDomain(
             chain_id=config.chain_id, dispatching_contract=deployment.addresses["EnergyDispatching"]
         )
+        seed = None if config.seed is None else f"replay seed {config.seed:064d}".encode()
         services = ServiceFactory(
             desk_settings=DeskSettings(domain=order_domain, mtu_length_s=config.mtu_length_s),
             dispatch_domain=dispatch_domain,
@@ -244,7 +247,8 @@ class Node:
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             calendar=self._settings.calendar,
-            salts=RandomSalts() if config.seed is None else SeededSalts(f"replay seed {config.seed:064d}".encode()),
+            salts=RandomSalts() if seed is None else SeededSalts(seed),
+            setpoint_salts=RandomSetpointSalts() if seed is None else SeededSetpointSalts(seed),
         )
         refusals = Refusals(services, self._clock)
         indexer = Indexer(client, self._database, refusals)
@@ -300,6 +304,7 @@ class Node:
                 readings=self._readings,
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
+                grid=GridLimits.load(self._settings, config.mtu_length_s),
             )
         )
         return indexer

@@ -39,11 +39,11 @@ class Refusals:
                 self._clearing_refused(tx, key, error)
             case "CommitBook":
                 self._services(tx).market.lapse(*key, "deadline_passed", str(error), _reason(error))
-            case "RelayAnswer":
+            case "RelayAnswer" | "RelayCurtailment":
                 tx.dispatches.mark_unanswered(*key)
             case "RecordIneligible":
                 self._services(tx).market.record_refused(*key)
-            case "SettlePositions":
+            case "SettlePositions" | "ApplyCaps":
                 if not tx.mtus.record(*key).retry_at:
                     self._services(tx).market.tell_failed(*key, _reason(error))
                 tx.mtus.retry_settling(*key, str(error), self._clock.now() + _RETRY_S)

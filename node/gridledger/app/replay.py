@@ -1,6 +1,7 @@
 """Runs a whole market over real readings: a fresh chain, a node process, a community of clients, then the audit."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ from eth_account.signers.local import LocalAccount
 
 from gridledger.app.audit_run import AuditReport, audit
 from gridledger.app.export import export_run
+from gridledger.app.limit_report import limit_report
 from gridledger.app.market_folder import create_market
 from gridledger.app.node_process import NodeProcess
 from gridledger.app.run_folder import RunFolder, RunIdentity
@@ -46,6 +48,7 @@ class _Finished:
     played: Played
     summary: Mapping[str, Any]
     report: AuditReport
+    limits: Mapping[str, Any]
 
 
 def run_demo(data: Path, on_progress: OnProgress) -> dict[str, Any]:
@@ -141,7 +144,11 @@ def _fingerprint(request: ReplayRequest) -> str:
 def _play(plan: ReplayPlan, data: Path, request: ReplayRequest, on_progress: OnProgress) -> _Finished:
     keys: dict[str, LocalAccount] = {name: account_from_seed(request.seed, name) for name in ACCOUNT_NAMES}
     with contextlib.ExitStack() as closing:
-        node = closing.enter_context(NodeProcess(data))
+        zones = sorted({spec.zone for spec in plan.meters})
+        environment = dict(os.environ)
+        if plan.limit_kw is not None:
+            environment["GRIDLEDGER_ZONE_LIMITS_KW"] = ",".join(f"{zone}={plan.limit_kw}" for zone in zones)
+        node = closing.enter_context(NodeProcess(data, environment))
         played = Player(plan, node, keys, on_progress).play()
         summary = httpx.get(f"{node.base_url}/v1/market/summary", timeout=60, trust_env=False).raise_for_status().json()
         export = request.export
@@ -149,7 +156,8 @@ def _play(plan: ReplayPlan, data: Path, request: ReplayRequest, on_progress: OnP
             export = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gridledger-"))) / "export"
         export_run(data, export, on_progress)
         report = audit(export, node.chain_url, on_progress)
-    return _Finished(played=played, summary=summary, report=report)
+        limits = limit_report(plan.readings, plan.meters, export / "readings.csv", plan.limit_kw)
+    return _Finished(played=played, summary=summary, report=report, limits=limits)
 
 
 def _result(readings: ReadingsFile, finished: _Finished, wall_s: float) -> dict[str, Any]:
@@ -167,7 +175,10 @@ def _result(readings: ReadingsFile, finished: _Finished, wall_s: float) -> dict[
         "cleared_mtus": phases.get("cleared", 0) + phases.get("settled", 0),
         "settled_mtus": phases.get("settled", 0),
         "dispatch_acknowledged": summary["dispatch"].get("acknowledged", 0),
-        "dispatch_curtailed": summary["dispatch"].get("curtailed", 0),
+        "dispatch_curtailed": summary["dispatch"].get("curtailed", 0) + summary["dispatch"].get("stopped", 0),
+        "curtailed_wh": summary["curtailed_wh"],
+        "curtailed_low_carbon_wh": summary["curtailed_low_carbon_wh"],
+        **finished.limits,
         "tokens_minted_ugco2": summary["tokens_minted_ugco2"],
         "cash_sum_microcents": report.totals["cash_sum_microcents"],
         "gas_used": gas_used,

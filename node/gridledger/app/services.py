@@ -8,7 +8,9 @@ from eth_account.signers.local import LocalAccount
 from gridledger.api.context import Services
 from gridledger.chain.commands import Command, CommandEncoder
 from gridledger.clock import Clock
+from gridledger.dispatch.committing import SetpointService
 from gridledger.dispatch.model import DispatchDomain
+from gridledger.dispatch.ports import SetpointSalts
 from gridledger.dispatch.service import DispatchService
 from gridledger.market.defence import Defender
 from gridledger.market.desk import DeskSettings, OrderDesk
@@ -74,6 +76,7 @@ class ServiceFactory:
     encoder: CommandEncoder
     receipts: OperatorReceipts
     salts: Salts
+    setpoint_salts: SetpointSalts
     calendar: Calendar
 
     def __call__(self, tx: Transaction) -> Services:
@@ -105,6 +108,7 @@ class ServiceFactory:
                 mtus=tx.mtus,
                 ledger=ledger,
                 notices=tx.notices,
+                schedules=SetpointService(store=tx.dispatches, salts=self.setpoint_salts),
             ),
             defender=Defender(
                 clock=self.clock, directory=tx.directory, mtus=tx.mtus, challenges=tx.challenges, ledger=ledger
@@ -127,6 +131,10 @@ class ServiceFactory:
             ),
             anchoring=AnchoringService(store=tx.readings, ledger=ledger),
             dispatch=DispatchService(
-                domain=self.dispatch_domain, clock=self.clock, schedules=tx.dispatches, ledger=ledger
+                domain=self.dispatch_domain,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+                clock=self.clock,
+                schedules=tx.dispatches,
+                ledger=ledger,
             ),
         )

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, tzinfo
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gridledger.errors import InvalidInput
 from gridledger.metering.estimation import Calendar
 from gridledger.mqtt.settings import MqttSettings
-from gridledger.units import MICROCENTS_PER_EUR, check_range, parse_decimal
+from gridledger.units import MICROCENTS_PER_EUR, UINT32_MAX, check_range, parse_decimal
 from gridledger.webhooks.targets import AllowList
 
-__all__ = ["CivilTimeUnknown", "HolidaysMalformed", "NodeSettings"]
+__all__ = ["CivilTimeUnknown", "HolidaysMalformed", "NodeSettings", "ZoneSettingMalformed"]
 
 MOST_HOLIDAYS = 10_000
 _SHOWN_CHARACTERS = 60
+_LIMITS = "GRIDLEDGER_ZONE_LIMITS_KW"
+_MOST_W, _ZONE_DIGITS = 10**9, 10
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,6 +34,14 @@ class HolidaysMalformed(InvalidInput):
     text: str
 
 
+@dataclass(kw_only=True, eq=False)
+class ZoneSettingMalformed(InvalidInput):
+    """GRIDLEDGER_ZONE_LIMITS_KW and GRIDLEDGER_FEEDERS are lists of zone=value, separated by commas."""
+
+    name: str
+    entry: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeSettings:
     """What an operator may set.
@@ -39,7 +50,8 @@ class NodeSettings:
     `bond_microcents` what the node keeps in the operator's bond as far as the operator's account reaches, `mqtt` the
     broker that meters publish to, `smallest_group` how many meters a sum has at least that a grid operator is told,
     `retention_days` how long the law wants personal data to be kept before they may be erased, and `calendar` the civil
-    time and holidays by which days are similar where a missing reading is estimated.
+    time and holidays by which days are similar where a missing reading is estimated. By zone:
+    `zone_limits_w` is the most a transformer carries, W; `feeder_folders` hold the grid operator's network files.
     """
 
     public_url: str = "http://127.0.0.1:8000"
@@ -49,13 +61,15 @@ class NodeSettings:
     smallest_group: int = 5
     retention_days: int = 3_653  # ten years
     calendar: Calendar = field(default_factory=Calendar)
+    zone_limits_w: Mapping[int, int] = field(default_factory=dict)
+    feeder_folders: Mapping[int, Path] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, listens_at: str) -> "NodeSettings":
         """Settings of this environment; members sign in to where the node listens unless told otherwise.
 
         Raises WebhookAllowMalformed, NotExact, OutOfRange, MqttUrlMalformed, MqttSettingMissing, CivilTimeUnknown,
-        HolidaysMalformed.
+        HolidaysMalformed, ZoneSettingMalformed.
         """
         return cls(
             public_url=environment.get("GRIDLEDGER_PUBLIC_URL") or listens_at,
@@ -68,11 +82,29 @@ class NodeSettings:
                 civil_time=_civil_time(environment.get("GRIDLEDGER_CIVIL_TIME") or "UTC"),
                 holidays=_holidays(environment.get("GRIDLEDGER_HOLIDAYS", "")),
             ),
+            zone_limits_w={
+                zone: check_range(
+                    "GRIDLEDGER_ZONE_LIMITS_KW", parse_decimal("GRIDLEDGER_ZONE_LIMITS_KW", kw, 3), 0, _MOST_W
+                )
+                for zone, kw in _by_zone(environment, "GRIDLEDGER_ZONE_LIMITS_KW").items()
+            },
+            feeder_folders={zone: Path(folder) for zone, folder in _by_zone(environment, "GRIDLEDGER_FEEDERS").items()},
         )
 
 
 def _whole(environment: Mapping[str, str], name: str, default: str, lowest: int, highest: int) -> int:
     return check_range(name, parse_decimal(name, environment.get(name) or default, 0), lowest, highest)
+
+
+def _by_zone(environment: Mapping[str, str], name: str) -> dict[int, str]:
+    """Values by zone from a text such as `1=50,2=30`."""
+    found: dict[int, str] = {}
+    for entry in filter(None, (part.strip() for part in environment.get(name, "").split(","))):
+        zone, equals, value = entry.partition("=")
+        if not (zone.isdecimal() and zone.isascii() and equals and value) or len(zone) > _ZONE_DIGITS:
+            raise ZoneSettingMalformed(name=name, entry=entry[:_SHOWN_CHARACTERS])
+        found[check_range(name, int(zone), 1, UINT32_MAX)] = value
+    return found
 
 
 def _bond_microcents(text: str) -> int:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from gridledger.chain.client import ChainClient
 from gridledger.chain.roles import Role
-from gridledger.dispatch.ports import RelayAnswer
+from gridledger.dispatch.model import Curtailment
+from gridledger.dispatch.ports import DispatchCommand, RelayAnswer, RelayCurtailment, RelayStop
 from gridledger.market.book import book_bytes
 from gridledger.market.defence import DefeatByCancel, DefeatByIneligibility, DefenceCommand
 from gridledger.market.locking import PresentedOrder, Proposal
 from gridledger.market.model import BookEntry, SignedAcceptance
 from gridledger.market.packing import acceptance_words, order_words, position_words, trade_word
 from gridledger.market.ports import (
+    ApplyCaps,
     CommitBook,
     LedgerCommand,
     PublishPrice,
@@ -22,10 +24,19 @@ from gridledger.market.ports import (
 )
 from gridledger.metering.anchoring import AnchorReadings
 
-__all__ = ["NO_ORDER", "Call", "Command", "CommandEncoder", "clearing_tuple", "compact_signature", "order_tuple"]
+__all__ = [
+    "NO_ORDER",
+    "Call",
+    "Command",
+    "CommandEncoder",
+    "clearing_tuple",
+    "compact_signature",
+    "curtailment_tuple",
+    "order_tuple",
+]
 
 NO_ORDER = 2**16 - 1
-MarketCommand = LedgerCommand | DefenceCommand | RelayAnswer
+MarketCommand = LedgerCommand | DefenceCommand | DispatchCommand
 Command = MarketCommand | AnchorReadings
 
 
@@ -82,6 +93,20 @@ def order_tuple(item: PresentedOrder) -> tuple[object, ...]:
     return (terms, guard, *compact_signature(signed.signature))
 
 
+def curtailment_tuple(curtailment: Curtailment) -> tuple[object, ...]:
+    """A curtailment in the order of the contract's struct."""
+    return (
+        curtailment.zone,
+        curtailment.mtu_start,
+        bytes.fromhex(curtailment.schedule_hash[2:]),
+        int(curtailment.direction),
+        curtailment.reason,
+        curtailment.emergency,
+        curtailment.sequence,
+        _caps_list(curtailment.caps_wh),
+    )
+
+
 class CommandEncoder:
     """Encodes commands for one deployment; `signers` maps a role to the account that sends for it."""
 
@@ -89,8 +114,23 @@ class CommandEncoder:
         self._client = client
         self._signers = signers
 
-    def encode(self, command: Command) -> Call:  # noqa: PLR0911 - one for each command
+    def encode(self, command: Command) -> Call:
         """The call that carries out a command."""
+        match command:
+            case RelayAnswer() | RelayCurtailment() | RelayStop():
+                return self._dispatch(command)
+            case DefeatByCancel() | DefeatByIneligibility():
+                return self._defence(command)
+            case AnchorReadings():
+                root = bytes.fromhex(command.root[2:])
+                data = self._client.codecs["MeterLedger"].call_data(
+                    "anchor", command.sequence, root, command.reading_count
+                )
+                return self._with_data(command, Role.RELAYER, "MeterLedger", data)
+            case _:
+                return self._market(command)
+
+    def _market(self, command: LedgerCommand) -> Call:
         match command:
             case CommitBook():
                 book_hash = bytes.fromhex(command.book_hash[2:])
@@ -107,36 +147,49 @@ class CommandEncoder:
                 return self._clearing(command)
             case SettlePositions():
                 return self._settlement(command)
-            case DefeatByCancel():
-                return self._defeat(command)
-            case DefeatByIneligibility():
-                book = book_bytes(command.book)
-                data = self._bond_data("defeatByIneligibility", command, book)
-                return self._with_data(command, Role.RELAYER, "MarketBond", data)
-            case AnchorReadings():
-                root = bytes.fromhex(command.root[2:])
-                data = self._client.codecs["MeterLedger"].call_data(
-                    "anchor", command.sequence, root, command.reading_count
-                )
-                return self._with_data(command, Role.RELAYER, "MeterLedger", data)
+            case ApplyCaps():
+                words = position_words(command.positions), [trade_word(deal) for deal in command.deals]
+                caps = _caps_list(command.caps_wh)
+                return self._call(command, Role.RELAYER, "EnergyCurtailment", "applyCaps", command.chunk, *words, caps)
+
+    def _dispatch(self, command: DispatchCommand) -> Call:
+        r, vs = compact_signature(command.signature)
+        match command:
             case RelayAnswer():
-                r, vs = compact_signature(command.signature)
-                return self._call(
-                    command,
-                    Role.RELAYER,
-                    "EnergyDispatching",
-                    "answer",
-                    int(command.answer),
-                    command.reason,
-                    r,
-                    vs,
-                )
+                arguments = int(command.answer), command.reason
+                return self._call(command, Role.RELAYER, "EnergyDispatching", "answer", *arguments, r, vs)
+            case RelayStop():
+                arguments = command.stop.mtu_count, command.stop.reason
+                return self._call(command, Role.RELAYER, "EnergyDispatching", "stop", *arguments, r, vs)
+            case RelayCurtailment():
+                return self._curtailment(command)
+
+    def _defence(self, command: DefenceCommand) -> Call:
+        if isinstance(command, DefeatByCancel):
+            return self._defeat(command)
+        data = self._bond_data("defeatByIneligibility", command, book_bytes(command.book))
+        return self._with_data(command, Role.RELAYER, "MarketBond", data)
 
     def _call(self, command: MarketCommand, role: Role, contract: str, function: str, *arguments: object) -> Call:
         codec = self._client.codecs[contract]
         return self._with_data(
             command, role, contract, codec.call_data(function, command.zone, command.mtu_start, *arguments)
         )
+
+    def _curtailment(self, command: RelayCurtailment) -> Call:
+        signed = command.curtailment
+        data = self._client.codecs["EnergyDispatching"].call_data(
+            "curtail",
+            curtailment_tuple(signed),
+            bytes.fromhex(command.result_hash[2:]),
+            bytes.fromhex(command.setpoints_root[2:]),
+            [
+                (one.row.contracted_wh, one.row.residual_wh, one.salt, list(proof))
+                for one, proof in zip(command.setpoints, command.proofs, strict=True)
+            ],
+            *compact_signature(command.signature),
+        )
+        return self._with_data(command, Role.RELAYER, "EnergyDispatching", data)
 
     def _clearing(self, command: SubmitClearing) -> Call:
         root = bytes.fromhex(command.setpoints_root[2:])
@@ -196,6 +249,11 @@ class CommandEncoder:
 def _offer_uid(entry: BookEntry) -> str:
     """Uid of the offer an acceptance is of; an order stands for itself, for the contract reads no offer of it."""
     return entry.signed.acceptance.offer_uid if isinstance(entry.signed, SignedAcceptance) else entry.uid
+
+
+def _caps_list(caps_wh: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Caps in the order of the contract's list."""
+    return sorted(caps_wh.items())
 
 
 def _ends_tuple(ends: tuple[int | None, int | None]) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from gridledger.dispatch.errors import (
     MetersNotAscending,
     NothingCurtailed,
 )
+from gridledger.dispatch.shares import pro_rata_shares
 from gridledger.units import UINT32_MAX, UINT64_MAX, check_range
 
 __all__ = ["HIGHEST_RANK", "MOST_CAPS", "OTHER_SOURCE", "Basis", "allocate_caps", "check_order", "emission_rank"]
@@ -64,7 +65,7 @@ def allocate_caps(bases: Sequence[Basis], total_cap_wh: int) -> tuple[int, ...]:
     left_wh = total_cap_wh
     for rank in sorted(classes):
         class_wh = min(left_wh, sum(basis.basis_wh for basis in classes[rank]))
-        caps_wh |= _pro_rata(classes[rank], class_wh)
+        caps_wh |= pro_rata_shares(class_wh, {basis.meter: basis.basis_wh for basis in classes[rank]})
         left_wh -= class_wh
     return tuple(caps_wh[basis.meter] for basis in bases)
 
@@ -110,18 +111,6 @@ def _require_bases(bases: Sequence[Basis]) -> None:
 def _require_less(basis_wh: int, cap_wh: int) -> None:
     if cap_wh >= basis_wh:
         raise NothingCurtailed(basis_wh=basis_wh, cap_wh=cap_wh)
-
-
-def _pro_rata(members: Sequence[Basis], class_cap_wh: int) -> dict[int, int]:
-    class_wh = sum(basis.basis_wh for basis in members)
-    if class_wh == 0:
-        return {basis.meter: 0 for basis in members}
-    shares = {basis.meter: divmod(class_cap_wh * basis.basis_wh, class_wh) for basis in members}
-    caps_wh = {meter: floor_wh for meter, (floor_wh, _) in shares.items()}
-    by_remainder = sorted(shares, key=lambda meter: (-shares[meter][1], meter))
-    for meter in by_remainder[: class_cap_wh - sum(caps_wh.values())]:
-        caps_wh[meter] += 1
-    return caps_wh
 
 
 def _is_in_order(bases: Sequence[Basis], caps_wh: Sequence[int]) -> bool:

@@ -8,14 +8,27 @@ __all__ = [
     "AlreadyAnswered",
     "AnswerTooLate",
     "AnswerUnknown",
+    "BusUnknown",
     "CapAboveSchedule",
     "CapCountOutOfRange",
     "CapsIncomplete",
     "CurtailmentOrderBroken",
+    "ElementTwice",
+    "LimitsForbidden",
+    "MeterNotFed",
+    "MeterNotInZone",
+    "MeterOutsideFeeder",
     "MetersNotAscending",
+    "NetworkMeshed",
+    "NetworkNotConnected",
     "NotTheGridOperator",
     "NothingCurtailed",
+    "ScheduleDiffers",
     "ScheduleUnknown",
+    "SequenceDiffers",
+    "SetpointUnknown",
+    "SetpointsForbidden",
+    "StopRefused",
 ]
 
 
@@ -60,9 +73,65 @@ class NotTheGridOperator(Forbidden):
 
 @dataclass(kw_only=True, eq=False)
 class AnswerUnknown(InvalidInput):
-    """An answer is either acknowledged or curtailed, with a signature of 65 bytes."""
+    """An answer is acknowledged, curtailed or stopped, with a signature of 65 bytes."""
 
     field: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointsForbidden(Forbidden):
+    """Setpoints of single meters are shown to the zone's grid operator and to the regulator."""
+
+    zone: int
+
+
+@dataclass(kw_only=True, eq=False)
+class LimitsForbidden(Forbidden):
+    """A meter's limits are shown to its owner, to the zone's grid operator and to the regulator."""
+
+    meter: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ScheduleDiffers(Conflict):
+    """The answer is about another schedule than the one recorded."""
+
+    expected: str
+    found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SequenceDiffers(Conflict):
+    """The curtailment does not follow the ones recorded before: it was relayed already, or signed for a later place."""
+
+    expected: int
+    found: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterNotInZone(InvalidInput):
+    """A named meter is not one of the zone's."""
+
+    meter: int
+    zone: int
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointUnknown(InvalidInput):
+    """A named meter is not scheduled to deliver or take anything."""
+
+    meter: int
+    zone: int
+    mtu_start: int
+
+
+@dataclass(kw_only=True, eq=False)
+class StopRefused(InvalidInput):
+    """A stop begins with an MTU and covers at least one and at most some."""
+
+    first_mtu_start: int
+    mtu_count: int
+    most: int
 
 
 @dataclass(kw_only=True, eq=False)
@@ -112,3 +181,47 @@ class CurtailmentOrderBroken(InvalidInput):
     meter: int
     expected_wh: int
     found_wh: int
+
+
+@dataclass(kw_only=True, eq=False)
+class ElementTwice(InvalidInput):
+    """Two buses, or two of a network's transformer and lines, have the same name."""
+
+    element: str
+
+
+@dataclass(kw_only=True, eq=False)
+class BusUnknown(InvalidInput):
+    """An element of the network ends at a bus that is not described."""
+
+    element: str
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NetworkNotConnected(InvalidInput):
+    """A bus is not fed by the transformer, over lines on its low-voltage side."""
+
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterNotFed(InvalidInput):
+    """A meter is connected to no bus on the low-voltage side."""
+
+    meter: str
+    bus: int
+
+
+@dataclass(kw_only=True, eq=False)
+class NetworkMeshed(InvalidInput):
+    """The network has a loop, which this element closes: sums do not tell its flows, a power flow does."""
+
+    element: str
+
+
+@dataclass(kw_only=True, eq=False)
+class MeterOutsideFeeder(InvalidInput):
+    """A setpoint is of a meter the feeder's file does not name."""
+
+    meter: str

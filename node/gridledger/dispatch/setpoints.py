@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from gridledger.dispatch.errors import MetersNotAscending
-from gridledger.merkle import HASH_BYTES, MerkleTree, leaf_hash
+from gridledger.merkle import HASH_BYTES, MerkleTree, keccak, leaf_hash
 from gridledger.units import INT64_MAX, INT64_MIN, UINT32_MAX, check_range
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SetpointRow",
     "basis_wh",
     "make_setpoints",
+    "schedule_hash",
     "setpoint_leaf",
     "setpoint_tree",
     "setpoints_root",
@@ -98,6 +99,11 @@ def setpoints_root(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> b
     Raises MetersNotAscending, OutOfRange.
     """
     return setpoint_tree(rows, salts).root if rows else NO_SETPOINTS_ROOT
+
+
+def schedule_hash(result_hash: str, root: bytes) -> str:
+    """What a schedule is known by on chain: it covers the clearing's result and the setpoints' root; 0x hex."""
+    return "0x" + keccak(bytes.fromhex(result_hash[2:]) + root).hex()
 
 
 def _residual_wh(contracted_wh: int, persisted_wh: int) -> int:

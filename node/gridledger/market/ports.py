@@ -29,6 +29,7 @@ from gridledger.market.model import (
 __all__ = [
     "AcceptedDeal",
     "AcceptedOrder",
+    "ApplyCaps",
     "Cancelled",
     "CommitBook",
     "KeptPosition",
@@ -42,6 +43,7 @@ __all__ = [
     "PublishPrice",
     "ReceiptSigner",
     "RecordIneligible",
+    "Schedules",
     "SettlePositions",
     "SettlementKind",
     "SubmitClearing",
@@ -176,7 +178,19 @@ class SettlePositions:
     metered_wh: tuple[int, ...]
 
 
-LedgerCommand = CommitBook | PublishPrice | RecordIneligible | SubmitClearing | SettlePositions
+@dataclass(frozen=True, kw_only=True)
+class ApplyCaps:
+    """Apply the grid operator's caps (Wh by meter) to the positions of a chunk."""
+
+    zone: int
+    mtu_start: int
+    chunk: int
+    positions: tuple[Position, ...]
+    deals: tuple[Trade, ...]
+    caps_wh: Mapping[int, int]
+
+
+LedgerCommand = CommitBook | PublishPrice | RecordIneligible | SubmitClearing | SettlePositions | ApplyCaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +227,13 @@ class Ledger(Protocol):
 
     def submit(self, command: LedgerCommand) -> None:
         """Keep the command for sending."""
+
+
+class Schedules(Protocol):
+    """Where a clearing's schedule is made."""
+
+    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:
+        """Make and keep the setpoints of net contracts (Wh by meter, export positive); returns their root, 0x hex."""
 
 
 class ReceiptSigner(Protocol):
@@ -380,7 +401,7 @@ class MarketMtus(Protocol):
         """Positions as the contract keeps them, by chunk and index."""
 
     def deals(self, zone: int, mtu_start: int, chunk: int) -> tuple[Trade, ...]:
-        """Direct deals between positions of a chunk as the contract keeps them."""
+        """Trades between positions of a chunk as the contract keeps them: direct deals, after caps all of them."""
 
     def mark_settling(self, zone: int, mtu_start: int, chunk: int, indexes: Sequence[int]) -> None:
         """Remember that a settlement of these positions is under way."""

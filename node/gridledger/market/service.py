@@ -28,6 +28,7 @@ from gridledger.market.notices import NoticeDetails, NoticeKind, Notices
 from gridledger.market.ports import (
     AcceptedDeal,
     AcceptedOrder,
+    ApplyCaps,
     CommitBook,
     KeptPosition,
     Ledger,
@@ -37,6 +38,7 @@ from gridledger.market.ports import (
     OrderStore,
     PublishPrice,
     RecordIneligible,
+    Schedules,
     SettlementKind,
     SettlePositions,
     SubmitClearing,
@@ -59,6 +61,7 @@ class MarketService:
         mtus: MarketMtus,
         ledger: Ledger,
         notices: Notices,
+        schedules: Schedules,
     ) -> None:
         self._mtu_length_s = mtu_length_s
         self._clock = clock
@@ -67,6 +70,7 @@ class MarketService:
         self._mtus = mtus
         self._ledger = ledger
         self._notices = notices
+        self._schedules = schedules
 
     def close_gate(self, zone: int, mtu_start: int) -> None:
         """List the receipted orders, commit the book and publish the reference price."""
@@ -212,6 +216,20 @@ class MarketService:
         """Release the locks of a void dispatch, or of a clearing that was stopped."""
         return self._submit(SettlementKind.REFUND, zone, mtu_start, lambda kept: not kept.position.settled)
 
+    def apply_caps(self, zone: int, mtu_start: int, chunk: int, caps_wh: Mapping[int, int]) -> None:
+        """Have the grid operator's caps applied to a chunk's positions."""
+        positions = tuple(kept.position for kept in self._mtus.positions(zone, mtu_start) if kept.chunk == chunk)
+        self._ledger.submit(
+            ApplyCaps(
+                zone=zone,
+                mtu_start=mtu_start,
+                chunk=chunk,
+                positions=positions,
+                deals=self._mtus.deals(zone, mtu_start, chunk),
+                caps_wh=caps_wh,
+            )
+        )
+
     def _submit(
         self,
         kind: SettlementKind,
@@ -261,7 +279,13 @@ class MarketService:
         self, zone: int, mtu_start: int, book: tuple[BookEntry, ...], proposals: Sequence[Proposal], chunk: int
     ) -> None:
         self._mtus.keep_fills(zone, mtu_start, _filled_wh(proposals[: chunk + 1]))
-        self._ledger.submit(SubmitClearing(zone=zone, mtu_start=mtu_start, book=book, proposal=proposals[chunk]))
+        contracted_wh: Counter[int] = Counter()
+        for position in (position for proposal in proposals for position in proposal.positions):
+            contracted_wh[position.meter] += position.contracted_wh
+        root = self._schedules.commit(zone, mtu_start, contracted_wh)
+        self._ledger.submit(
+            SubmitClearing(zone=zone, mtu_start=mtu_start, book=book, proposal=proposals[chunk], setpoints_root=root)
+        )
 
     def _ask_record(self, zone: int, mtu_start: int) -> bool:
         """Have the bond record who cannot trade; returns whether the clearing must wait for that.

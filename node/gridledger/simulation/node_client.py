@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import httpx
+from eth_account.signers.local import LocalAccount
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import Conflict, Unavailable
 from gridledger.market.order_hash import OrderDomain
+from gridledger.simulation.session import signed_in
 
 __all__ = [
     "MarketFacts",
@@ -21,6 +23,7 @@ __all__ = [
     "NodeFailing",
     "NodeHandle",
     "RequestRefused",
+    "SessionsRefused",
     "TransactionStatus",
     "market_facts",
     "problem_code",
@@ -28,6 +31,7 @@ __all__ = [
 ]
 
 LONGEST_ANSWER_S = 120.0
+_SIGN_INS = 2  # a session ends after some hours
 MOST_STARTS = 5
 PROBLEM_PREFIX = "urn:gridledger:problem:"
 Answer = TypeVar("Answer")
@@ -50,6 +54,13 @@ class RequestRefused(Conflict):
     status: int
     problem: str
     explanation: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SessionsRefused(Conflict):
+    """The node takes none of the sessions it has opened."""
+
+    account: str
 
 
 class NodeHandle(Protocol):
@@ -112,6 +123,7 @@ class NodeClient:
         self._http = httpx.Client(timeout=LONGEST_ANSWER_S, trust_env=False, transport=transport)
         self._patience_s = patience_s
         self._turn = nullcontext() if turn is None else turn
+        self._sessions: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
         """Release the connections."""
@@ -163,9 +175,33 @@ class NodeClient:
         schedules = self._request("GET", "/v1/dispatch/schedules")["schedules"]
         return tuple((schedule["zone"], schedule["mtu_start"]) for schedule in schedules)
 
-    def _request(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+    def export_limit_wh(self, account: LocalAccount, meter: int, mtu_start: int) -> int | None:
+        """The most net export of one of the account's meters in an MTU, Wh; None: not limited."""
+        path = f"/v1/dispatch/limits?meter={meter}&first_mtu_start={mtu_start}"
+        address = str(account.address)
+        for _ in range(_SIGN_INS):
+            if address not in self._sessions:
+                self._sessions[address] = signed_in(
+                    lambda to, body: self._request("POST", to, body), account, "Read how far my meters may go."
+                )
+            try:
+                limits = self._request("GET", path, headers=self._sessions[address])["limits"]
+                return limits[0]["export_wh"]  # type: ignore[no-any-return]
+            except RequestRefused as refused:
+                if refused.status != httpx.codes.UNAUTHORIZED:
+                    raise
+                del self._sessions[address]
+        raise SessionsRefused(account=address)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         def ask() -> Any:
-            response = self._http.request(method, self._node.base_url + path, json=body)
+            response = self._http.request(method, self._node.base_url + path, json=body, headers=headers)
             return require_success(response).json()
 
         return self._persistently(ask)

@@ -8,31 +8,51 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from httpx_sse import SSEError, connect_sse
 
-from gridledger.dispatch.model import Answer, Schedule, ScheduleState, answer_typed_data
+from gridledger.dispatch.model import Curtailment
+from gridledger.dispatch.setpoints import schedule_hash, setpoints_root
+from gridledger.errors import Conflict
 from gridledger.simulation.node_client import MarketFacts, NodeFailing, RequestRefused, market_facts, require_success
-from gridledger.units import format_utc, kwh_text
+from gridledger.simulation.operator_answers import (
+    REASON_OVERLOAD,
+    Caps,
+    ScheduledMeter,
+    acknowledgement_body,
+    curtailment_body,
+    decide,
+)
+from gridledger.simulation.session import signed_in
+from gridledger.units import kwh_text
 
-__all__ = ["REASON_OVERLOAD", "DispatchListener", "decide", "sign_answer"]
+__all__ = ["DispatchListener", "SetpointsForged"]
 
-REASON_OVERLOAD = 1
 RECONNECT_S = 0.2
 CONNECT_TIMEOUT_S = 10.0
 ALREADY_ANSWERED = "already-answered"
-WATTS_PER_KW, SECONDS_PER_HOUR = 1000, 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scheduled:
-    schedule: Schedule
-    contracted_wh: tuple[int, ...]
+    zone: int
+    mtu_start: int
+    schedule_hash: str
+    traded_wh: int
+    answer_deadline: int
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointsForged(Conflict):
+    """The node shows setpoints that the schedule on chain does not commit to."""
+
+    zone: int
+    mtu_start: int
+    found: str
 
 
 class DispatchListener:
-    """Answers the schedules of the operator's zones: acknowledged, or curtailed where they feed in too much.
+    """Answers the schedules of the operator's zones: acknowledged inside its limit, curtailed above it.
 
     It resumes after the last event it has dealt with, however often the connection or the node is lost; a schedule
     somebody has answered already is done with. `zones` None: those whose registered grid operator is `key`.
@@ -63,6 +83,7 @@ class DispatchListener:
         self._answered: set[tuple[int, int]] = set()
         self._news = threading.Condition()
         self._connected = True
+        self._session: dict[str, str] | None = None
 
     def run(self, stop_event: threading.Event) -> None:
         """Listen and answer until the event is set; lost connections are made again."""
@@ -74,7 +95,7 @@ class DispatchListener:
                     self._listen(client, stop_event)
                 except httpx.ReadTimeout:  # nothing has happened for a while
                     continue
-                except (httpx.TransportError, SSEError, NodeFailing) as error:
+                except (httpx.TransportError, SSEError, NodeFailing, SetpointsForged) as error:
                     self._note_lost(error)
                 stop_event.wait(RECONNECT_S)
 
@@ -98,31 +119,77 @@ class DispatchListener:
                     self._last_event_id = int(event.id)
 
     def _take(self, client: httpx.Client, facts: MarketFacts, scheduled: _Scheduled) -> None:
-        schedule = scheduled.schedule
-        if not self._is_ours(facts, schedule.zone) or schedule.answer_deadline < facts.now:
+        if not self._is_ours(facts, scheduled.zone) or scheduled.answer_deadline < facts.now:
             return
-        answer, reason = decide(scheduled.contracted_wh, facts.mtu_length_s, self._limit_kw)
-        body = {
-            "zone": schedule.zone,
-            "mtu_start": format_utc(schedule.mtu_start),
-            "answer": answer.name.lower(),
-            "reason": reason,
-            "signature": "0x" + sign_answer(self._key, facts, schedule, answer, reason).hex(),
-        }
-        outcome = answer.name.lower()
+        if self._limit_kw is not None:
+            self._session = self._session or self._signed_in(client)
+        path, body, outcome = self._answer_to(client, facts, scheduled)
         try:
             with self._turn:
-                require_success(client.post("/v1/dispatch/answers", json=body))
+                require_success(client.post(path, json=body))
         except RequestRefused as refused:
             outcome = f"{refused.problem}: {refused.explanation}"
             if refused.problem == ALREADY_ANSWERED:
                 outcome = "answered before"
-        self._on_event(
-            f"zone {schedule.zone}, {body['mtu_start']}, {kwh_text(schedule.traded_wh)} traded: {outcome}",
-        )
+        self._on_event(f"zone {scheduled.zone}, {body['mtu_start']}, {kwh_text(scheduled.traded_wh)} traded: {outcome}")
         with self._news:
-            self._answered.add((schedule.zone, schedule.mtu_start))
+            self._answered.add((scheduled.zone, scheduled.mtu_start))
             self._news.notify_all()
+
+    def _answer_to(
+        self, client: httpx.Client, facts: MarketFacts, scheduled: _Scheduled
+    ) -> tuple[str, dict[str, Any], str]:
+        """Where to post what, and what to say of it."""
+        caps = None if self._limit_kw is None else self._caps(client, facts, scheduled)
+        if caps is None:
+            body = acknowledgement_body(
+                self._key,
+                facts.dispatch_domain,
+                zone=scheduled.zone,
+                mtu_start=scheduled.mtu_start,
+                schedule_hash=scheduled.schedule_hash,
+            )
+            return "/v1/dispatch/answers", body, "acknowledged"
+        curtailment = Curtailment(
+            zone=scheduled.zone,
+            mtu_start=scheduled.mtu_start,
+            schedule_hash=scheduled.schedule_hash,
+            direction=caps.direction,
+            reason=REASON_OVERLOAD,
+            emergency=False,
+            sequence=0,
+            caps_wh=caps.wh,
+        )
+        said = f"{caps.direction.name.lower()} of {len(caps.wh)} meters capped at {kwh_text(sum(caps.wh.values()))}"
+        body = curtailment_body(self._key, facts.dispatch_domain, curtailment)
+        return "/v1/dispatch/curtailments", body, said
+
+    def _caps(self, client: httpx.Client, facts: MarketFacts, scheduled: _Scheduled) -> Caps | None:
+        """The caps the schedule needs by the operator's limit, from the setpoints it commits to."""
+        parameters = {"zone": scheduled.zone, "mtu_start": scheduled.mtu_start}
+        answer = client.get("/v1/dispatch/setpoints", params=parameters, headers=self._session)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # the session has ended
+            self._session = self._signed_in(client)
+            answer = client.get("/v1/dispatch/setpoints", params=parameters, headers=self._session)
+        document = require_success(answer).json()
+        meters = [ScheduledMeter.of(one) for one in document["setpoints"]]
+        self._require_committed(document, scheduled)
+        return decide(meters, facts.mtu_length_s, self._limit_kw)
+
+    def _signed_in(self, client: httpx.Client) -> dict[str, str]:
+        def post(path: str, body: Mapping[str, object] | None) -> Any:
+            return require_success(client.post(path, json=body)).json()
+
+        return signed_in(post, self._key, "Read what is to be dispatched.")
+
+    @staticmethod
+    def _require_committed(document: Mapping[str, Any], scheduled: _Scheduled) -> None:
+        """The setpoints are those the schedule's hash on chain covers, and not some others. Raises SetpointsForged."""
+        rows = [ScheduledMeter.of(one).row for one in document["setpoints"]]
+        salts = {one["meter"]: bytes.fromhex(one["salt"][2:]) for one in document["setpoints"]}
+        found = schedule_hash(document["result_hash"], setpoints_root(rows, salts))
+        if found != scheduled.schedule_hash:
+            raise SetpointsForged(zone=scheduled.zone, mtu_start=scheduled.mtu_start, found=found)
 
     def _is_ours(self, facts: MarketFacts, zone: int) -> bool:
         if self._zones is not None:
@@ -135,34 +202,12 @@ class DispatchListener:
         self._connected = False
 
 
-def decide(contracted_wh: Iterable[int], mtu_length_s: int, limit_kw: int | None) -> tuple[Answer, int]:
-    """Answer and reason for a schedule's setpoints (Wh, export positive): curtailed if their feed-in exceeds the limit.
-
-    Feed-in is the sum of the positive setpoints, as mean power over the MTU.
-    """
-    exported_wh = sum(energy_wh for energy_wh in contracted_wh if energy_wh > 0)
-    if limit_kw is not None and exported_wh * SECONDS_PER_HOUR > limit_kw * WATTS_PER_KW * mtu_length_s:
-        return Answer.CURTAILED, REASON_OVERLOAD
-    return Answer.ACKNOWLEDGED, 0
-
-
-def sign_answer(key: LocalAccount, facts: MarketFacts, schedule: Schedule, answer: Answer, reason: int) -> bytes:
-    """The operator's 65-byte signature (EIP-712 struct `DispatchAnswer`)."""
-    document = answer_typed_data(facts.dispatch_domain, schedule, answer, reason)
-    return bytes(key.sign_message(encode_typed_data(full_message=document)).signature)
-
-
 def _scheduled(event: Mapping[str, Any]) -> _Scheduled:
     payload = event["payload"]
     return _Scheduled(
-        schedule=Schedule(
-            zone=event["zone"],
-            mtu_start=event["mtu_start"],
-            schedule_hash=payload["schedule_hash"],
-            traded_wh=payload["traded_wh"],
-            answer_deadline=payload["answer_deadline"],
-            state=ScheduleState.PENDING,
-            reason=0,
-        ),
-        contracted_wh=tuple(setpoint["contracted_wh"] for setpoint in payload["setpoints"]),
+        zone=event["zone"],
+        mtu_start=event["mtu_start"],
+        schedule_hash=payload["schedule_hash"],
+        traded_wh=payload["traded_wh"],
+        answer_deadline=payload["answer_deadline"],
     )

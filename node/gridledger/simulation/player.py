@@ -21,6 +21,7 @@ from gridledger.errors import Conflict, Unavailable
 from gridledger.simulation.agents import MemberAgent, OrderWindow, order_body
 from gridledger.simulation.community import Community, form_community
 from gridledger.simulation.devices import MeterDevice
+from gridledger.simulation.gateways import limited_readings
 from gridledger.simulation.inputs import HourlySeries, MeterSpec, ReadingsFile
 from gridledger.simulation.node_client import MarketFacts, NodeClient, NodeHandle
 from gridledger.simulation.onboarding import Parties, join
@@ -76,7 +77,8 @@ class AnswerMissing(Unavailable):
 class ReplayPlan:
     """What is played: readings of a period, the meters they belong to, prices and grid factors where files are given.
 
-    `limit_kw`: feed-in per zone above which the grid operator curtails; `gate_closure_s`: the policy's.
+    `limit_kw`: what each zone's transformer carries, above which the grid operator curtails; `gate_closure_s`: the
+    policy's.
     """
 
     readings: ReadingsFile
@@ -299,7 +301,10 @@ class Player:
         readings = self._plan.readings.at(step.mtu_start)
         if repeat:
             self._node.advance(step.time_s)
-            for chunk in _chunks(readings):
+            measured = readings
+            if self._plan.limit_kw is not None:
+                measured = limited_readings(self._node, self._community, step.mtu_start, readings)
+            for chunk in _chunks(measured):
                 texts = [self._devices[reading.meter_id].sign(reading) for reading in chunk]
                 self._readings_refused.update(code for code in self._node.post_readings(texts) if code is not None)
             self._node.advance(step.time_s + READINGS_SETTLE_S)

@@ -125,10 +125,14 @@ class Notices:
             self._tell_order(NoticeKind.LOCKED, row, zone, mtu_start, details, at)
 
     def tell_curtailed(self, zone: int, mtu_start: int, reason_code: int, transaction_hash: str, at: int) -> None:
-        """The grid operator has curtailed the schedule."""
+        """The grid operator has stopped the zone: nothing of the schedule is delivered."""
         for row in self._clearing(zone, mtu_start).orders:
             details = NoticeDetails(energy_wh=row.filled_wh, reason_code=reason_code, transaction_hash=transaction_hash)
             self._tell_order(NoticeKind.CURTAILED, row, zone, mtu_start, details, at)
+
+    def tell_shrunk(self, zone: int, mtu_start: int, position: Row[Any], details: NoticeDetails, at: int) -> None:
+        """The grid operator's caps have taken energy from a position; `details` has how much, and what was refunded."""
+        self._tell_position(NoticeKind.CURTAILED, zone, mtu_start, position, details, at)
 
     def tell_settled(self, zone: int, mtu_start: int, position: Row[Any], details: NoticeDetails, at: int) -> None:
         """The contract has settled a position."""

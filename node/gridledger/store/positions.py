@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 
+from gridledger.market.curtailment import Shrunk
 from gridledger.market.locking import Proposal
 from gridledger.market.model import MtuPhase, Position, Trade
 from gridledger.market.ports import KeptPosition
@@ -51,6 +52,7 @@ _POSITION_FIELDS = (
     "dealt_wh",
     "prior_wh",
     "continued",
+    "curtailed",
     "fee_microcents",
     "locked_microcents",
     "deal_microcents",
@@ -59,6 +61,19 @@ _POSITION_FIELDS = (
     "version",
     "metered_wh",
 )
+
+
+_SHRUNK_FIELDS = (
+    "curtailed",
+    "auction_wh",
+    "low_carbon_wh",
+    "dealt_wh",
+    "prior_wh",
+    "fee_microcents",
+    "locked_microcents",
+    "deal_microcents",
+)
+_TRADE_KEY = ("zone", "mtu_start", "chunk", "position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +120,7 @@ class ContractPositions:
                     "buy_position": trade.buy,
                     "energy_wh": trade.energy_wh,
                     "price_cents_per_mwh": price,
+                    "is_kept": index < len(proposal.deals),
                 }
                 for index, (trade, price) in enumerate(zip(proposal.trades, proposal.trade_prices, strict=True))
             ]
@@ -138,7 +154,7 @@ class ContractPositions:
         )
 
     def deals(self, zone: int, mtu_start: int, chunk: int) -> tuple[Trade, ...]:
-        """Direct deals between positions of a chunk as the contract keeps them."""
+        """Trades between positions of a chunk as the contract keeps them: direct deals, after caps all of them."""
         query = (
             select(contract_trade)
             .where(
@@ -187,7 +203,7 @@ class ContractPositions:
         self._connection.execute(update(contract_position).where(*where).values(settlement_pending=False))
 
     def opened_positions(self, zone: int, mtu_start: int, chunk: int) -> dict[int, Row[Any]]:
-        """What each meter of a chunk contracted and locked; read once per transaction, for it never changes."""
+        """What each meter of a chunk contracted and locked; read once per transaction, for only caps change it."""
         key = (zone, mtu_start, chunk)
         if key not in self._opened:
             query = select(contract_position).where(
@@ -229,9 +245,51 @@ class ContractPositions:
         }
         self._connection.execute(_SETTLE, {**_key(row), **changes})
 
+    def keep_curtailed(self, zone: int, mtu_start: int, chunk: int, shrunk: Shrunk) -> tuple[Row[Any], ...]:
+        """Keep what caps have left of a chunk's positions and trades; returns the positions' new rows."""
+        key = {"key_zone": zone, "key_mtu_start": mtu_start, "key_chunk": chunk}
+        names = _SHRUNK_FIELDS
+        self._connection.execute(
+            update(contract_position).where(*_OF_POSITION).values({name: bindparam(f"new_{name}") for name in names}),
+            [
+                {**key, "key_position": index, **{f"new_{name}": getattr(one, name) for name in names}}
+                for index, one in enumerate(shrunk.positions)
+            ],
+        )
+        self._connection.execute(
+            update(contract_trade)
+            .where(*(contract_trade.c[name] == bindparam(f"key_{name}") for name in _TRADE_KEY))
+            .values(curtailed_wh=bindparam("new_curtailed_wh"), is_kept=True),
+            [
+                {**key, "key_position": index, "new_curtailed_wh": curtailed_wh}
+                for index, curtailed_wh in enumerate(shrunk.curtailed_wh)
+            ],
+        )
+        self._opened.pop((zone, mtu_start, chunk), None)
+        rows = self.opened_positions(zone, mtu_start, chunk).values()
+        return tuple(sorted(rows, key=lambda row: int(row.position)))
+
     def keep_refunded(self, row: Row[Any]) -> None:
         """Keep a position as the contract has refunded it."""
         self._connection.execute(_REFUND, _key(row))
+
+    def curtailed_totals(self) -> tuple[int, int]:
+        """Energy that caps took off trades, and the part of it from low-carbon sources, Wh."""
+        of_seller = (
+            (contract_position.c.zone == contract_trade.c.zone)
+            & (contract_position.c.mtu_start == contract_trade.c.mtu_start)
+            & (contract_position.c.chunk == contract_trade.c.chunk)
+            & (contract_position.c.position == contract_trade.c.sell_position)
+        )
+        low_carbon = case((contract_position.c.source != 0, contract_trade.c.curtailed_wh), else_=0)
+        query = (
+            select(func.coalesce(func.sum(contract_trade.c.curtailed_wh), 0), func.coalesce(func.sum(low_carbon), 0))
+            .select_from(contract_trade)
+            .join(contract_position, of_seller)
+            .where(contract_trade.c.curtailed_wh > 0)
+        )
+        total, low_carbon_wh = self._connection.execute(query).one()
+        return int(total), int(low_carbon_wh)
 
     def trade_totals(self) -> tuple[int, int]:
         """Number of locked trades and their energy, Wh, over all cleared MTUs."""

@@ -1,12 +1,10 @@
 """What each contract event changes in the node's projections. Replaying all events rebuilds them."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert
 
-from gridledger.dispatch.model import Answer, Schedule, ScheduleState
 from gridledger.market.defence import Challenge
 from gridledger.market.model import RECORDED_REASONS, MtuPhase, OrderState, Recording
 from gridledger.market.notices import NoticeDetails, NoticeKind
@@ -16,6 +14,7 @@ from gridledger.market.ports import AcceptedOrder, PostedOrder
 from gridledger.relay import ChainEvent
 from gridledger.store.cash_events import CASH_HANDLERS
 from gridledger.store.closings import Place, change_free, close_position
+from gridledger.store.dispatch_events import DISPATCH_HANDLERS
 from gridledger.store.registry_events import REGISTRY_HANDLERS
 from gridledger.store.schema import carbon_reward
 
@@ -124,57 +123,6 @@ def _market_cleared(tx: "Transaction", event: ChainEvent, time: int) -> None:
         tx.mtus.move(*key, "positions_closed")
 
 
-def _dispatch_scheduled(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    arguments = event.arguments
-    schedule = Schedule(
-        zone=arguments["zone"],
-        mtu_start=arguments["mtuStart"],
-        schedule_hash=arguments["scheduleHash"],
-        traded_wh=arguments["tradedWh"],
-        answer_deadline=arguments["answerDeadline"],
-        state=ScheduleState.PENDING,
-        reason=0,
-    )
-    contracted_wh: Counter[int] = Counter()
-    for kept in tx.mtus.positions(schedule.zone, schedule.mtu_start):
-        contracted_wh[kept.position.meter] += kept.position.contracted_wh
-    setpoints = [{"meter": meter, "contracted_wh": energy_wh} for meter, energy_wh in contracted_wh.items()]
-    payload = {
-        "schedule_hash": schedule.schedule_hash,
-        "traded_wh": schedule.traded_wh,
-        "answer_deadline": schedule.answer_deadline,
-        "setpoints": setpoints,
-        **_recorded_in(tx, event),
-    }
-    tx.dispatches.add(schedule, payload, time)
-
-
-def _dispatch_answered(tx: "Transaction", event: ChainEvent, time: int) -> None:
-    arguments = event.arguments
-    acknowledged = arguments["answer"] == Answer.ACKNOWLEDGED
-    tx.dispatches.keep_answer(
-        arguments["zone"],
-        arguments["mtuStart"],
-        ScheduleState.ACKNOWLEDGED if acknowledged else ScheduleState.CURTAILED,
-        arguments["reason"],
-        {"reason": arguments["reason"], **_recorded_in(tx, event)},
-        time,
-    )
-    if not acknowledged:
-        tx.notices.tell_curtailed(
-            arguments["zone"], arguments["mtuStart"], arguments["reason"], event.transaction_hash, time
-        )
-
-
-def _recorded_in(tx: "Transaction", event: ChainEvent) -> dict[str, int | str]:
-    """The transaction that recorded an event, and its block, which is the one being indexed."""
-    return {
-        "block_number": event.block_number,
-        "block_hash": tx.chain_log.block_hash(event.block_number),
-        "transaction_hash": event.transaction_hash,
-    }
-
-
 def _readings_anchored(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     sequence = event.arguments["sequence"]
     tx.readings.confirm_anchor(sequence)
@@ -276,6 +224,7 @@ _PROOFS = tuple(proof.name.lower().replace("_", " ") for proof in Proof)
 _HANDLERS: dict[str, Handler] = {
     **REGISTRY_HANDLERS,
     **CASH_HANDLERS,
+    **DISPATCH_HANDLERS,
     "ReferencePricePublished": _reference_price_published,
     "BookCommitted": _book_committed,
     "OrderCancelled": _order_cancelled,
@@ -285,8 +234,6 @@ _HANDLERS: dict[str, Handler] = {
     "ChallengeDefeated": _challenge_ended,
     "ChallengeUpheld": _challenge_ended,
     "MarketCleared": _market_cleared,
-    "DispatchScheduled": _dispatch_scheduled,
-    "DispatchAnswered": _dispatch_answered,
     "ReadingsAnchored": _readings_anchored,
     "ReadingProven": _reading_proven,
     "EligibilityRecorded": _eligibility_recorded,

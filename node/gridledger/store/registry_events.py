@@ -12,6 +12,7 @@ from gridledger.store.schema import (
     participant,
     policy_version,
     role_member,
+    source_factor,
     supplier,
     suspension,
     zone,
@@ -104,6 +105,13 @@ def _feed_in_posted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     )
 
 
+def _source_factor_set(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(source_factor).values(source=arguments["source"], factor_mgco2_per_kwh=arguments["factorMgco2PerKwh"])
+    )
+
+
 def _role_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     """A changed execution delay grants nothing new, and its `since` is about the delay."""
     if event.arguments["newMember"]:
@@ -132,6 +140,7 @@ REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] =
     "DeviceKeyReplaced": _device_key_replaced,
     "PolicyScheduled": _policy_scheduled,
     "FeedInPosted": _feed_in_posted,
+    "SourceFactorSet": _source_factor_set,
     "RoleGranted": _role_granted,
     "RoleRevoked": _role_revoked,
 }

@@ -21,6 +21,7 @@ from gridledger.store.schema.clients import (
     dispatch_setpoint,
     notice,
     sign_in_session,
+    source_factor,
     webhook,
     zone_stop,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "register_reading",
     "role_member",
     "sign_in_session",
+    "source_factor",
     "substitute_reading",
     "supplier",
     "suspension",

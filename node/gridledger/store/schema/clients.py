@@ -11,6 +11,7 @@ __all__ = [
     "dispatch_setpoint",
     "notice",
     "sign_in_session",
+    "source_factor",
     "webhook",
     "zone_stop",
 ]
@@ -63,12 +64,23 @@ dispatch_schedule = Table(
     Column("applied_chunks", Integer, nullable=False, default=0),
 )
 
+source_factor = Table(
+    "source_factor",
+    metadata,
+    Column("source", Integer, primary_key=True),
+    Column("factor_mgco2_per_kwh", BigInteger, nullable=False),
+)
+
 zone_stop = Table(
     "zone_stop",
     metadata,
-    Column("zone", BigInteger, primary_key=True),
-    Column("mtu_start", BigInteger, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("zone", BigInteger, nullable=False),
+    Column("first_mtu_start", BigInteger, nullable=False),
+    Column("last_mtu_start", BigInteger, nullable=False),
     Column("reason", Integer, nullable=False),
+    Column("stopped_at", BigInteger, nullable=False),
+    Index("zone_stop_by_zone", "zone", "last_mtu_start"),
 )
 
 notice = Table(

@@ -32,12 +32,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("zone", "mtu_start", "meter"),
     )
     op.create_table(
-        "zone_stop",
-        sa.Column("zone", sa.BigInteger(), nullable=False),
-        sa.Column("mtu_start", sa.BigInteger(), nullable=False),
-        sa.Column("reason", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("zone", "mtu_start"),
+        "source_factor",
+        sa.Column("source", sa.Integer(), nullable=False),
+        sa.Column("factor_mgco2_per_kwh", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source"),
     )
+    op.create_table(
+        "zone_stop",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("zone", sa.BigInteger(), nullable=False),
+        sa.Column("first_mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("last_mtu_start", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Integer(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("zone_stop_by_zone", "zone_stop", ["zone", "last_mtu_start"])
     with op.batch_alter_table("dispatch_schedule") as table:
         table.add_column(sa.Column("result_hash", sa.String(66), nullable=False, server_default=_NO_HASH))
         table.add_column(sa.Column("setpoints_root", sa.String(66), nullable=False, server_default=_NO_HASH))
@@ -62,5 +72,6 @@ def downgrade() -> None:
         for name in ("applied_chunks", "direction", "curtailments", "setpoints_root", "result_hash"):
             table.drop_column(name)
     op.drop_table("zone_stop")
+    op.drop_table("source_factor")
     op.drop_table("dispatch_cap")
     op.drop_table("dispatch_setpoint")

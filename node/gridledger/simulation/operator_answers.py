@@ -1,0 +1,104 @@
+"""What a grid operator answers to a schedule, by its limit; and its signature. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from gridledger.dispatch.curtailment import Basis, allocate_caps, emission_rank
+from gridledger.dispatch.limits import firm_wh
+from gridledger.dispatch.model import Curtailment, DispatchDomain, answer_typed_data, curtailment_typed_data
+from gridledger.dispatch.setpoints import Direction, SetpointRow, basis_wh
+from gridledger.dispatch.shares import capped_wh
+from gridledger.units import format_utc
+
+__all__ = ["REASON_OVERLOAD", "Caps", "ScheduledMeter", "acknowledgement_body", "curtailment_body", "decide"]
+
+REASON_OVERLOAD = 1
+WATTS_PER_KW = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduledMeter:
+    """A meter's setpoint and where its source stands in the order of curtailment."""
+
+    row: SetpointRow
+    rank: int
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "ScheduledMeter":
+        """Read one of the node's setpoints."""
+        row = SetpointRow(**{name: document[name] for name in ("meter", "contracted_wh", "residual_wh")})
+        return cls(row=row, rank=emission_rank(document["source"], document["factor_mgco2_per_kwh"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """Caps of one direction, Wh by meter."""
+
+    direction: Direction
+    wh: Mapping[int, int]
+
+
+def decide(meters: Sequence[ScheduledMeter], mtu_length_s: int, limit_kw: int | None) -> Caps | None:
+    """The caps a schedule needs, None if it keeps the limit in both directions without.
+
+    Forecasts may be wrong: of what flows the other way only the firm part counts against the flow that is limited. All
+    meters of the direction are named; what they may keep together is the limit and that firm part.
+    """
+    if limit_kw is None:
+        return None
+    limit_wh = capped_wh(limit_kw * WATTS_PER_KW, mtu_length_s)
+    for direction, other in ((Direction.EXPORT, Direction.IMPORT), (Direction.IMPORT, Direction.EXPORT)):
+        allowed_wh = limit_wh + firm_wh(sum(basis_wh(meter.row, other) for meter in meters))
+        named = [meter for meter in meters if basis_wh(meter.row, direction)]
+        if sum(basis_wh(meter.row, direction) for meter in named) > allowed_wh:
+            return Caps(direction=direction, wh=_allocated(named, direction, allowed_wh))
+    return None
+
+
+def acknowledgement_body(
+    key: LocalAccount, domain: DispatchDomain, *, zone: int, mtu_start: int, schedule_hash: str
+) -> dict[str, Any]:
+    """What acknowledges a schedule at the node."""
+    document = answer_typed_data(domain, zone, mtu_start, schedule_hash, 0)
+    return {
+        "zone": zone,
+        "mtu_start": format_utc(mtu_start),
+        "answer": "acknowledged",
+        "reason": 0,
+        "signature": _signature(key, document),
+    }
+
+
+def curtailment_body(key: LocalAccount, domain: DispatchDomain, curtailment: Curtailment) -> dict[str, Any]:
+    """What curtails a schedule at the node."""
+    return {
+        "zone": curtailment.zone,
+        "mtu_start": format_utc(curtailment.mtu_start),
+        "schedule_hash": curtailment.schedule_hash,
+        "direction": curtailment.direction.name.lower(),
+        "reason": curtailment.reason,
+        "emergency": curtailment.emergency,
+        "sequence": curtailment.sequence,
+        "caps": [{"meter": meter, "cap_wh": cap_wh} for meter, cap_wh in sorted(curtailment.caps_wh.items())],
+        "signature": _signature(key, curtailment_typed_data(domain, curtailment)),
+    }
+
+
+def _allocated(named: Sequence[ScheduledMeter], direction: Direction, total_wh: int) -> dict[int, int]:
+    bases = [
+        Basis(
+            meter=meter.row.meter,
+            basis_wh=basis_wh(meter.row, direction),
+            rank=meter.rank if direction is Direction.EXPORT else 0,
+        )
+        for meter in sorted(named, key=lambda meter: meter.row.meter)
+    ]
+    return {basis.meter: cap_wh for basis, cap_wh in zip(bases, allocate_caps(bases, total_wh), strict=True)}
+
+
+def _signature(key: LocalAccount, document: dict[str, Any]) -> str:
+    return "0x" + bytes(key.sign_message(encode_typed_data(full_message=document)).signature).hex()
