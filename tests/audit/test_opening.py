@@ -39,6 +39,7 @@ POLICY = Policy(
     default_grid_factor_mgco2_per_kwh=363_000,
     grid_fee_cents_per_mwh=2_000,
     low_carbon_relief_cents_per_mwh=1_000,
+    replacement_bearers=0x20AA,
 )
 SELLERS, BUYERS = range(1, 5), range(5, 9)
 METERS = {
@@ -121,7 +122,7 @@ def _proposal(book: Sequence[BookEntry]) -> Proposal:
 
 
 def _call(book: Sequence[BookEntry], proposal: Proposal) -> ClearingCall:
-    values = dict(zip(CLEARING_FIELDS, clearing_tuple(1, MTU, book, proposal), strict=True))
+    values = dict(zip(CLEARING_FIELDS, clearing_tuple(1, MTU, book, proposal, bytes(32)), strict=True))
     for name in ("orders", "ends"):
         presented: object = values[name]
         assert isinstance(presented, list)

@@ -85,13 +85,13 @@ def read(call: Call, contract: str) -> tuple[str, tuple[object, ...]]:
             RelayAnswer(
                 zone=ZONE,
                 mtu_start=MTU_START,
-                answer=Answer.CURTAILED,
+                answer=Answer.ACKNOWLEDGED,
                 reason=65_535,
                 signature=b"\x01" * 32 + b"\x02" * 32 + b"\x1c",
             ),
             "EnergyDispatching",
             Role.RELAYER,
-            ("answer", (ZONE, MTU_START, 2, 65_535, b"\x01" * 32, b"\x82" + b"\x02" * 31)),
+            ("answer", (ZONE, MTU_START, 1, 65_535, b"\x01" * 32, b"\x82" + b"\x02" * 31)),
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -121,7 +121,9 @@ def submitted(book: list[BookEntry]) -> SubmitClearing:
         cap_cents_per_mwh=PRICES.cap,
     )
     proposal = propose(result, deals, book, METERS, POLICY, PRICES)
-    return SubmitClearing(zone=ZONE, mtu_start=MTU_START, book=tuple(book), proposal=proposal)
+    return SubmitClearing(
+        zone=ZONE, mtu_start=MTU_START, book=tuple(book), proposal=proposal, setpoints_root="0x" + "5e" * 32
+    )
 
 
 def test_a_clearing_says_every_order_with_its_signature_the_whole_book_and_the_ends() -> None:
@@ -142,6 +144,7 @@ def test_a_clearing_says_every_order_with_its_signature_the_whole_book_and_the_e
     assert tuple(clearing["anyEnds"].values()) == tuple(clearing["lowCarbonEnds"].values()) == (1, 1)
     assert clearing["bookNumbers"] == b"".join(number.to_bytes(8) for number in (1, 2, 3))
     assert clearing["otherUids"] == (bytes.fromhex(book[2].uid[2:]),)
+    assert clearing["setpointsRoot"] == b"\x5e" * 32
     assert (clearing["ends"], clearing["acceptedOffers"], clearing["continuedMeters"]) == ((), (), ())
     for shown, item in zip(clearing["orders"], command.proposal.orders, strict=True):
         order = item.entry.order
@@ -203,7 +206,7 @@ def test_a_settlement_presents_what_the_contract_keeps_and_what_was_metered(
     book = entries([(an_order(Side.SELL, meter=1), SELLER), (an_order(meter=3), BUYER)])
     proposal = submitted(book).proposal
     positions = (proposal.positions[0], replace(proposal.positions[1], settled=True, metered_wh=-580))
-    deals = (Trade(sell=0, buy=1, energy_wh=5),)
+    deals = (Trade(sell=0, buy=1, energy_wh=5, price_cents_per_mwh=-9_000),)
     command = SettlePositions(
         zone=ZONE,
         mtu_start=MTU_START,

@@ -12,10 +12,12 @@ from typing import Any
 from tests.contracts.accounts import PlainAccounts
 from tests.contracts.evm import compiled, revert_bytes
 from tests.contracts.members import Members
+from tests.contracts.setpoints import Setpoints
 from tests.contracts.words import (
     ACCEPTANCE_FIELDS,
     ACKNOWLEDGED,
     BUY,
+    CAPPED,
     CHAIN_ID,
     CLEARED,
     CLEARING_FIELDS,
@@ -34,6 +36,7 @@ from tests.contracts.words import (
     SELL,
     SOLAR,
     SPEC_ID,
+    STOPPED,
     TESTS_ROOT,
     VOID,
     ZONE,
@@ -79,6 +82,7 @@ __all__ = [
     "ACCEPTANCE_FIELDS",
     "ACKNOWLEDGED",
     "BUY",
+    "CAPPED",
     "CHAIN_ID",
     "CLEARED",
     "CURTAILED",
@@ -96,6 +100,7 @@ __all__ = [
     "SELL",
     "SOLAR",
     "SPEC_ID",
+    "STOPPED",
     "TESTS_ROOT",
     "VOID",
     "ZONE",
@@ -233,10 +238,15 @@ class Market(Members):
         *,
         mtu_start: int = FIRST_MTU,
         zone: int = ZONE,
+        setpoints_root: bytes | None = None,
     ) -> ClearingData:
-        """The contract's Clearing of a proposal, by default the node's, open to changes."""
+        """The contract's Clearing of a proposal, by default the node's, open to changes.
+
+        Without another root the setpoints are what the proposal's positions contract.
+        """
         made = proposal or self.proposal(signed, mtu_start=mtu_start)
-        words = clearing_tuple(zone, mtu_start, self.book(signed), made)
+        root = Setpoints.of(made.positions).root if setpoints_root is None else setpoints_root
+        words = clearing_tuple(zone, mtu_start, self.book(signed), made, root)
         data: ClearingData = dict(zip(CLEARING_FIELDS, words, strict=True))
         for name in ("anyEnds", "lowCarbonEnds"):
             data[name] = dict(zip(("lower", "upper"), data[name], strict=True))

@@ -274,7 +274,7 @@ def attack_settlement(world: World, rng: Random, mtu: Mtu, chunk: int, count: in
         ("EnergyTrading", "applyOutcome", (outcome,)),
         ("CarbonLedger", "grantRewards", (kept.mtu_start, reward)),
         ("LowCarbonToken", "mint", ([stranger.address], [1])),
-        ("EnergyDispatching", "schedule", (ZONE + 1, kept.mtu_start, b"\1" * 32, 1)),
+        ("EnergyDispatching", "schedule", (ZONE + 1, kept.mtu_start, b"\1" * 32, bytes(32), 1)),
     ]
     where, function, arguments = rng.choice(thieves)
     thief = rng.choice([operator, stranger, world.market.regulator])

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from tests.contracts.setpoints import Setpoints
 from tests.contracts.words import CLEARING_FIELDS, ClearingData, Kept
 
 from gridledger.chain.commands import clearing_tuple
@@ -137,7 +138,7 @@ def _with_fills(auctioned: Auctioned, result: AuctionResult, fills_wh: Mapping[s
 
 def _part(auctioned: Auctioned, proposal: Proposal, *, chunk: int, last: bool, continued: Sequence[int] = ()) -> Part:
     zone, mtu_start = auctioned.zone, auctioned.mtu_start
-    values = clearing_tuple(zone, mtu_start, auctioned.book, proposal)
+    values = clearing_tuple(zone, mtu_start, auctioned.book, proposal, Setpoints.of(proposal.positions).root)
     clearing: ClearingData = dict(zip(CLEARING_FIELDS, values, strict=True))
     clearing |= {"chunk": chunk, "last": last, "continuedMeters": list(continued)}
     kept = Kept(zone=zone, mtu_start=mtu_start, chunk=chunk, positions=proposal.positions, deals=proposal.deals)

@@ -10,7 +10,7 @@ from tests.contracts.machine_calls import METER_WH, SOURCE_FACTOR, Mtu
 from tests.contracts.machine_clearings import ClearedMarket
 from tests.contracts.words import (
     ACKNOWLEDGED,
-    CURTAILED,
+    STOPPED,
     ZONE,
     Kept,
     settle_arguments,
@@ -32,7 +32,10 @@ class World(ClearedMarket):
 
     def answer(self, rng: Random, mtu: Mtu) -> None:
         """The grid operator answers once and in time; all else is refused."""
-        given = rng.choice([ACKNOWLEDGED, ACKNOWLEDGED, CURTAILED])
+        if rng.random() < 0.3:
+            self.stop(mtu)
+            return
+        given = ACKNOWLEDGED
         schedule_hash = self.words("EnergyDispatching", "scheduleHashOf", ZONE, mtu.start)[0].to_bytes(32)
         digest = self.words("EnergyDispatching", "answerDigest", ZONE, mtu.start, schedule_hash, given, 3)[0]
         signature = bytes(self.market.grid_operator.sign_hash(digest.to_bytes(32)))
@@ -46,6 +49,19 @@ class World(ClearedMarket):
         arguments = (ZONE, mtu.start, given, 3, *compact_signature(signature))
         if self.expect(reasons, self.market.outsider, "EnergyDispatching", "answer", *arguments):
             mtu.answered = given
+
+    def stop(self, mtu: Mtu) -> None:
+        """The grid operator stops the zone before the MTU is over."""
+        digest = self.words("EnergyDispatching", "stopDigest", ZONE, mtu.start, 1, 4)[0]
+        signature = bytes(self.market.grid_operator.sign_hash(digest.to_bytes(32)))
+        reasons = []
+        if self.now >= mtu.end:
+            reasons = ["AnswerTooLate"]
+        elif mtu.answered == STOPPED:
+            reasons = ["AlreadyAnswered"]
+        arguments = (ZONE, mtu.start, 1, 4, *compact_signature(signature))
+        if self.expect(reasons, self.market.outsider, "EnergyDispatching", "stop", *arguments):
+            mtu.answered = STOPPED
 
     def anchor(self, mtu: Mtu) -> None:
         """A batch of readings is anchored; it counts for the MTU if that is over."""

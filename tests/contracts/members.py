@@ -17,6 +17,7 @@ from tests.contracts.words import (
     FIRST_MTU,
     PERMIT_FIELDS,
     SOLAR,
+    STOP_FIELDS,
     ZONE,
     Actor,
     Meter,
@@ -250,6 +251,21 @@ class Members(DeployedMarket):
         """The grid operator's answer, relayed by somebody without any role."""
         arguments = self.signed_answer(answer, mtu_start=mtu_start, zone=zone, reason=reason)
         return self.send(self.outsider, "EnergyDispatching", "answer", *arguments)
+
+    def signed_stop(
+        self, *, first_mtu_start: int = FIRST_MTU, mtu_count: int = 1, zone: int = ZONE, reason: int = 4, **changes: Any
+    ) -> tuple[object, ...]:
+        """Arguments of `EnergyDispatching.stop`; `signer` and `domain` can be changed."""
+        signer: Actor = changes.get("signer", self.grid_operator)
+        message = {"zone": zone, "firstMtuStart": first_mtu_start, "mtuCount": mtu_count, "reason": reason}
+        domain = self.domain("EnergyDispatching", "gridledger-dispatch") | changes.get("domain", {})
+        signed = sign(signer, "EmergencyStop", STOP_FIELDS, message, domain)
+        return zone, first_mtu_start, mtu_count, reason, signed.r, signed.vs
+
+    def stop(self, mtu_start: int = FIRST_MTU, *, mtu_count: int = 1, zone: int = ZONE, reason: int = 4) -> Receipt:
+        """The grid operator's emergency stop, relayed by somebody without any role."""
+        arguments = self.signed_stop(first_mtu_start=mtu_start, mtu_count=mtu_count, zone=zone, reason=reason)
+        return self.send(self.outsider, "EnergyDispatching", "stop", *arguments)
 
     def anchor(self, sequence: int | None = None, *, root: bytes | None = None, count: int = 2) -> Receipt:
         """Anchor the next batch of readings, or one with this number."""

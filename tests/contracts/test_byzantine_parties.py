@@ -12,7 +12,6 @@ import pytest
 from tests.contracts.harness import (
     BUY,
     CHAIN_ID,
-    CURTAILED,
     EUR,
     FIRST_MTU,
     MTU_LENGTH_S,
@@ -330,7 +329,7 @@ def test_a_clearing_never_comes_too_late_for_the_grid_operator_to_answer(market:
     market.clear(clearing)
     market.move_to(FIRST_MTU - 60)
     assert market.view("EnergyDispatching", "outcomeOf", ZONE, FIRST_MTU) == PENDING
-    market.answer(CURTAILED)
+    market.stop()
 
 
 def test_a_clearing_by_a_stale_policy_is_refused_or_changes_nothing() -> None:

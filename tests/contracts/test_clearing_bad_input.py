@@ -32,7 +32,7 @@ def test_refused_is(market: Market, name: str) -> None:
 def test_the_unspoiled_clearing_is_the_node_s_and_is_accepted(market: Market) -> None:
     scene = MergedScene.of(market)
     kept = scene.kept(market)
-    assert scene.clearing(market) == market.clearing(scene.book)
+    assert scene.clearing(market) == market.clearing(scene.book, setpoints_root=bytes(32))
     assert kept.position_of(scene.meters["roof"]).dealt_wh == 150
 
 

@@ -21,6 +21,7 @@ from tests.contracts.harness import (
     settle_arguments,
 )
 from tests.contracts.scenes import ChunkScene, Spoils
+from tests.contracts.setpoints import schedule_hash
 
 from gridledger.market.model import Product
 
@@ -59,7 +60,10 @@ def test_the_last_chunk_completes_the_clearing_in_which(market: Market, cut: str
             assert market.view("EnergyDispatching", "outcomeOf", ZONE, FIRST_MTU) == NOT_SCHEDULED
             continue
         scheduled = receipt.one("DispatchScheduled")
-        assert (scheduled["tradedWh"], scheduled["scheduleHash"]) == (1_300, state["resultHash"])
+        assert (scheduled["tradedWh"], scheduled["scheduleHash"]) == (
+            1_300,
+            schedule_hash(state["resultHash"], clearing["setpointsRoot"]),
+        )
         assert state["openPositions"] == sum(len(fills) for fills, _ in parts)
 
 

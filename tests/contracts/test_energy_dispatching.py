@@ -13,12 +13,14 @@ from tests.contracts.harness import (
     PENDING,
     PROCEEDS,
     SELL,
+    STOPPED,
     VOID,
     ZONE,
     Market,
     Pair,
     actor,
 )
+from tests.contracts.setpoints import schedule_hash
 
 from gridledger.chain.codec import ContractReverted
 from gridledger.chain.plan import PolicyParameters
@@ -29,17 +31,16 @@ def outcome(market: Market) -> int:
     return int(market.view("EnergyDispatching", "outcomeOf", ZONE, FIRST_MTU))
 
 
-@pytest.mark.parametrize(("answer", "reason", "expected"), [(ACKNOWLEDGED, 0, PROCEEDS), (CURTAILED, 65_535, VOID)])
-def test_an_answer_decides_the_schedule(market: Market, answer: int, reason: int, expected: int) -> None:
+def test_an_acknowledgement_lets_the_schedule_proceed(market: Market) -> None:
     assert outcome(market) == NOT_SCHEDULED
     Pair.of(market).cleared(market)
     assert outcome(market) == PENDING
-    event = market.answer(answer, reason=reason).one("DispatchAnswered")
-    assert (event["answer"], event["reason"]) == (answer, reason)
+    event = market.answer(ACKNOWLEDGED, reason=65_535).one("DispatchAnswered")
+    assert (event["answer"], event["reason"]) == (ACKNOWLEDGED, 65_535)
     assert event["gridOperator"] == market.grid_operator.address
-    assert outcome(market) == expected
+    assert outcome(market) == PROCEEDS
     market.pass_mtu()
-    assert outcome(market) == expected
+    assert outcome(market) == PROCEEDS
 
 
 BAD_ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -48,7 +49,9 @@ BAD_ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     "signed for another chain": ({"domain": {"chainId": CHAIN_ID + 1}}, "NotTheGridOperator"),
     "signed for another contract": ({"domain": {"verifyingContract": "0x" + "11" * 20}}, "NotTheGridOperator"),
     "signed under the orders' name": ({"domain": {"name": "gridledger"}}, "NotTheGridOperator"),
-    "that is none": ({"answer": 0}, "AnswerMissing"),
+    "that is none": ({"answer": 0}, "AnswerRefused"),
+    "that is a curtailment without caps": ({"answer": CURTAILED}, "AnswerRefused"),
+    "that is a stop": ({"answer": STOPPED}, "AnswerRefused"),
 }
 
 
@@ -62,9 +65,7 @@ def test_a_bad_answer_is_refused_and_the_schedule_stays_open(market: Market, nam
     market.answer(ACKNOWLEDGED)
 
 
-@pytest.mark.parametrize(
-    ("place", "value"), [(2, CURTAILED), (3, 1), (4, b"\1" * 32), (5, bytes(32))], ids=["answer", "reason", "r", "vs"]
-)
+@pytest.mark.parametrize(("place", "value"), [(3, 1), (4, b"\1" * 32), (5, bytes(32))], ids=["reason", "r", "vs"])
 def test_a_relayed_answer_cannot_be_altered(market: Market, place: int, value: object) -> None:
     Pair.of(market).cleared(market)
     arguments = list(market.signed_answer(ACKNOWLEDGED))
@@ -76,7 +77,7 @@ def test_a_relayed_answer_cannot_be_altered(market: Market, place: int, value: o
 
 def test_an_answer_beyond_the_known_ones_is_refused(market: Market) -> None:
     Pair.of(market).cleared(market)
-    arguments = market.signed_answer(3)
+    arguments = market.signed_answer(4)
     with market.refuses("0x"):
         market.send(market.outsider, "EnergyDispatching", "answer", *arguments)
 
@@ -85,8 +86,6 @@ def test_a_schedule_is_answered_once(market: Market) -> None:
     Pair.of(market).cleared(market)
     market.answer(ACKNOWLEDGED)
     with market.refuses("AlreadyAnswered", ZONE, FIRST_MTU, ACKNOWLEDGED):
-        market.answer(CURTAILED)
-    with market.refuses("AlreadyAnswered", ZONE, FIRST_MTU, ACKNOWLEDGED):
         market.answer(ACKNOWLEDGED)
 
 
@@ -94,10 +93,10 @@ def test_an_answer_counts_until_the_second_of_the_deadline(market: Market) -> No
     Pair.of(market).cleared(market)
     market.move_to(FIRST_MTU - 59)
     with market.refuses("AnswerTooLate", ZONE, FIRST_MTU, FIRST_MTU - 60, FIRST_MTU - 59):
-        market.answer(CURTAILED)
+        market.answer(ACKNOWLEDGED)
     market.move_to(FIRST_MTU - 60)
-    market.answer(CURTAILED)
-    assert outcome(market) == VOID
+    market.answer(ACKNOWLEDGED)
+    assert outcome(market) == PROCEEDS
 
 
 def test_nothing_can_be_answered_that_was_not_scheduled(market: Market) -> None:
@@ -128,7 +127,8 @@ def test_a_schedule_says_what_was_traded_and_until_when_it_is_answered(market: M
     assert (event["zone"], event["mtuStart"], event["tradedWh"]) == (ZONE, FIRST_MTU, 600)
     assert event["answerDeadline"] == FIRST_MTU - 60
     assert event["scheduleHash"] == market.view("EnergyDispatching", "scheduleHashOf", ZONE, FIRST_MTU)
-    assert event["scheduleHash"] == market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["resultHash"]
+    assert event["resultHash"] == market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["resultHash"]
+    assert event["scheduleHash"] == schedule_hash(event["resultHash"], event["setpointsRoot"])
 
 
 def test_a_clearing_without_energy_schedules_nothing(market: Market) -> None:
@@ -153,7 +153,7 @@ def test_only_the_trading_contract_schedules_and_only_once(market: Market) -> No
     Pair.of(market).cleared(market)
     trading = market.impersonate("EnergyTrading")
     with pytest.raises(ContractReverted) as caught:
-        market.send(trading, "EnergyDispatching", "schedule", ZONE, FIRST_MTU, b"\1" * 32, 1)
+        market.send(trading, "EnergyDispatching", "schedule", ZONE, FIRST_MTU, b"\1" * 32, bytes(32), 1)
     assert (caught.value.name, caught.value.arguments) == ("AlreadyScheduled", (ZONE, FIRST_MTU))
 
 

@@ -7,7 +7,6 @@ The pair trades 600 Wh at 15,000 cents per MWh; surplus 7,500, shortage 32,500, 
 import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
-    CURTAILED,
     EUR,
     FIRST_MTU,
     PROCEEDS,
@@ -355,13 +354,13 @@ def test_a_reading_that_says_what_the_substitute_said_replaces_it(market: Market
 # --- void dispatch and halts ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["curtailed", "unanswered where that means void"])
+@pytest.mark.parametrize("how", ["stopped", "unanswered where that means void"])
 def test_anybody_releases_the_locks_of_a_void_schedule(how: str) -> None:
     market = Market(policy=PolicyParameters(proceed_without_answer=False))
     pair = Pair.of(market)
     kept = pair.cleared(market)
-    if how == "curtailed":
-        market.answer(CURTAILED, reason=3)
+    if how == "stopped":
+        market.stop(reason=3)
     else:
         market.move_to(FIRST_MTU - 59)
     assert market.view("EnergyDispatching", "outcomeOf", ZONE, FIRST_MTU) == VOID
@@ -396,7 +395,7 @@ def test_a_halt_traps_nobody_s_money(market: Market, zone: int) -> None:
         mtu_start=later,
     )
     void = other.cleared(market)
-    market.answer(CURTAILED, mtu_start=later)
+    market.stop(later)
     market.send(market.regulator, "GridPolicy", "setHalted", zone, True)
     market.suspend(pair.buyer.owner)
     market.settle(kept, {0: 600, 1: -600})

@@ -21,6 +21,7 @@ from tests.contracts.harness import (
     uid_bytes,
 )
 from tests.contracts.scenes import MergedScene, SeparateScene
+from tests.contracts.setpoints import schedule_hash
 
 from gridledger.chain.plan import PolicyParameters
 from gridledger.market.model import Pricing, Product
@@ -72,7 +73,7 @@ def test_separate_books_have_two_prices_and_everybody_pays_its_own(market: Marke
 
 def test_the_separate_clearing_made_by_hand_is_the_node_s(market: Market) -> None:
     scene = SeparateScene.of(market)
-    assert scene.clearing(market) == market.clearing(scene.book)
+    assert scene.clearing(market) == market.clearing(scene.book, setpoints_root=bytes(32))
 
 
 def test_orders_of_one_meter_add_up_to_one_position(market: Market) -> None:
@@ -346,9 +347,11 @@ def test_the_clearing_hands_its_schedule_to_dispatch(market: Market) -> None:
     pair = Pair.of(market)
     market.close_gate()
     market.commit_book(pair.book)
-    event = market.clear(pair.clearing(market)).one("DispatchScheduled")
-    result = market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["resultHash"]
-    assert (event["scheduleHash"], event["tradedWh"]) == (result, 600)
+    clearing = pair.clearing(market)
+    event = market.clear(clearing).one("DispatchScheduled")
+    result, root = market.view("EnergyTrading", "clearingOf", ZONE, FIRST_MTU)["resultHash"], clearing["setpointsRoot"]
+    assert (event["resultHash"], event["setpointsRoot"], event["tradedWh"]) == (result, root, 600)
+    assert event["scheduleHash"] == schedule_hash(result, root)
     assert market.view("EnergyDispatching", "outcomeOf", ZONE, FIRST_MTU) == PENDING
     market.answer(ACKNOWLEDGED)
 

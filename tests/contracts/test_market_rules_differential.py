@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
-    CURTAILED,
     EUR,
     MTU_LENGTH_S,
     SOLAR,
@@ -172,7 +171,7 @@ def test_what_the_rules_propose_is_cleared_and_settled_as_they_say(seed: int) ->
         if not kept.positions:
             continue
         if source.random() < 0.15:
-            market.answer(CURTAILED, mtu_start=mtu_start)
+            market.stop(mtu_start)
             market.refund(kept, range(len(kept.positions)))
             seen["refunded"] += 1
             continue

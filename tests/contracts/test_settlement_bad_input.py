@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tests.contracts.harness import (
     ACKNOWLEDGED,
-    CURTAILED,
     FIRST_MTU,
     MTU_LENGTH_S,
     ZONE,
@@ -126,6 +125,7 @@ FORGED_PARTS: dict[str, Any] = {
     "continued": True,
     "settled": True,
     "substitute": True,
+    "curtailed": True,
     "version": 1,
     "metered_wh": 1,
     "fee_microcents": 1,
@@ -192,7 +192,7 @@ def test_nothing_settles_before_readings_are_anchored(market: Market) -> None:
 
 def test_a_void_schedule_is_not_settled(market: Market) -> None:
     kept = Pair.of(market).cleared(market)
-    market.answer(CURTAILED)
+    market.stop()
     market.pass_mtu()
     market.anchor()
     market.move_to(END + market.policy.substitute_after_s)
@@ -210,7 +210,7 @@ def test_a_schedule_that_proceeds_is_not_refunded(market: Market) -> None:
 
 def test_a_position_is_refunded_once(market: Market) -> None:
     kept = Pair.of(market).cleared(market)
-    market.answer(CURTAILED)
+    market.stop()
     with market.refuses("PositionAlreadySettled", kept.positions[1].meter):
         market.send(market.outsider, "EnergySettlement", "refund", *kept.arguments([1, 1]))
     kept, _ = market.refund(kept, [1])

@@ -34,8 +34,9 @@ ZONE = 1
 SOLAR = 1
 BUY, SELL = 0, 1
 NO_ORDER = 2**16 - 1
-ACKNOWLEDGED, CURTAILED = 1, 2
-NOT_SCHEDULED, PENDING, PROCEEDS, VOID = range(4)
+ACKNOWLEDGED, CURTAILED, STOPPED = 1, 2, 3
+NOT_SCHEDULED, PENDING, PROCEEDS, CAPPED, VOID = range(5)
+UNCHECKED, KEPT_ORDER, BROKEN_ORDER = range(3)
 OPEN, PARTIAL, CLEARED = range(3)
 SPEC_ID = "OSAKA"
 TESTS_ROOT = Path(__file__).parent
@@ -69,6 +70,18 @@ ANSWER_FIELDS = (
     ("answer", "uint8"),
     ("reason", "uint16"),
 )
+CAP_FIELDS = (("meter", "uint32"), ("capWh", "uint64"))
+CURTAILMENT_FIELDS = (
+    ("zone", "uint32"),
+    ("mtuStart", "uint64"),
+    ("scheduleHash", "bytes32"),
+    ("direction", "uint8"),
+    ("reason", "uint16"),
+    ("emergency", "bool"),
+    ("sequence", "uint32"),
+    ("caps", "Cap[]"),
+)
+STOP_FIELDS = (("zone", "uint32"), ("firstMtuStart", "uint64"), ("mtuCount", "uint32"), ("reason", "uint16"))
 PERMIT_FIELDS = (
     ("owner", "address"),
     ("spender", "address"),
@@ -94,6 +107,7 @@ CLEARING_FIELDS = (
     "ends",
     "acceptedOffers",
     "continuedMeters",
+    "setpointsRoot",
 )
 # First bit and width of each part of the word `terms` of a presented order, as OrderTerms reads it.
 TERMS = {
@@ -283,13 +297,24 @@ def with_terms(terms: int, **parts: int) -> int:
 
 
 def sign(
-    signer: Actor, name: str, fields: Sequence[tuple[str, str]], message: Mapping[str, Any], domain: Mapping[str, Any]
+    signer: Actor,
+    name: str,
+    fields: Sequence[tuple[str, str]],
+    message: Mapping[str, Any],
+    domain: Mapping[str, Any],
+    **structs: Sequence[tuple[str, str]],
 ) -> Signed:
-    """Sign an EIP-712 message with eth-account; `domain` is name, version, chainId and verifyingContract."""
+    """Sign an EIP-712 message with eth-account; `domain` is name, version, chainId and verifyingContract.
+
+    `structs` are the fields of the structs inside the message, by their names.
+    """
     document = {
         "types": {
             "EIP712Domain": [{"name": one, "type": kind} for one, kind in _DOMAIN_FIELDS],
-            name: [{"name": one, "type": kind} for one, kind in fields],
+            **{
+                struct: [{"name": one, "type": kind} for one, kind in parts]
+                for struct, parts in {name: fields, **structs}.items()
+            },
         },
         "primaryType": name,
         "domain": dict(domain),

@@ -70,7 +70,7 @@ POLICY = Policy(
     default_grid_factor_mgco2_per_kwh=363_000,
     grid_fee_cents_per_mwh=2_000,
     low_carbon_relief_cents_per_mwh=1_000,
-    replacement_bearers=0,
+    replacement_bearers=0x20AA,
 )
 PRICES = MtuPrices(feed_in=8_000, retail=32_000, floor=8_000, cap=32_000, surplus=7_500, shortage=32_500)
 
@@ -540,17 +540,6 @@ class World:
         return self.mtus.fills(ZONE, mtu_start)
 
 
-class FakeSetpoints:
-    """Keeps the contracts that setpoints are made of; the root says how often."""
-
-    def __init__(self) -> None:
-        self.contracted_wh: list[Mapping[int, int]] = []
-
-    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:  # noqa: ARG002
-        self.contracted_wh.append(contracted_wh)
-        return f"0x{len(self.contracted_wh):064x}"
-
-
 def a_world(now: int = NOW) -> World:
     """A fresh market: the seller with meter 1, the buyer with meter 2, a neighbour with meter 4, 10 EUR each."""
     clock, directory, orders = ManualClock(now), FakeDirectory(), FakeOrders()
@@ -571,7 +560,6 @@ def a_world(now: int = NOW) -> World:
         mtus=mtus,
         ledger=ledger,
         notices=notices,
-        schedules=FakeSetpoints(),
     )
     return World(
         desk=desk,

@@ -263,7 +263,7 @@ def test_a_deal_is_paid_at_the_offer_s_price_and_its_rest_at_the_auction_s() -> 
         ),
         position(OTHER_BUYER, auction_wh=400, locked_microcents=400 * (15_000 + 1_000), fee_microcents=400 * 1_000),
     )
-    assert proposal.deals == (Trade(sell=0, buy=1, energy_wh=200),)
+    assert proposal.deals == (Trade(sell=0, buy=1, energy_wh=200, price_cents_per_mwh=10_000),)
     assert proposal.trades == (*proposal.deals, Trade(sell=0, buy=2, energy_wh=400))
     assert proposal.trade_prices == (10_000, 15_000)
     assert [(item.book_index, item.fill_wh) for item in proposal.orders] == [(0, 600), (1, 200), (2, 400)]
@@ -300,9 +300,9 @@ def test_several_acceptances_name_their_offers_in_the_order_they_are_presented()
     assert [(item.entry.meter, item.book_index) for item in proposal.orders] == [(1, 0), (2, 1), (3, 3), (3, 4), (4, 2)]
     assert proposal.accepted_offers == (0, 1, 1)
     assert proposal.deals == (
-        Trade(sell=0, buy=2, energy_wh=20),
-        Trade(sell=1, buy=2, energy_wh=30),
-        Trade(sell=1, buy=3, energy_wh=10),
+        Trade(sell=0, buy=2, energy_wh=20, price_cents_per_mwh=10_000),
+        Trade(sell=1, buy=2, energy_wh=30, price_cents_per_mwh=11_000),
+        Trade(sell=1, buy=3, energy_wh=10, price_cents_per_mwh=11_000),
     )
     assert proposal.positions[2].deal_microcents == -(20 * 10_000 + 30 * 11_000)
 

@@ -244,7 +244,10 @@ def test_a_part_deal_is_traded_at_the_offer_s_price_and_the_rest_in_the_auction(
     deal = world.deal(offer.signed.uid, quantity_wh=200)
     bid = world.accept(neighbour())
     proposal = world.matched()
-    assert proposal.trades == (Trade(sell=0, buy=1, energy_wh=200), Trade(sell=0, buy=2, energy_wh=400))
+    assert proposal.trades == (
+        Trade(sell=0, buy=1, energy_wh=200, price_cents_per_mwh=10_000),
+        Trade(sell=0, buy=2, energy_wh=400),
+    )
     assert proposal.trade_prices == (10_000, 20_000)
     assert world.fills() == {offer.signed.uid: 600, deal.signed.uid: 200, bid.signed.uid: 400}
     assert world.desk.deal(deal.signed.uid).state is OrderState.MATCHED
@@ -255,7 +258,7 @@ def test_an_offer_accepted_whole_leaves_nothing_to_the_auction() -> None:
     offer = world.accept(an_order(Side.SELL))
     deal = world.deal(offer.signed.uid, quantity_wh=600)
     bid = world.accept(neighbour(limit_cents_per_mwh=32_000))
-    assert world.matched().trades == (Trade(sell=0, buy=1, energy_wh=600),)
+    assert world.matched().trades == (Trade(sell=0, buy=1, energy_wh=600, price_cents_per_mwh=10_000),)
     assert world.fills() == {offer.signed.uid: 600, deal.signed.uid: 600}
     assert world.desk.order(bid.signed.uid).state is OrderState.UNMATCHED
 

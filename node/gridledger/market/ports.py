@@ -153,7 +153,7 @@ class SubmitClearing:
     mtu_start: int
     book: tuple[BookEntry, ...]
     proposal: Proposal
-    setpoints_root: str
+    setpoints_root: str = "0x" + "0" * 64
 
 
 class SettlementKind(StrEnum):
