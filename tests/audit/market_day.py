@@ -1,6 +1,6 @@
 """A small but complete market run through the node's HTTP API, with everything an audit can meet.
 
-Eight quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
+Eight quarter-hours in zone 1: one fully matched, one without a match, one stopped, one that ends in a debt, one
 unanswered, one with a late reading and an order that can no longer be funded, one with two products, a direct deal and
 a pegged order, one with a dead meter. Along the way: cancelled orders, single and in bulk, on chain and not, standing
 orders, a debt that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a new device key,
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import httpx
 import uvicorn
 from coincurve import PrivateKey
+from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from gridledger.app.market_folder import create_market
@@ -25,7 +26,8 @@ from gridledger.app.node import Node, NodeFolder
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.keys import account_from_seed
 from gridledger.chain.plan import PolicyParameters
-from gridledger.dispatch.model import Answer, Schedule, ScheduleState
+from gridledger.dispatch.model import Curtailment, EmergencyStop, stop_typed_data
+from gridledger.dispatch.setpoints import Direction
 from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedOrder
 from gridledger.market.order_hash import acceptance_uid, cancel_digest, cancel_up_to_digest, order_uid
 from gridledger.simulation.agents import order_body
@@ -35,7 +37,7 @@ from gridledger.simulation.input_meters import MeterSpec
 from gridledger.simulation.input_readings import MeterReading
 from gridledger.simulation.node_client import MarketFacts, NodeClient
 from gridledger.simulation.onboarding import Parties, join
-from gridledger.simulation.operator import sign_answer
+from gridledger.simulation.operator_answers import acknowledgement_body, curtailment_body
 from gridledger.simulation.transactions import ContractCaller, ContractCalls, include
 from gridledger.units import MICROCENTS_PER_EUR, format_utc
 
@@ -46,8 +48,9 @@ LENGTH_S = 900
 FIRST = 1465776000  # 2016-06-13T00:00:00Z
 GENESIS = FIRST - 25 * 3600  # time enough for what is requested at the beginning
 GATE_S = 300
-FULL, UNMATCHED, CURTAILED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
+FULL, UNMATCHED, STOPPED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
 PRODUCTS, DEAD = FIRST + 8 * LENGTH_S, FIRST + 9 * LENGTH_S
+CAPPED = PRODUCTS + 24 * 3600
 PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP, ENGINE, OFFICE = range(1, 7)
 POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
 GAS = 2_000_000
@@ -139,20 +142,44 @@ class Day:
         }
         self.http.post("/v1/deals", json=body).raise_for_status()
 
-    def answer(self, mtu_start: int, answer: Answer, reason: int) -> None:
-        """The grid operator's answer to zone 1's schedule."""
-        listed = self.http.get("/v1/dispatch/schedules").raise_for_status().json()["schedules"]
-        found = next(entry for entry in listed if entry["mtu_start"] == mtu_start)
-        schedule = Schedule(**{**found, "state": ScheduleState.PENDING})
-        body: dict[str, Any] = {
-            "zone": schedule.zone,
-            "mtu_start": format_utc(mtu_start),
-            "answer": answer.name.lower(),
-            "reason": reason,
-            "signature": "0x" + sign_answer(self.keys["grid_operator"], self.facts, schedule, answer, reason).hex(),
-        }
-        self.http.post("/v1/dispatch/answers", json=body).raise_for_status()
+    def acknowledge(self, mtu_start: int) -> None:
+        """The grid operator acknowledges zone 1's schedule."""
+        operator, schedule_hash = self.keys["grid_operator"], self._schedule_hash(mtu_start)
+        body = acknowledgement_body(
+            operator, self.facts.dispatch_domain, zone=1, mtu_start=mtu_start, schedule_hash=schedule_hash
+        )
+        self._answer("answers", body)
+
+    def curtail(self, mtu_start: int, direction: Direction, caps_wh: Mapping[int, int], **changes: Any) -> None:
+        """The grid operator caps meters of zone 1; `reason`, `emergency` and `sequence` can be changed."""
+        values: dict[str, Any] = {"reason": 1, "emergency": False, "sequence": 0} | changes
+        curtailment = Curtailment(
+            zone=1,
+            mtu_start=mtu_start,
+            schedule_hash=self._schedule_hash(mtu_start),
+            direction=direction,
+            caps_wh=caps_wh,
+            **values,
+        )
+        body = curtailment_body(self.keys["grid_operator"], self.facts.dispatch_domain, curtailment)
+        self._answer("curtailments", body)
+
+    def stop(self, mtu_start: int, reason: int) -> None:
+        """The grid operator stops zone 1 for an MTU."""
+        stop = EmergencyStop(zone=1, first_mtu_start=mtu_start, mtu_count=1, reason=reason)
+        document = encode_typed_data(full_message=stop_typed_data(self.facts.dispatch_domain, stop))
+        signature = "0x" + bytes(self.keys["grid_operator"].sign_message(document).signature).hex()
+        body = {"zone": 1, "first_mtu_start": format_utc(mtu_start), "mtu_count": 1, "reason": reason}
+        self._answer("stops", {**body, "signature": signature})
+
+    def _answer(self, kind: str, body: Mapping[str, Any]) -> None:
+        response = self.http.post(f"/v1/dispatch/{kind}", json=body)
+        assert response.status_code == httpx.codes.ACCEPTED, response.text
         self.advance(self.node.now)
+
+    def _schedule_hash(self, mtu_start: int) -> str:
+        listed = self.http.get("/v1/dispatch/schedules").raise_for_status().json()["schedules"]
+        return str(next(entry["schedule_hash"] for entry in listed if entry["mtu_start"] == mtu_start))
 
     def read(self, mtu_start: int, net_wh: Mapping[int, int], *, exchanged: bool = False) -> None:
         """Sign and post readings; positive energy is exported, negative imported.
@@ -186,7 +213,7 @@ def play(folder: Path) -> None:
     """Play the day in a new data folder; the node is stopped afterwards."""
     create_market(folder, mtu_length_s=LENGTH_S, zones=(1, 2), genesis_time_s=GENESIS, policy=POLICY, seed=SEED)
     with _running(folder) as day:
-        for part in (_first_hour, _curtailed, _indebted, _unanswered, _late, _products, _dead, _afterwards):
+        for part in (_first_hour, _stopped, _indebted, _unanswered, _late, _products, _dead, _afterwards, _capped):
             part(day)
 
 
@@ -206,25 +233,25 @@ def _first_hour(day: Day) -> None:
     day.order(WORKSHOP, Side.SELL, 90, 30_000, FULL)
     day.cancel(HOUSEHOLD, withdrawn)
     day.advance(FULL - GATE_S)
-    day.answer(FULL, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(FULL)
     day.order(PRODUCER, Side.SELL, 400, 30_000, UNMATCHED)
     day.order(HOUSEHOLD, Side.BUY, 400, 9_000, UNMATCHED)
     day.advance(UNMATCHED - GATE_S)
-    day.order(PRODUCER, Side.SELL, 250, 9_999, CURTAILED)
-    day.order(BAKERY, Side.BUY, 240, 31_000, CURTAILED)
+    day.order(PRODUCER, Side.SELL, 250, 9_999, STOPPED)
+    day.order(BAKERY, Side.BUY, 240, 31_000, STOPPED)
     day.advance(FULL + LENGTH_S)
     day.read(FULL, {PRODUCER: 640, HOUSEHOLD: -310, BAKERY: -200, WORKSHOP: 5})
 
 
-def _curtailed(day: Day) -> None:
-    """A voided schedule; meanwhile the household's meter is exchanged and the bakery takes money out."""
+def _stopped(day: Day) -> None:
+    """A stopped MTU; meanwhile the household's meter is exchanged and the bakery takes money out."""
     new_key = day.device(HOUSEHOLD, exchanged=True).public_key
     day.transact(
         day.keys["grid_operator"], 2, "ParticipantRegistry", "replaceDeviceKey", HOUSEHOLD, new_key.x, new_key.y
     )
-    day.advance(CURTAILED - GATE_S)
-    day.answer(CURTAILED, Answer.CURTAILED, 3)
-    day.advance(CURTAILED)
+    day.advance(STOPPED - GATE_S)
+    day.stop(STOPPED, 3)
+    day.advance(STOPPED)
     day.read(UNMATCHED, {PRODUCER: 380, HOUSEHOLD: -90, BAKERY: -100, WORKSHOP: 0}, exchanged=True)
     bakery = day.member(BAKERY).account
     day.transact(bakery, 2, "EnergyTrading", "withdraw")
@@ -238,9 +265,9 @@ def _indebted(day: Day) -> None:
     day.order(PRODUCER, Side.SELL, 170, 7_000, INDEBTED)
     day.order(BAKERY, Side.BUY, 200, 20_000, LATE)
     day.advance(INDEBTED - GATE_S)
-    day.answer(INDEBTED, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(INDEBTED)
     day.advance(INDEBTED)
-    day.read(CURTAILED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
+    day.read(STOPPED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
     day.order(PRODUCER, Side.SELL, 300, 11_000, UNANSWERED)
     day.order(HOUSEHOLD, Side.BUY, 280, 26_000, UNANSWERED)
     withdrawn = day.order(HOUSEHOLD, Side.BUY, 50, 27_000, UNANSWERED)
@@ -259,7 +286,7 @@ def _unanswered(day: Day) -> None:
     day.order(PRODUCER, Side.SELL, 320, 10_500, LATE)
     day.order(HOUSEHOLD, Side.BUY, 310, 24_000, LATE)
     day.advance(LATE - GATE_S)
-    day.answer(LATE, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(LATE)
     day.advance(LATE)
     day.read(UNANSWERED, {PRODUCER: 290, HOUSEHOLD: -281, BAKERY: -10, WORKSHOP: 12}, exchanged=True)
 
@@ -287,12 +314,12 @@ def _products(day: Day) -> None:
     day.advance(PRODUCTS - 400)
     day.cancel(OFFICE, extra)
     day.advance(PRODUCTS - GATE_S)
-    day.answer(PRODUCTS, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(PRODUCTS)
     day.advance(DEAD - 600)
     day.order(PRODUCER, Side.SELL, 110, 10_000, DEAD)
     day.order(HOUSEHOLD, Side.BUY, 40, 22_000, DEAD)
     day.advance(DEAD - GATE_S)
-    day.answer(DEAD, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(DEAD)
     day.advance(DEAD - GATE_S + 100)
     day.cancel_up_to(OFFICE, standing.order.salt)
 
@@ -317,6 +344,22 @@ def _afterwards(day: Day) -> None:
     producer = day.member(PRODUCER).account
     day.transact(producer, 1, "LowCarbonToken", "retire", 1_000, "the producer", "2016 report")
     day.advance(DEAD + 6 * LENGTH_S)
+
+
+def _capped(day: Day) -> None:
+    """One day later the turbine is switched off and the roof capped; what is forecast is what was beyond contracts."""
+    day.advance(CAPPED - 1_500)
+    offer = day.order(ENGINE, Side.SELL, 400, 9_000, CAPPED)
+    day.accept(OFFICE, offer, 100, CAPPED)
+    day.order(PRODUCER, Side.SELL, 200, 10_500, CAPPED)
+    day.order(HOUSEHOLD, Side.BUY, 160, 26_000, CAPPED, product=Product.LOW_CARBON)
+    day.order(OFFICE, Side.BUY, 120, 21_000, CAPPED)
+    day.advance(CAPPED - GATE_S)
+    day.curtail(CAPPED, Direction.EXPORT, {PRODUCER: 90, ENGINE: 0})
+    day.advance(CAPPED + LENGTH_S)
+    metered = {PRODUCER: 88, HOUSEHOLD: -170, BAKERY: -1, WORKSHOP: 3, ENGINE: 1, OFFICE: -201}
+    day.read(CAPPED, metered, exchanged=True)
+    day.advance(CAPPED + 6 * LENGTH_S)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from gridledger.audit.presented_dispatch import (
     stop_call,
 )
 
-__all__ = ["MOST_STOPPED_MTUS", "DispatchReplay"]
+__all__ = ["MOST_STOPPED_MTUS", "DispatchReplay", "stopped_slots"]
 
 MOST_STOPPED_MTUS = 96  # EnergyDispatching.MOST_STOPPED_MTUS
 C = TypeVar("C", AnswerCall, CurtailCall, StopCall, CapsCall)
@@ -106,20 +106,26 @@ class DispatchReplay:
 
     def _stop(self, event: Event, time_s: int) -> None:
         values = event.arguments
-        zone, first, count = values["zone"], values["firstMtuStart"], values["mtuCount"]
+        zone, first, last = values["zone"], values["firstMtuStart"], values["lastMtuStart"]
         stopped = Stopped(
             **_answered(event, time_s),
             zone=zone,
             first_mtu_start=first,
-            mtu_count=count,
+            last_mtu_start=last,
             call=self.call_of(event, StopCall, zone, first),
         )
         self.stops.append(stopped)
-        for index in range(min(count, MOST_STOPPED_MTUS)):
-            self._add(Slot(zone, first + index * self._mtu_length_s), stopped)
+        for slot in stopped_slots(stopped, self._mtu_length_s):
+            self._add(slot, stopped)
 
     def _add(self, slot: Slot, answer: Answered) -> None:
         self._markets[slot].dispatch.answers.append(answer)
+
+
+def stopped_slots(stopped: Stopped, mtu_length_s: int) -> list[Slot]:
+    """What a stop is about, as far as the contract would take it."""
+    starts = range(stopped.first_mtu_start, stopped.last_mtu_start + 1, mtu_length_s)
+    return [Slot(stopped.zone, mtu_start) for mtu_start in starts[:MOST_STOPPED_MTUS]]
 
 
 def _slot(event: Event) -> Slot:

@@ -75,11 +75,11 @@ class Curtailed(Answered):
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped(Answered):
-    """ZoneStopped, for every MTU it names."""
+    """ZoneStopped, for every MTU from the first to the last."""
 
     zone: int
     first_mtu_start: int
-    mtu_count: int
+    last_mtu_start: int
     call: StopCall | None
 
 

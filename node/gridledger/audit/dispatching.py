@@ -10,7 +10,7 @@ from gridledger.audit.dispatch_digests import (
     schedule_hash,
     stop_digest,
 )
-from gridledger.audit.dispatch_replay import MOST_STOPPED_MTUS
+from gridledger.audit.dispatch_replay import MOST_STOPPED_MTUS, stopped_slots
 from gridledger.audit.dispatches import Acknowledged, Answered, Curtailed, Dispatch, OrderCheck, Scheduled, Stopped
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.limits import intervals_of
@@ -163,15 +163,14 @@ def _check_stops(evidence: Evidence) -> None:
         record = f"zone {stop.zone}, stop of block {stop.block_number}"
         operator = evidence.history.members.grid_operators.get(stop.zone)
         findings.compare(Rule.DISPATCH, f"{record}, signed by", operator, stop.grid_operator)
-        sound = 0 < stop.mtu_count <= MOST_STOPPED_MTUS and stop.first_mtu_start % length_s == 0
-        stated = (stop.first_mtu_start, stop.mtu_count)
+        stated = (stop.first_mtu_start, stop.last_mtu_start)
+        sound = not any(moment % length_s for moment in stated) and 0 < _mtu_count(stop, length_s) <= MOST_STOPPED_MTUS
         findings.compare(Rule.DISPATCH, f"{record}, MTUs", "whole MTUs", "whole MTUs" if sound else stated)
         latest = stop.first_mtu_start + length_s - 1
         moment = "in time" if stop.time_s <= latest else stop.time_s
         findings.compare(Rule.DISPATCH, f"{record}, by {latest}", "in time", moment)
         _check_reason(evidence, record, stop)
-        count = min(stop.mtu_count, MOST_STOPPED_MTUS)
-        named = {Slot(stop.zone, stop.first_mtu_start + index * length_s) for index in range(count)}
+        named = set(stopped_slots(stop, length_s))
         new = "something new" if named - stopped else "nothing new"
         findings.compare(Rule.DISPATCH, f"{record}, stops", "something new", new)
         stopped |= named
@@ -182,11 +181,15 @@ def _check_stop_call(evidence: Evidence, record: str, stop: Stopped) -> None:
     call = stop.call
     if call is None:
         return
-    stated = (stop.zone, stop.first_mtu_start, stop.mtu_count, stop.reason)
+    stated = (stop.zone, stop.first_mtu_start, _mtu_count(stop, evidence.facts.mtu_length_s), stop.reason)
     found = (call.zone, call.first_mtu_start, call.mtu_count, call.reason)
     evidence.findings.compare(Rule.DISPATCH, f"{record}, call data", stated, found)
     signer = _signer(evidence, lambda contract: _stop_digest(contract, call), call.signature)
     evidence.findings.compare(Rule.DISPATCH, f"{record}, signature", stop.grid_operator, signer)
+
+
+def _mtu_count(stop: Stopped, mtu_length_s: int) -> int:
+    return (stop.last_mtu_start - stop.first_mtu_start) // mtu_length_s + 1
 
 
 def _stop_digest(contract: DispatchContract, call: StopCall) -> bytes:
