@@ -282,4 +282,4 @@ def _end(node: EvmGrid) -> None:
     """Time enough for everything that was due."""
     node.at(FULL + 2 * DAY_S)
     market = node.market
-    market.send(market.supplier, "EnergyTrading", "setCredit", [actor("office").address], [EUR // 2])
+    market.send(market.supplier, "EnergyTrading", "setCredit", [actor("office").address], [2 * EUR])

@@ -149,6 +149,8 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.LOCK: in_call("settle", other_positions),
     Rule.POSITION: in_file("positions.csv", 1, "fee_microcents"),
     Rule.DISPATCH: in_event("DispatchScheduled", "tradedWh", one_more),
+    Rule.SETPOINT: in_file("setpoints.csv", 40, "residual_wh"),
+    Rule.CURTAILMENT: in_event("CapsApplied", "curtailedWh", one_more),
     Rule.METER_EVENT: in_file("meter_events.csv", 1, "opening_import_wh"),
     Rule.READING_SIGNATURE: in_file("readings.csv", 1, "text"),
     Rule.READING_COLUMN: in_file("readings.csv", 1, "counter"),
