@@ -196,7 +196,8 @@ def _capped(day: Day) -> None:
     day.advance(CAPPED + LENGTH_S)
     metered = {PRODUCER: 88, HOUSEHOLD: -170, BAKERY: -1, WORKSHOP: 3, ENGINE: 1, OFFICE: -201}
     day.read(CAPPED, metered, exchanged=True)
-    day.advance(CAPPED + 6 * LENGTH_S)
+    for waited_s in (300, 301, 302, 6 * LENGTH_S):
+        day.advance(CAPPED + LENGTH_S + waited_s)
 
 
 @contextmanager
