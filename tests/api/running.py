@@ -139,6 +139,7 @@ class RunningNode:
     http: httpx.Client
     nonces: dict[str, int] = field(default_factory=dict)
     salt: int = 0
+    answered: str = ""
 
     # ---- what everybody may ask
 
@@ -208,9 +209,10 @@ class RunningNode:
         }
         return "0x" + bytes(signer.sign_transaction(transaction | changes).raw_transaction).hex()
 
-    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object) -> str:
+    def send(self, signer: LocalAccount, contract: str, function: str, *arguments: object, **changes: Any) -> str:
         """Relay a transaction; returns its hash."""
-        response = self.post("/v1/transactions", {"raw_transaction": self.raw(signer, contract, function, *arguments)})
+        raw = self.raw(signer, contract, function, *arguments, **changes)
+        response = self.post("/v1/transactions", {"raw_transaction": raw})
         assert response.status_code == 202, response.text
         self.nonces[signer.address] = self.nonces.get(signer.address, 0) + 1
         transaction_hash: str = response.json()["transaction_hash"]
@@ -348,9 +350,14 @@ class RunningNode:
 
     def pair(self, mtu_start: int = MTU_START, **changes: Any) -> tuple[str, str]:
         """Post one offer and one bid that match, and clear them; returns their uids."""
+        uids = self.posted_pair(mtu_start, **changes)
+        self.advance(mtu_start - GATE_CLOSURE_S)
+        return uids
+
+    def posted_pair(self, mtu_start: int = MTU_START, **changes: Any) -> tuple[str, str]:
+        """Post one offer and one bid that match; returns their uids."""
         sell = self.accept(self.order(Side.SELL, mtu_start=mtu_start, **changes))["uid"]
         buy = self.accept(self.order(Side.BUY, mtu_start=mtu_start, **changes))["uid"]
-        self.advance(mtu_start - GATE_CLOSURE_S)
         return sell, buy
 
     # ---- sessions
@@ -385,7 +392,9 @@ class RunningNode:
 
     def answer(self, mtu_start: int = MTU_START, reason: int = 0) -> None:
         """Relay the grid operator's acknowledgement and let the chain record it."""
-        response = self.post("/v1/dispatch/answers", self.answer_body(mtu_start, reason))
+        body = self.answer_body(mtu_start, reason)
+        self.answered = body["signature"]
+        response = self.post("/v1/dispatch/answers", body)
         assert response.status_code == 202, response.text
         self.work()
 
@@ -554,12 +563,16 @@ def assert_problem(response: httpx.Response, status: int, code: str, **values: o
 
 @contextmanager
 def served(
-    folder: NodeFolder, *, simulated: bool = True, settings: NodeSettings | None = None
+    folder: NodeFolder,
+    *,
+    simulated: bool = True,
+    settings: NodeSettings | None = None,
+    listener: socket.socket | None = None,
 ) -> Iterator[RunningNode]:
-    """A started node behind HTTP on a free port of this machine."""
+    """A started node behind HTTP on a free port of this machine, or on one that the settings name already."""
     node = Node(folder, simulated=simulated, settings=settings)
     node.start()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0)) if listener is None else listener
     config = uvicorn.Config(
         node.application, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
     )

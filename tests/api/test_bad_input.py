@@ -29,7 +29,6 @@ from tests.api.running import (
     key,
 )
 
-from gridledger.dispatch.model import Answer
 from gridledger.market.model import Pricing, Product, Side
 
 FIRST, SECOND, THIRD, NEXT, OFFERED = (MTU_START + MTU_LENGTH_S * count for count in (0, 1, 3, 5, 7))
@@ -651,8 +650,8 @@ ANSWERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict
         {"answer_deadline": FIRST - 60, "now": NOW},
     ),
     "twice": (lambda market: market.answer_body(SECOND), 409, "already-answered", {"state": "acknowledged"}),
-    "twice with another answer": (
-        lambda market: market.answer_body(SECOND, Answer.CURTAILED),
+    "twice with another reason": (
+        lambda market: market.answer_body(SECOND, 1),
         409,
         "already-answered",
         {"mtu_start": SECOND},
@@ -664,9 +663,15 @@ ANSWERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict
         {"zone": 1, "mtu_start": NEXT},
     ),
     "changed after signing": (
-        lambda market: market.answer_body(THIRD) | {"answer": "curtailed"},
+        lambda market: market.answer_body(THIRD) | {"reason": 1},
         403,
         "not-the-grid-operator",
+        {},
+    ),
+    "a curtailment without caps": (
+        lambda market: market.answer_body(THIRD) | {"answer": "curtailed"},
+        422,
+        "request-malformed",
         {},
     ),
     "another zone": (lambda market: market.answer_body(THIRD) | {"zone": 2}, 404, "schedule-unknown", {"zone": 2}),
@@ -688,8 +693,8 @@ ANSWERS: dict[str, tuple[Callable[[RunningNode], dict[str, Any]], int, str, dict
         "request-malformed",
         {},
     ),
-    "a reason beyond 16 bits": (
-        lambda market: market.answer_body(THIRD) | {"reason": 65_536},
+    "a reason there is none of": (
+        lambda market: market.answer_body(THIRD) | {"reason": 16},
         422,
         "request-malformed",
         {},

@@ -10,8 +10,6 @@ import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 from tests.api.running import BUY_METER, MTU_START, SELL_METER, Onboarded, RunningNode, assert_problem, served
 
-from gridledger.dispatch.model import Answer
-
 NEXT = MTU_START + 900
 EVENTS = "/v1/dispatch/events"
 
@@ -25,12 +23,12 @@ def market(tmp_path: Path, onboarded: Onboarded) -> Iterator[RunningNode]:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
-    """Two MTUs: the first acknowledged, the second curtailed. Four events."""
+    """Two MTUs: the first acknowledged, the second stopped. Four events."""
     with onboarded.served(tmp_path_factory.mktemp("events") / "data") as running:
         running.pair(MTU_START)
         running.answer(MTU_START)
         running.pair(NEXT)
-        running.answer(NEXT, Answer.CURTAILED, 7)
+        running.stop(NEXT, 7)
         yield running
 
 
@@ -75,7 +73,7 @@ def test_schedules_and_answers_come_once_each_in_order(played: RunningNode) -> N
         ("scheduled", "1"),
         ("acknowledged", "2"),
         ("scheduled", "3"),
-        ("curtailed", "4"),
+        ("stopped", "4"),
     ]
     assert events[3].json()["payload"]["reason"] == 7
     assert [event.json()["mtu_start"] for event in events] == [MTU_START, MTU_START, NEXT, NEXT]

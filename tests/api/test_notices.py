@@ -24,14 +24,13 @@ from tests.api.running import (
 from tests.webhooks.receiving import Received, receiver
 
 from gridledger.app.settings import NodeSettings
-from gridledger.dispatch.model import Answer
 from gridledger.market.model import Side
 from gridledger.webhooks.targets import AllowList
 
 NEXT = MTU_START + 1_800
 NOTICES, EVENTS, WEBHOOKS = "/v1/notices", "/v1/notices/events", "/v1/webhooks"
 LIFE = ["accepted", "matched", "locked", "settled", "rewarded"]
-CURTAILED_LIFE = ["accepted", "matched", "locked", "curtailed", "refunded"]
+STOPPED_LIFE = ["accepted", "matched", "locked", "curtailed", "refunded"]
 SETTINGS = NodeSettings(webhook_allow=AllowList.parse("127.0.0.1"))
 
 
@@ -44,7 +43,7 @@ def market(tmp_path: Path, onboarded: Onboarded) -> Iterator[RunningNode]:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> Iterator[RunningNode]:
-    """Two MTUs: the first settled and rewarded, the second curtailed and refunded. Ten notices for each member."""
+    """Two MTUs: the first settled and rewarded, the second stopped and refunded. Ten notices for each member."""
     with onboarded.served(tmp_path_factory.mktemp("notices") / "data") as running:
         play(running)
         yield running
@@ -55,7 +54,7 @@ def play(market: RunningNode) -> None:
     market.answer(MTU_START)
     market.deliver({SELL_METER: 600, BUY_METER: -600}, MTU_START)
     market.pair(NEXT)
-    market.answer(NEXT, Answer.CURTAILED, 7)
+    market.stop(NEXT, 7)
     market.work()
 
 
@@ -81,7 +80,7 @@ def take(market: RunningNode, count: int, session: dict[str, str], **request: An
 @pytest.mark.parametrize(("account", "meter"), [(SELLER, SELL_METER), (BUYER, BUY_METER)], ids=["seller", "buyer"])
 def test_every_change_of_an_orders_life_is_told_to_its_owner(played: RunningNode, account: Any, meter: int) -> None:
     notices = listed(played, played.sign_in(account))
-    assert [notice["kind"] for notice in notices] == LIFE + CURTAILED_LIFE
+    assert [notice["kind"] for notice in notices] == LIFE + STOPPED_LIFE
     first, second = notices[:5], notices[5:]
     for group, mtu_start in ((first, MTU_START), (second, NEXT)):
         assert len({notice["order_uid"] for notice in group}) == 1
@@ -146,7 +145,7 @@ def test_a_stream_resumes_after_the_last_notice_that_was_seen(played: RunningNod
     by_header = take(played, 10 - seen, session, headers={"Last-Event-ID": str(last)})
     by_query = take(played, 10 - seen, session, params={"after": last})
     assert [event.json() for event in by_header] == [event.json() for event in by_query] == whole[seen:]
-    assert [event.event for event in by_header] == (LIFE + CURTAILED_LIFE)[seen:]
+    assert [event.event for event in by_header] == (LIFE + STOPPED_LIFE)[seen:]
     assert [event.id for event in by_header] == [str(notice["id"]) for notice in whole[seen:]]
 
 
@@ -223,7 +222,7 @@ def test_a_webhook_gets_every_notice_once_in_order_and_signed(market: RunningNod
         documents = verified(secret, received)
     whole = listed(market, session)
     assert [document["data"] for document in documents] == whole
-    assert [document["type"] for document in documents] == [f"order.{kind}" for kind in LIFE + CURTAILED_LIFE]
+    assert [document["type"] for document in documents] == [f"order.{kind}" for kind in LIFE + STOPPED_LIFE]
     assert documents[0]["timestamp"].startswith("2016-06-12T")
     assert [one.headers["webhook-id"] for one in received] == [str(notice["id"]) for notice in whole]
 
@@ -305,6 +304,8 @@ def test_the_routes_are_documented_with_the_token_they_need(played: RunningNode)
         ("put", WEBHOOKS),
         ("get", WEBHOOKS),
         ("delete", WEBHOOKS),
+        ("put", f"{WEBHOOKS}/{{feed}}"),
+        ("post", f"{WEBHOOKS}/{{feed}}/rewind"),
         ("delete", "/v1/sessions"),
     ):
         assert paths[path][method]["security"] == [{"HTTPBearer": []}]

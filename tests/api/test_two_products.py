@@ -29,6 +29,7 @@ from tests.api.running import (
     served,
 )
 
+from gridledger.app.receipt_run import verify_receipt
 from gridledger.chain.codec import keccak256
 from gridledger.market.model import Pricing, Product, Side
 from gridledger.market.packing import position_words, trade_word
@@ -207,3 +208,29 @@ def test_the_summary_counts_deals_among_the_trades(played: Played) -> None:
     summary = played.running.get("/v1/market/summary")
     assert (summary["trades"], summary["traded_wh"], summary["orders"]) == (4, 1_600, 6)
     assert summary["failed_transactions"] == []
+
+
+@pytest.mark.parametrize("mtu_start", [MTU_START, NEXT])
+def test_every_receipt_of_both_products_and_the_deal_holds_against_the_chain(
+    played: Played, tmp_path: Path, mtu_start: int
+) -> None:
+    running, prices = played.running, dict[tuple[int, int], int]()
+    metered = METERED if mtu_start == MTU_START else {SOLAR: 400, BUY: -400}
+    for meter, member in zip((SOLAR, BUY, GREY, FLAT), MEMBERS, strict=True):
+        answer = running.http.get(
+            f"/v1/proofs/trades/{ZONE}/{mtu_start}", params={"meter": meter}, headers=running.sign_in(member)
+        )
+        if answer.status_code == 404:
+            continue
+        path = tmp_path / f"{meter}.json"
+        path.write_bytes(answer.content)
+        result = verify_receipt(path, running.node.chain_url, running.folder.deployment)
+        assert [link for link in result["links"] if link["verdict"] != "holds" and link["problems"]] == []
+        assert result["ok"]
+        document = answer.json()
+        reading = document["sides"][0]["delivery"]["reading"]
+        assert reading["export_wh"] - reading["import_wh"] == metered[meter]
+        prices |= {(trade["seller"], trade["buyer"]): trade["price_cents_per_mwh"] for trade in document["trades"]}
+    expected = {(SOLAR, BUY): LOW_CARBON_PRICE, (SOLAR, FLAT): DEAL_PRICE, (GREY, FLAT): ANY_PRICE}
+    assert (prices == expected) is (mtu_start == MTU_START)
+    assert prices

@@ -29,7 +29,6 @@ from tests.api.running import (
 
 from gridledger.app.node import NodeFolder
 from gridledger.chain.plan import PolicyParameters
-from gridledger.dispatch.model import Answer
 from gridledger.market.model import Side
 
 GATE, MTU_END = MTU_START - 300, MTU_START + 900
@@ -175,12 +174,12 @@ def test_money_asked_back_before_the_gate_makes_an_order_ineligible_and_stops_no
 # ---- dispatch
 
 
-def test_a_curtailed_schedule_gives_every_lock_back_and_mints_nothing(start: Start) -> None:
+def test_a_stopped_schedule_gives_every_lock_back_and_mints_nothing(start: Start) -> None:
     market = start()
     before = frees(market)
     uids = market.pair()
     assert frees(market)[:2] == [before[0] - SELLER_LOCK, before[1] - BUYER_LOCK]
-    market.answer(answer=Answer.CURTAILED, reason=3)
+    market.stop(reason=3)
     assert frees(market) == before
     assert states(market, *uids) == ["refunded", "refunded"]
     assert (market.mtu()["phase"], minted(market)) == ("settled", 0)
@@ -333,11 +332,11 @@ def test_mtus_overlap_and_do_not_disturb_each_other(start: Start) -> None:
     market.pair(MTU_START)
     market.answer(MTU_START)
     market.pair(NEXT)
-    market.answer(NEXT, Answer.CURTAILED)
+    market.stop(NEXT)
     market.deliver({SELL_METER: 600, BUY_METER: -600}, MTU_START)
     assert [market.mtu(mtu_start)["phase"] for mtu_start in (MTU_START, NEXT)] == ["settled", "settled"]
     summary = market.get("/v1/market/summary")
-    assert (summary["trades"], summary["dispatch"]) == (2, {"acknowledged": 1, "curtailed": 1})
+    assert (summary["trades"], summary["dispatch"]) == (2, {"acknowledged": 1, "stopped": 1})
     assert minted(market) == AVOIDED_UGCO2
     assert frees(market)[0] == 10 * EUR + 600 * 15_000
 

@@ -48,6 +48,8 @@ class World:
             estimation=nothing,
             anchoring=nothing,
             dispatch=nothing,
+            demand=nothing,
+            measurement=nothing,
         )
 
     def pair(self) -> tuple[str, str]:

@@ -45,6 +45,7 @@ from gridledger.app.node import NodeFolder
 from gridledger.chain.journal import FolderInUse
 from gridledger.cli.application import create_cli
 from gridledger.market.model import Side
+from gridledger.market.webhooks import Feed
 from gridledger.merkle import verify
 from gridledger.metering.erasure import TombstoneMalformed
 from gridledger.store.database import Database, DatabaseBusy
@@ -129,7 +130,7 @@ def _leave_more(folder: NodeFolder) -> None:
             created_at=1,
         )
         tx.outbox.mark_rejected(key_of, "refused")
-        tx.webhooks.put(SELLER.address, url=HOOK, sealed_secret=b"sealed", cursor=0, now=1)
+        tx.webhooks.put(SELLER.address, Feed.NOTICES, url=HOOK, sealed_secret=b"sealed", cursor=0, now=1)
     database.close()
 
 

@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from tests.webhooks.receiving import Receiver, receiver
 
 from gridledger.app.webhook_worker import WebhookWorker
 from gridledger.clock import ManualClock, SystemClock
+from gridledger.dispatch.model import Schedule, ScheduleState
 from gridledger.market.notices import NoticeDetails, NoticeKind
-from gridledger.market.webhooks import DISABLED_AFTER_S, Webhook
+from gridledger.market.webhooks import DISABLED_AFTER_S, Feed, Webhook, WebhookState
 from gridledger.store.database import Database
+from gridledger.store.schema import zone
 from gridledger.webhooks.sealing import SecretBox, new_secret
 from gridledger.webhooks.targets import AllowList, TargetGuard
 
+DISPATCHES = 100
 OWNER, OTHER = "0x" + "11" * 20, "0x" + "22" * 20
 
 
@@ -31,10 +35,10 @@ class Setting:
         self.guard = TargetGuard(AllowList.parse("127.0.0.1"))
         self.kept: queue.Queue[Webhook] = queue.Queue()
 
-    def set(self, url: str, owner: str = OWNER) -> Webhook:
+    def set(self, url: str, owner: str = OWNER, feed: Feed = Feed.NOTICES) -> Webhook:
         with self.database.write() as tx:
             sealed = self.box.seal(new_secret())
-            return tx.webhooks.put(owner, url=url, sealed_secret=sealed, cursor=0, now=self.clock.now())
+            return tx.webhooks.put(owner, feed, url=url, sealed_secret=sealed, cursor=0, now=self.clock.now())
 
     def notify(self, count: int = 1, owner: str = OWNER) -> None:
         with self.database.write() as tx:
@@ -50,9 +54,29 @@ class Setting:
                     details=NoticeDetails(),
                 )
 
-    def webhook(self, owner: str = OWNER) -> Webhook:
+    def dispatch(self, count: int) -> None:
+        """Schedules of the zone that OWNER operates, one for each MTU."""
+        with self.database.write() as tx:
+            first = tx.dispatches.last_event_id(OWNER)
+            if not first:
+                tx.connection.execute(insert(zone).values(zone=1, grid_operator=OWNER))
+            for number in range(first, first + count):
+                schedule = Schedule(
+                    zone=1,
+                    mtu_start=900 * number,
+                    schedule_hash="0x",
+                    traded_wh=1,
+                    answer_deadline=0,
+                    state=ScheduleState.PENDING,
+                    reason=0,
+                    result_hash="0x" + "bb" * 32,
+                    setpoints_root="0x" + "cc" * 32,
+                )
+                tx.dispatches.add(schedule, {}, 1)
+
+    def webhook(self, owner: str = OWNER, feed: Feed = Feed.NOTICES) -> Webhook:
         with self.database.read() as tx:
-            found = tx.webhooks.find(owner)
+            found = tx.webhooks.find(owner, feed)
         assert found is not None
         return found
 
@@ -228,6 +252,35 @@ def test_the_outcome_of_a_delivery_is_not_kept_for_the_webhook_that_replaced_it(
     with setting.database.write() as tx:
         tx.webhooks.keep(replace(old, cursor=9))
     assert setting.webhook() == new
+
+
+def test_a_listener_that_comes_back_after_days_gets_all_dispatches_in_their_order(setting: Setting) -> None:
+    with receiver([500] * 4 + [204]) as server:
+        setting.set(server.url, feed=Feed.DISPATCH)
+        setting.dispatch(50)
+        with setting.working() as worker:
+            for failures in (1, 2, 3):
+                setting.clock.move_to(setting.after(failures=failures).next_attempt_at)
+                worker.wake()
+            setting.after(failures=4)
+        setting.dispatch(50)
+        setting.clock.move_to(setting.clock.now() + DISABLED_AFTER_S - 3_600)
+        with setting.working():
+            assert setting.after(cursor=DISPATCHES).state is WebhookState.DELIVERING
+        assert ids(server, 4 + DISPATCHES) == [1] * 4 + list(range(1, DISPATCHES + 1))
+        assert server.received.empty()
+
+
+def test_feeds_of_one_owner_are_delivered_side_by_side(setting: Setting) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, receiver() as server:
+        setting.set(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        setting.set(server.url, feed=Feed.DISPATCH)
+        setting.notify(3)
+        setting.dispatch(3)
+        with setting.working():
+            assert setting.after(cursor=3).feed is Feed.DISPATCH
+        assert ids(server, 3) == [1, 2, 3]
+    assert setting.webhook().cursor == 0
 
 
 def test_a_worker_without_anything_to_do_ends_when_it_is_told_to(setting: Setting) -> None:

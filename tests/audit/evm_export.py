@@ -31,7 +31,10 @@ def export(node: EvmNode) -> MemoryFiles:
     files = MemoryFiles({})
     rows = _rows(node)
     for file in ROW_FILES:
-        table = [[kind.write(getattr(row, column)) for column, kind in file.columns.items()] for row in rows[file.name]]
+        table = [
+            [kind.write(getattr(row, column)) for column, kind in file.columns.items()]
+            for row in rows.get(file.name, [])
+        ]
         files.content[file.name] = "".join(csv_line(line) for line in [list(file.columns), *table]).encode()
     lines = (json.dumps(row._asdict(), separators=(",", ":")) + "\n" for row in node.market.journal)
     files.content[formats.BLOCKS] = "".join(lines).encode()

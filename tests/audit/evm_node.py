@@ -24,7 +24,15 @@ from gridledger.chain.plan import PolicyParameters
 from gridledger.dispatch.salts import SeededSetpointSalts
 from gridledger.dispatch.setpoints import Direction, make_setpoints, setpoints_root
 from gridledger.market.auction import AuctionResult, BookPrice, clear
-from gridledger.market.book import Standing, auction_orders, book_hash, list_orders, listed_deals, undealt_orders
+from gridledger.market.book import (
+    Standing,
+    auction_orders,
+    book_hash,
+    list_orders,
+    listed_deals,
+    ordered_net_wh,
+    undealt_orders,
+)
 from gridledger.market.locking import Proposal, propose
 from gridledger.market.model import (
     BookEntry,
@@ -154,8 +162,8 @@ class EvmNode(EvmDesk):
 
     def commit_setpoints(self, slot: Slot, positions: Sequence[Position]) -> bytes:
         """Make and keep the setpoints of a clearing with these positions; returns their root."""
-        contracted, persisted = net_contracts(positions), self._persisted_wh(slot)
-        made = make_setpoints(contracted, persisted)
+        contracted, ordered = net_contracts(positions), ordered_net_wh(self.books[slot])
+        made = make_setpoints(contracted, ordered, self._persisted_wh(slot))
         salts = {one.meter: SETPOINT_SALTS.salt_for(*slot, one.meter) for one in made}
         if positions:
             self.setpoints[slot] = tuple(
@@ -165,19 +173,11 @@ class EvmNode(EvmDesk):
         return setpoints_root(made, salts)
 
     def _persisted_wh(self, slot: Slot) -> dict[int, int]:
-        """What meters did beyond their contracts one day before."""
-        before = Slot(slot.zone, slot.mtu_start - DAY_S)
-        positions = [
-            position
-            for kept in self.kept.get(before, [])
-            for index, position in enumerate(kept.positions)
-            if index not in kept.refunded
-        ]
-        contracted = net_contracts(positions)
+        """What meters did one day before."""
         return {
-            row.meter: row.export_wh - row.import_wh - contracted[row.meter]
+            row.meter: row.export_wh - row.import_wh
             for row in self.rows["readings"]
-            if row.interval_start == before.mtu_start and self.meters[row.meter].zone == slot.zone
+            if row.interval_start == slot.mtu_start - DAY_S and self.meters[row.meter].zone == slot.zone
         }
 
     def _receipted(self, zone: int, mtu_start: int) -> list[OrderRow | AcceptanceRow]:
@@ -362,7 +362,7 @@ def net_contracts(positions: Sequence[Position]) -> Counter[int]:
     """Net contracted energy by meter, Wh, export positive."""
     net_wh: Counter[int] = Counter()
     for position in positions:
-        net_wh[position.meter] += position.quantity_wh if position.sells else -position.quantity_wh
+        net_wh[position.meter] += position.contracted_wh
     return net_wh
 
 

@@ -35,10 +35,14 @@ ROWS = {
     "books.csv": 64,
     "trades.csv": 31,
     "positions.csv": 48,
-    "setpoints.csv": 48,
+    "setpoints.csv": 51,
     "readings.csv": 40,
     "meter_events.csv": 1,
     "meters.csv": 7,
+    "demand_events.csv": 0,
+    "demand_participations.csv": 0,
+    "demand_measurements.csv": 0,
+    "demand_shifts.csv": 0,
 }
 
 

@@ -41,7 +41,7 @@ class Setpoints:
         contracted_wh: dict[int, int] = {}
         for one in positions:
             contracted_wh[one.meter] = contracted_wh.get(one.meter, 0) + one.contracted_wh
-        return cls(make_setpoints(contracted_wh, persisted_wh or {}))
+        return cls(make_setpoints(contracted_wh, {}, persisted_wh or {}))
 
     @property
     def root(self) -> bytes:

@@ -1,201 +1,133 @@
-"""Only the zone's grid operator answers a schedule, once, in time; the node can neither make nor alter an answer."""
+"""The grid operator's answers are relayed as they were signed: once each, in time, emergencies until the last."""
 
 from dataclasses import replace
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_keys.constants import SECPK1_N
-
-from gridledger.clock import ManualClock
-from gridledger.dispatch.errors import (
-    AlreadyAnswered,
-    AnswerTooLate,
-    AnswerUnknown,
-    NotTheGridOperator,
-    ScheduleUnknown,
-)
-from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
-from gridledger.dispatch.ports import RelayAnswer
-from gridledger.dispatch.service import DispatchService
-from gridledger.errors import GridLedgerError
-from gridledger.units import OutOfRange
-
-DOMAIN = DispatchDomain(chain_id=31_337, dispatching_contract="0x" + "11" * 20)
-MTU_START = 1_465_776_000
-DEADLINE = MTU_START - 60
-ZONE = 1
-OPERATOR, OTHER = Account.from_key((7).to_bytes(32)), Account.from_key((8).to_bytes(32))
-SCHEDULE = Schedule(
-    zone=ZONE,
-    mtu_start=MTU_START,
-    schedule_hash="0x" + "ab" * 32,
-    traded_wh=600,
-    answer_deadline=DEADLINE,
-    state=ScheduleState.PENDING,
-    reason=0,
+from tests.dispatch.room import (
+    COAL,
+    CURTAILMENT,
+    DEADLINE,
+    IDLE,
+    LOAD,
+    MTU_END,
+    MTU_LENGTH_S,
+    MTU_START,
+    SCHEDULE,
+    SETPOINTS,
+    STOP,
+    SUN_A,
+    SUN_B,
+    TREE,
+    ZONE,
+    World,
+    acknowledge,
+    at,
+    curtail,
+    leaf_of,
+    signed_answer,
+    signed_curtailment,
+    signed_stop,
+    stop,
+    while_stopped,
 )
 
-
-class FakeSchedules:
-    """Schedules by zone and MTU."""
-
-    def __init__(self, *schedules: Schedule) -> None:
-        self._kept = {(schedule.zone, schedule.mtu_start): schedule for schedule in schedules}
-        self.answered: set[tuple[int, int]] = set()
-
-    def find(self, zone: int, mtu_start: int) -> Schedule | None:
-        return self._kept.get((zone, mtu_start))
-
-    def answer_is_pending(self, zone: int, mtu_start: int) -> bool:
-        return (zone, mtu_start) in self.answered
-
-    def mark_answered(self, zone: int, mtu_start: int) -> None:
-        self.answered.add((zone, mtu_start))
-
-    def grid_operator_of(self, zone: int) -> str:
-        return str(OPERATOR.address)
+from gridledger.dispatch.model import Answer, ScheduleState
+from gridledger.dispatch.ports import RelayAnswer, RelayCurtailment, RelayStop
+from gridledger.dispatch.setpoints import Direction
+from gridledger.merkle import verify
 
 
-class FakeLedger:
-    """Answers in the order they were relayed."""
-
-    def __init__(self) -> None:
-        self.submitted: list[RelayAnswer] = []
-
-    def submit(self, command: RelayAnswer) -> None:
-        self.submitted.append(command)
-
-
-class World:
-    """A dispatch room over fakes, a minute before the deadline."""
-
-    def __init__(self, schedule: Schedule = SCHEDULE) -> None:
-        self.clock = ManualClock(DEADLINE - 60)
-        self.schedules, self.ledger = FakeSchedules(schedule), FakeLedger()
-        self.service = DispatchService(domain=DOMAIN, clock=self.clock, schedules=self.schedules, ledger=self.ledger)
-
-    def answer(self, signature: bytes, answer: Answer = Answer.ACKNOWLEDGED, reason: int = 0) -> Schedule:
-        return self.service.answer(ZONE, MTU_START, answer, reason, signature)
-
-    def refusal(self, signature: bytes, **changes: Answer | int) -> GridLedgerError:
-        answered = set(self.schedules.answered)
-        with pytest.raises(GridLedgerError) as refused:
-            self.answer(signature, **changes)  # type: ignore[arg-type]
-        assert self.schedules.answered == answered
-        assert self.ledger.submitted == []
-        return refused.value
-
-
-def signed(
-    answer: Answer = Answer.ACKNOWLEDGED,
-    reason: int = 0,
-    *,
-    schedule: Schedule = SCHEDULE,
-    domain: DispatchDomain = DOMAIN,
-    key: bytes = bytes(OPERATOR.key),
-) -> bytes:
-    document = encode_typed_data(full_message=answer_typed_data(domain, schedule, answer, reason))
-    return bytes(Account.sign_message(document, key).signature)
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"), [(Answer.ACKNOWLEDGED, 0), (Answer.CURTAILED, 1), (Answer.CURTAILED, 65_535)]
-)
-def test_the_grid_operator_s_answer_is_relayed_as_it_was_signed(answer: Answer, reason: int) -> None:
-    world = World()
-    signature = signed(answer, reason)
-    assert world.answer(signature, answer, reason) == SCHEDULE
+@pytest.mark.parametrize("reason", [0, 1, 15])
+def test_an_acknowledgement_is_relayed_as_it_was_signed(reason: int) -> None:
+    world, signature = World(), signed_answer(reason)
+    assert world.service.acknowledge(ZONE, MTU_START, reason, signature) == SCHEDULE
     assert world.ledger.submitted == [
-        RelayAnswer(zone=ZONE, mtu_start=MTU_START, answer=answer, reason=reason, signature=signature)
+        RelayAnswer(zone=ZONE, mtu_start=MTU_START, answer=Answer.ACKNOWLEDGED, reason=reason, signature=signature)
     ]
     assert world.schedules.answered == {(ZONE, MTU_START)}
 
 
-def test_nothing_can_be_answered_that_was_not_scheduled() -> None:
-    world = World(replace(SCHEDULE, zone=2))
-    error = world.refusal(signed())
-    assert (type(error), error.values()) == (ScheduleUnknown, {"zone": ZONE, "mtu_start": MTU_START})
+def test_a_curtailment_is_relayed_with_the_setpoints_of_its_meters_and_proofs_that_open_the_root() -> None:
+    world, signature = World(), signed_curtailment(CURTAILMENT)
+    assert world.service.curtail(CURTAILMENT, signature) == SCHEDULE
+    (command,) = world.ledger.submitted
+    assert isinstance(command, RelayCurtailment)
+    assert (command.curtailment, command.signature) == (CURTAILMENT, signature)
+    assert (command.zone, command.mtu_start) == (ZONE, MTU_START)
+    assert (command.result_hash, command.setpoints_root) == (SCHEDULE.result_hash, SCHEDULE.setpoints_root)
+    assert [one.row.meter for one in command.setpoints] == [COAL, SUN_A, SUN_B]
+    for one, proof in zip(command.setpoints, command.proofs, strict=True):
+        assert verify(TREE.root, leaf_of(one.row.meter), proof)
+    assert world.schedules.answered == {(ZONE, MTU_START)}
 
 
-@pytest.mark.parametrize("state", [ScheduleState.ACKNOWLEDGED, ScheduleState.CURTAILED])
-def test_an_answer_on_chain_is_final(state: ScheduleState) -> None:
-    error = World(replace(SCHEDULE, state=state)).refusal(signed(Answer.CURTAILED), answer=Answer.CURTAILED)
-    assert (type(error), error.values()) == (
-        AlreadyAnswered,
-        {"zone": ZONE, "mtu_start": MTU_START, "state": state},
-    )
-
-
-def test_a_second_answer_waits_for_the_first_to_fail() -> None:
+def test_setpoints_of_meters_nobody_curtails_stay_here() -> None:
     world = World()
-    world.schedules.mark_answered(ZONE, MTU_START)
-    error = world.refusal(signed())
-    assert (type(error), error.values()) == (
-        AlreadyAnswered,
-        {"zone": ZONE, "mtu_start": MTU_START, "state": "answering"},
-    )
+    curtail(caps_wh={SUN_B: 99})(world)
+    (command,) = world.ledger.submitted
+    assert isinstance(command, RelayCurtailment)
+    assert [one.row.meter for one in command.setpoints] == [SUN_B]
+    assert LOAD in {one.row.meter for one in SETPOINTS}
 
 
-def test_an_answer_is_taken_at_the_deadline_and_not_a_second_later() -> None:
+def test_imports_are_curtailed_in_one_line_whatever_the_meters_sources_are() -> None:
     world = World()
-    world.clock.move_to(DEADLINE + 1)
-    error = world.refusal(signed())
-    assert (type(error), error.values()) == (
-        AnswerTooLate,
-        {"zone": ZONE, "mtu_start": MTU_START, "answer_deadline": DEADLINE, "now": DEADLINE + 1},
-    )
-    in_time = World()
-    in_time.clock.move_to(DEADLINE)
-    in_time.answer(signed())
+    curtail(direction=Direction.IMPORT, caps_wh={LOAD: 539})(world)
+    assert len(world.ledger.submitted) == 1
 
 
-def test_another_operator_s_answer_is_refused_by_name() -> None:
-    error = World().refusal(signed(key=bytes(OTHER.key)))
-    assert (type(error), error.values()) == (
-        NotTheGridOperator,
-        {"zone": ZONE, "signer": OTHER.address, "grid_operator": OPERATOR.address},
-    )
+@pytest.mark.parametrize("state", [ScheduleState.PENDING, ScheduleState.ACKNOWLEDGED, ScheduleState.CURTAILED], ids=str)
+@pytest.mark.parametrize("moment", [DEADLINE, DEADLINE + 1, MTU_START, MTU_END - 1])
+def test_an_emergency_is_obeyed_until_the_mtu_s_last_second_whatever_was_answered(
+    state: ScheduleState, moment: int
+) -> None:
+    world = World(state=state, curtailments=3)
+    at(moment, curtail(emergency=True, sequence=3))(world)
+    assert len(world.ledger.submitted) == 1
+    assert world.schedules.answered == set()  # an acknowledgement on its way is another thing
 
 
 @pytest.mark.parametrize(
-    "signature",
+    ("caps_wh", "shown"),
     [
-        signed(domain=replace(DOMAIN, chain_id=1)),
-        signed(domain=replace(DOMAIN, dispatching_contract="0x" + "12" * 20)),
-        signed(schedule=replace(SCHEDULE, schedule_hash="0x" + "cd" * 32)),
-        signed(schedule=replace(SCHEDULE, zone=2)),
-        signed(schedule=replace(SCHEDULE, mtu_start=MTU_START + 900)),
-        signed(Answer.CURTAILED),
-        signed(reason=1),
+        ({COAL: 300, SUN_A: 0, SUN_B: 0}, [COAL, SUN_A, SUN_B]),
+        ({SUN_A: 301}, [SUN_A]),
+        ({SUN_A: 300}, [SUN_A]),
+        ({IDLE: 10, SUN_A: 0}, []),
     ],
-    ids=["chain", "contract", "schedule", "zone", "MTU", "answer", "reason"],
+    ids=["against the order", "above the schedule", "nothing curtailed", "a meter without a setpoint"],
 )
-def test_a_signature_over_anything_else_is_not_the_operator_s_answer(signature: bytes) -> None:
-    assert type(World().refusal(signature)) is NotTheGridOperator
+def test_an_emergency_s_caps_are_relayed_in_any_order_and_beyond_the_schedule(
+    caps_wh: dict[int, int], shown: list[int]
+) -> None:
+    world = World()
+    curtail(emergency=True, caps_wh=caps_wh)(world)
+    (command,) = world.ledger.submitted
+    assert isinstance(command, RelayCurtailment)
+    assert command.curtailment.caps_wh == caps_wh
+    assert [one.row.meter for one in command.setpoints] == shown
+    assert len(command.proofs) == len(shown)
 
 
-@pytest.mark.parametrize("signature", [bytes(64), bytes(65), bytes(66), b"\xff" * 65, signed()[:64]])
-def test_bytes_that_are_no_signature_are_refused(signature: bytes) -> None:
-    error = World().refusal(signature)
-    assert (type(error), error.values()) == (AnswerUnknown, {"field": "signature"})
+@pytest.mark.parametrize("count", [1, 96])
+def test_a_stop_is_relayed_before_anything_is_scheduled_and_until_its_first_mtu_ends(count: int) -> None:
+    world, later = World(), MTU_START + 96 * MTU_LENGTH_S
+    for first, moment in ((later, DEADLINE), (MTU_START, MTU_END - 1)):
+        changed = replace(STOP, first_mtu_start=first, mtu_count=count)
+        world.clock.move_to(moment)
+        world.service.stop(changed, signed_stop(changed))
+        assert world.ledger.submitted.pop() == RelayStop(stop=changed, signature=signed_stop(changed))
+    assert world.schedules.answered == set()
 
 
-def test_only_the_form_of_a_signature_that_the_contract_takes_is_relayed() -> None:
-    """The recovery byte as 0 or 1 or beyond, and the twin with the other s, recover the operator but fail on chain."""
-    good = signed()
-    other_s = SECPK1_N - int.from_bytes(good[32:64])
-    forms = [good[:64] + bytes((good[64] + shift,)) for shift in (-27, 8)]
-    forms.append(good[:32] + other_s.to_bytes(32) + bytes((55 - good[64],)))
-    for form in forms:
-        error = World().refusal(form)
-        assert (type(error), error.values()) == (AnswerUnknown, {"field": "signature"})
+def test_a_stop_of_some_mtus_that_were_stopped_before_is_relayed_for_the_others() -> None:
+    world = World()
+    while_stopped(stop(mtu_count=2), MTU_START)(world)
+    assert len(world.ledger.submitted) == 1
 
 
-@pytest.mark.parametrize("reason", [-1, 65_536])
-def test_a_reason_the_contract_cannot_hold_is_refused(reason: int) -> None:
-    error = World().refusal(signed(), reason=reason)
-    assert (type(error), error.values()) == (
-        OutOfRange,
-        {"field": "reason", "value": reason, "lowest": 0, "highest": 65_535},
-    )
+def test_an_answer_is_taken_at_the_deadline() -> None:
+    for act in (acknowledge(), curtail()):
+        world = World()
+        at(DEADLINE, act)(world)
+        assert len(world.ledger.submitted) == 1

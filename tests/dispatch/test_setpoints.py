@@ -33,35 +33,46 @@ def row(meter: int, contracted_wh: int = 0, residual_wh: int = 0) -> SetpointRow
 
 
 @pytest.mark.parametrize(
-    ("contracted_wh", "persisted_wh", "residual_wh"),
+    ("contracted_wh", "ordered_wh", "persisted_wh", "residual_wh"),
     [
-        (500, 120, 120),
-        (500, -120, 0),
-        (500, -900, 0),
-        (-500, -120, -120),
-        (-500, 120, 0),
-        (-500, 900, 0),
-        (0, 120, 120),
-        (0, -120, -120),
-        (500, 0, 0),
+        (500, 500, 620, 120),
+        (500, 900, 620, 400),
+        (500, 500, 380, 0),
+        (500, 0, -400, 0),
+        (-500, -500, -620, -120),
+        (-500, -800, -620, -300),
+        (-500, -500, -380, 0),
+        (-500, 0, 400, 0),
+        (0, 0, 120, 120),
+        (0, 300, 120, 300),
+        (0, -300, 120, -300),
+        (0, 0, -120, -120),
+        (500, 500, 500, 0),
     ],
 )
-def test_a_residual_never_lowers_what_was_contracted(contracted_wh: int, persisted_wh: int, residual_wh: int) -> None:
-    (made,) = make_setpoints({7: contracted_wh}, {7: persisted_wh})
+def test_a_residual_is_what_is_ordered_or_was_done_beyond_the_contract(
+    contracted_wh: int, ordered_wh: int, persisted_wh: int, residual_wh: int
+) -> None:
+    (made,) = make_setpoints({7: contracted_wh}, {7: ordered_wh}, {7: persisted_wh})
     assert made == row(7, contracted_wh, residual_wh)
     assert made.setpoint_wh == contracted_wh + residual_wh
 
 
+def test_a_meter_that_was_not_read_the_day_before_is_expected_to_do_what_is_ordered() -> None:
+    assert make_setpoints({7: 500, 8: -300}, {7: 600}, {}) == (row(7, 500, 100), row(8, -300))
+
+
 def test_meters_without_contract_and_forecast_have_no_setpoint() -> None:
-    assert make_setpoints({4: 100, 2: 0, 3: -50}, {9: 5, 1: 0}) == (row(3, -50), row(4, 100), row(9, 0, 5))
-    assert make_setpoints({}, {}) == ()
+    made = make_setpoints({4: 100, 2: 0, 3: -50}, {5: 0}, {9: 5, 1: 0})
+    assert made == (row(3, -50), row(4, 100), row(9, 0, 5))
+    assert make_setpoints({}, {}, {}) == ()
 
 
-@given(st.dictionaries(METERS, ENERGIES), st.dictionaries(METERS, ENERGIES))
+@given(*(st.dictionaries(METERS, ENERGIES) for _ in range(3)))
 def test_setpoints_ascend_and_lie_on_the_contracts_side_of_nothing(
-    contracted_wh: dict[int, int], persisted_wh: dict[int, int]
+    contracted_wh: dict[int, int], ordered_wh: dict[int, int], persisted_wh: dict[int, int]
 ) -> None:
-    rows = make_setpoints(contracted_wh, persisted_wh)
+    rows = make_setpoints(contracted_wh, ordered_wh, persisted_wh)
     assert [one.meter for one in rows] == sorted({one.meter for one in rows})
     assert {meter for meter, energy_wh in contracted_wh.items() if energy_wh} <= {one.meter for one in rows}
     for one in rows:
@@ -76,7 +87,7 @@ def test_setpoints_ascend_and_lie_on_the_contracts_side_of_nothing(
     [
         ({1: INT64_MAX + 1}, {}, "contracted_wh"),
         ({}, {1: INT64_MIN - 1}, "residual_wh"),
-        ({1: INT64_MAX}, {1: 1}, "setpoint_wh"),
+        ({1: INT64_MIN}, {1: INT64_MIN - 1}, "setpoint_wh"),
         ({UINT32_MAX + 1: 1}, {}, "meter"),
         ({-1: 1}, {}, "meter"),
     ],
@@ -85,7 +96,7 @@ def test_what_the_contract_cannot_hold_is_no_setpoint(
     contracted_wh: dict[int, int], persisted_wh: dict[int, int], field: str
 ) -> None:
     with pytest.raises(OutOfRange) as refused:
-        make_setpoints(contracted_wh, persisted_wh)
+        make_setpoints(contracted_wh, {}, persisted_wh)
     assert refused.value.field == field
 
 
@@ -109,7 +120,7 @@ def test_no_leaf_is_made_of_values_the_contract_cannot_hold(one: SetpointRow, sa
 
 @given(st.dictionaries(METERS, st.integers(1, 10**9), min_size=1, max_size=30), st.binary(min_size=1, max_size=8))
 def test_each_setpoint_opens_the_root_and_no_other_does(contracted_wh: dict[int, int], seed: bytes) -> None:
-    rows = make_setpoints(contracted_wh, {})
+    rows = make_setpoints(contracted_wh, {}, {})
     source = SeededSetpointSalts(seed)
     salts = {one.meter: source.salt_for(1, 900, one.meter) for one in rows}
     root, tree = setpoints_root(rows, salts), setpoint_tree(rows, salts)

@@ -540,6 +540,25 @@ class World:
         return self.mtus.fills(ZONE, mtu_start)
 
 
+class FakeSetpoints:
+    """Keeps the contracts that setpoints are made of; the root says how often."""
+
+    def __init__(self) -> None:
+        self.contracted_wh: list[Mapping[int, int]] = []
+        self.ordered_wh: list[Mapping[int, int]] = []
+
+    def commit(
+        self,
+        zone: int,
+        mtu_start: int,
+        contracted_wh: Mapping[int, int],
+        ordered_wh: Mapping[int, int],
+    ) -> str:
+        self.contracted_wh.append(contracted_wh)
+        self.ordered_wh.append(ordered_wh)
+        return f"0x{len(self.contracted_wh):064x}"
+
+
 def a_world(now: int = NOW) -> World:
     """A fresh market: the seller with meter 1, the buyer with meter 2, a neighbour with meter 4, 10 EUR each."""
     clock, directory, orders = ManualClock(now), FakeDirectory(), FakeOrders()
@@ -560,6 +579,7 @@ def a_world(now: int = NOW) -> World:
         mtus=mtus,
         ledger=ledger,
         notices=notices,
+        schedules=FakeSetpoints(),
     )
     return World(
         desk=desk,

@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from gridledger.market.webhooks import DISABLED_AFTER_S, LONGEST_DELAY_S, Webhook, after_delivery, after_failure
+from gridledger.market.webhooks import DISABLED_AFTER_S, LONGEST_DELAY_S, Feed, Webhook, after_delivery, after_failure
 
 NOW = 1_000_000
 FRESH = Webhook(
+    feed=Feed.NOTICES,
     id=1,
     owner="0x" + "11" * 20,
     url="https://example.org/",

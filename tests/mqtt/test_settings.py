@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -133,6 +134,6 @@ def test_a_replay_s_node_does_not_take_what_a_broker_holds_for_the_running_marke
         assert node.base_url
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> dict[str, Any]:
     broker = folder / "broker"
     return {"ca": broker / "ca.pem", "certificate": broker / "node.pem", "key": broker / "node.key"}

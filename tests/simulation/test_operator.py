@@ -1,73 +1,36 @@
 """The grid operator's client: what it answers, that its signature is its own, and that it never loses an event."""
 
-import json
 import threading
-from collections.abc import Callable
 from typing import Any, Self
 
 import httpx
 import pytest
 from eth_account import Account
-from eth_account.messages import encode_typed_data
-from tests.simulation.fake_node import CHAIN_ID, FIRST_MTU, MTU_LENGTH_S, role_keys
+from eth_account.messages import encode_defunct, encode_typed_data
+from tests.simulation.event_server import (
+    CONTRACT,
+    METERS,
+    SCHEDULE_HASH,
+    EventServer,
+    an_event,
+    mtu_of,
+    problem,
+    the_setpoints,
+)
+from tests.simulation.fake_node import CHAIN_ID, FIRST_MTU, role_keys
 
-from gridledger.dispatch.model import Answer, DispatchDomain, Schedule, ScheduleState, answer_typed_data
-from gridledger.simulation.operator import REASON_OVERLOAD, DispatchListener, decide
+from gridledger.dispatch.model import (
+    Curtailment,
+    DispatchDomain,
+    answer_typed_data,
+    curtailment_typed_data,
+)
+from gridledger.dispatch.setpoints import Direction
+from gridledger.simulation.operator import DispatchListener
 from gridledger.units import format_utc, parse_utc
 
-CONTRACT = "0x" + "Cd" * 20
+DOMAIN = DispatchDomain(chain_id=CHAIN_ID, dispatching_contract=CONTRACT)
 PATIENCE_S = 10.0
-
-
-def an_event(identity: int, *, zone: int = 1, kind: str = "scheduled", deadline: int | None = None) -> dict[str, Any]:
-    mtu_start = FIRST_MTU + identity * MTU_LENGTH_S
-    payload = {
-        "schedule_hash": "0x" + f"{identity:064x}",
-        "traded_wh": 1_000,
-        "answer_deadline": mtu_start - 60 if deadline is None else deadline,
-        "setpoints": [{"meter": 1, "contracted_wh": 1_000}, {"meter": 2, "contracted_wh": -1_000}],
-    }
-    return {"id": identity, "zone": zone, "mtu_start": mtu_start, "kind": kind, "payload": payload}
-
-
-class EventServer:
-    """Serves events after Last-Event-ID and takes answers; `before_answer` may fail a request."""
-
-    def __init__(self, *events: dict[str, Any]) -> None:
-        self.events = list(events)
-        self.resumed_after: list[int] = []
-        self.answers: list[dict[str, Any]] = []
-        self.before_answer: Callable[[int], httpx.Response | None] = lambda _: None
-        self._attempts = 0
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/market":
-            return httpx.Response(200, json=self._market())
-        if request.url.path == "/v1/dispatch/events":
-            after = int(request.headers["last-event-id"])
-            self.resumed_after.append(after)
-            text = "".join(
-                f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
-                for event in self.events
-                if event["id"] > after
-            )
-            return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
-        self._attempts += 1
-        if (failure := self.before_answer(self._attempts)) is not None:
-            return failure
-        self.answers.append(json.loads(request.content))
-        return httpx.Response(202, json={})
-
-    def _market(self) -> dict[str, Any]:
-        operator = role_keys()["grid_operator"].address
-        return {
-            "chain_id": CHAIN_ID,
-            "mtu_length_s": MTU_LENGTH_S,
-            "now": FIRST_MTU,
-            "accounts": {},
-            "contracts": {"EnergyDispatching": CONTRACT},
-            "zones": [{"zone": 1, "grid_operator": operator}, {"zone": 2, "grid_operator": "0x" + "99" * 20}],
-        }
 
 
 class Operator:
@@ -78,10 +41,11 @@ class Operator:
         self.listener = DispatchListener(
             "http://node.test",
             key=role_keys()["grid_operator"],
-            on_event=self.said.append,
+            on_event=self._say,
             transport=httpx.MockTransport(server),
             **options,
         )
+        self._news = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.listener.run, args=(self._stop,), daemon=True)
 
@@ -90,57 +54,80 @@ class Operator:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._thread.is_alive(), "the listener has given up"
         self._stop.set()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     def answers(self, *identities: int) -> bool:
-        wanted = [(1, FIRST_MTU + identity * MTU_LENGTH_S) for identity in identities]
-        return self.listener.wait_until_answered(wanted, PATIENCE_S)
+        return self.listener.wait_until_answered([(1, mtu_of(identity)) for identity in identities], PATIENCE_S)
+
+    def says(self, text: str) -> bool:
+        """Whether it says something with this text in time."""
+        with self._news:
+            return self._news.wait_for(lambda: any(text in line for line in self.said), PATIENCE_S)
+
+    def _say(self, line: str) -> None:
+        with self._news:
+            self.said.append(line)
+            self._news.notify_all()
 
 
-@pytest.mark.parametrize(
-    ("limit_kw", "answer", "reason"),
-    [(None, Answer.ACKNOWLEDGED, 0), (8, Answer.ACKNOWLEDGED, 0), (7, Answer.CURTAILED, REASON_OVERLOAD)],
-)
-def test_feed_in_above_the_limit_is_curtailed_and_a_limit_just_reached_is_not(
-    limit_kw: int | None, answer: Answer, reason: int
-) -> None:
-    assert decide([1_500, -4_000, 500], 900, limit_kw) == (answer, reason)
+def signer_of(body: dict[str, Any], document: dict[str, Any]) -> str:
+    return str(Account.recover_message(encode_typed_data(full_message=document), signature=body["signature"]))
 
 
-def test_one_watt_hour_too_much_is_too_much() -> None:
-    assert decide([2_000], 900, 8)[0] is Answer.ACKNOWLEDGED
-    assert decide([2_001], 900, 8)[0] is Answer.CURTAILED
-    assert decide([-9_000], 900, 0)[0] is Answer.ACKNOWLEDGED
+# ---- what it answers
 
 
-def test_a_schedule_is_answered_with_the_operators_own_signature() -> None:
+def test_without_a_limit_a_schedule_is_acknowledged_with_the_operators_own_signature() -> None:
     server = EventServer(an_event(1))
     with Operator(server) as operator:
         assert operator.answers(1)
     (body,) = server.answers
-    assert (body["zone"], body["mtu_start"]) == (1, format_utc(FIRST_MTU + MTU_LENGTH_S))
+    assert (body["zone"], body["mtu_start"]) == (1, format_utc(mtu_of(1)))
     assert (body["answer"], body["reason"]) == ("acknowledged", 0)
-    schedule = Schedule(
-        zone=1,
-        mtu_start=parse_utc("m", body["mtu_start"]),
-        schedule_hash="0x" + f"{1:064x}",
-        traded_wh=0,
-        answer_deadline=0,
-        state=ScheduleState.PENDING,
-        reason=0,
-    )
-    domain = DispatchDomain(chain_id=CHAIN_ID, dispatching_contract=CONTRACT)
-    document = encode_typed_data(full_message=answer_typed_data(domain, schedule, Answer.ACKNOWLEDGED, 0))
-    assert Account.recover_message(document, signature=body["signature"]) == role_keys()["grid_operator"].address
+    document = answer_typed_data(DOMAIN, 1, mtu_of(1), SCHEDULE_HASH, 0)
+    assert signer_of(body, document) == role_keys()["grid_operator"].address
+    assert (server.sign_ins, server.setpoints_asked) == ([], 0)
 
 
-def test_an_overload_is_answered_with_its_reason() -> None:
+@pytest.mark.parametrize("limit_kw", [4, 100])
+def test_inside_the_limit_a_schedule_is_acknowledged(limit_kw: int) -> None:
+    """2,000 Wh to export, of which half of 2,000 Wh of imports counts: 1,000 Wh are 4 kW for a quarter of an hour."""
     server = EventServer(an_event(1))
-    with Operator(server, limit_kw=3) as operator:
+    with Operator(server, limit_kw=limit_kw) as operator:
         assert operator.answers(1)
-    assert (server.answers[0]["answer"], server.answers[0]["reason"]) == ("curtailed", REASON_OVERLOAD)
+    assert (len(server.answers), server.curtailments) == (1, [])
+
+
+def test_above_the_limit_exports_are_capped_low_carbon_last_with_the_operators_own_signature() -> None:
+    server = EventServer(an_event(1))
+    with Operator(server, limit_kw=1) as operator:
+        assert operator.answers(1)
+    assert server.answers == []
+    (body,) = server.curtailments
+    caps_wh = {cap["meter"]: cap["cap_wh"] for cap in body["caps"]}
+    assert caps_wh == {1: 0, 2: 833, 3: 417}  # 250 Wh and 1,000 Wh of firm imports, 2 to 1; 4 imports
+    curtailment = Curtailment(
+        zone=1,
+        mtu_start=mtu_of(1),
+        schedule_hash=SCHEDULE_HASH,
+        direction=Direction.EXPORT,
+        reason=1,
+        emergency=False,
+        sequence=0,
+        caps_wh=caps_wh,
+    )
+    assert signer_of(body, curtailment_typed_data(DOMAIN, curtailment)) == role_keys()["grid_operator"].address
+    assert {name: body[name] for name in ("direction", "reason", "emergency", "sequence", "schedule_hash")} == {
+        "direction": "export",
+        "reason": 1,
+        "emergency": False,
+        "sequence": 0,
+        "schedule_hash": SCHEDULE_HASH,
+    }
+    assert "3 meters capped at 1.2 kWh" in operator.said[0]
 
 
 def test_foreign_zones_past_deadlines_and_other_events_are_left_alone() -> None:
@@ -155,8 +142,65 @@ def test_foreign_zones_past_deadlines_and_other_events_are_left_alone() -> None:
 def test_zones_named_by_the_caller_are_answered_whoever_the_registry_names() -> None:
     server = EventServer(an_event(1), an_event(2, zone=2))
     with Operator(server, zones=[2]) as operator:
-        assert operator.listener.wait_until_answered([(2, FIRST_MTU + 2 * MTU_LENGTH_S)], PATIENCE_S)
+        assert operator.listener.wait_until_answered([(2, mtu_of(2))], PATIENCE_S)
     assert [body["zone"] for body in server.answers] == [2]
+
+
+# ---- what it does not believe
+
+FORGERIES: dict[str, list[dict[str, Any]]] = {
+    "less to export": the_setpoints({**METERS, 2: (1_000, -900, 1, 41_000)}),
+    "a meter left out": the_setpoints({meter: METERS[meter] for meter in (2, 3, 4)}),
+    "a meter more": the_setpoints({**METERS, 5: (0, -2_000, 0, None)}),
+    "another contract, the same sum": the_setpoints({**METERS, 2: (900, 100, 1, 41_000)}),
+    "no meters": [],
+    "another salt": [{**one, "salt": "0x" + "00" * 32} for one in the_setpoints()],
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("limit_kw", [1, 100])
+def test_setpoints_the_schedule_does_not_commit_to_are_never_answered(forgery: str, limit_kw: int) -> None:
+    server = EventServer(an_event(1))
+    server.setpoints = FORGERIES[forgery]
+    with Operator(server, limit_kw=limit_kw) as operator:
+        assert operator.says("does not commit to")
+        assert (server.answers, server.curtailments) == ([], [])
+        server.setpoints = the_setpoints()
+        assert operator.answers(1)
+    assert len(server.answers) + len(server.curtailments) == 1
+
+
+# ---- sessions
+
+
+def test_it_signs_in_with_its_own_key_once_for_many_schedules() -> None:
+    server = EventServer(an_event(1), an_event(2), an_event(3))
+    with Operator(server, limit_kw=100) as operator:
+        assert operator.answers(1, 2, 3)
+    (signed,) = server.sign_ins
+    signer = Account.recover_message(encode_defunct(text=signed["message"]), signature=signed["signature"])
+    assert signer == role_keys()["grid_operator"].address
+
+
+def test_it_signs_in_again_when_its_session_has_ended() -> None:
+    server = EventServer(an_event(1), an_event(2), an_event(3))
+    server.session_uses = 2
+    with Operator(server, limit_kw=100) as operator:
+        assert operator.answers(1, 2, 3)
+    assert (len(server.sign_ins), len(server.answers)) == (2, 3)
+
+
+def test_a_refusal_to_show_setpoints_is_said_and_asked_again() -> None:
+    server = EventServer(an_event(1), an_event(2))
+    server.before_setpoints = lambda attempt: problem(403, "setpoints-forbidden") if attempt < 3 else None
+    with Operator(server, limit_kw=100) as operator:
+        assert operator.says("setpoints-forbidden")
+        assert operator.answers(1, 2)
+    assert len(server.answers) == 2
+
+
+# ---- connections
 
 
 def test_it_resumes_after_the_last_event_dealt_with_and_answers_each_once() -> None:
@@ -167,12 +211,11 @@ def test_it_resumes_after_the_last_event_dealt_with_and_answers_each_once() -> N
         assert operator.answers(2, 3)
     assert server.resumed_after[0] == 0
     assert set(server.resumed_after[1:]) <= {1, 3}
-    assert [parse_utc("m", body["mtu_start"]) for body in server.answers] == [
-        FIRST_MTU + identity * MTU_LENGTH_S for identity in (1, 2, 3)
-    ]
+    assert [parse_utc("m", body["mtu_start"]) for body in server.answers] == [mtu_of(each) for each in (1, 2, 3)]
 
 
-def test_an_answer_lost_with_the_node_is_given_again() -> None:
+@pytest.mark.parametrize("limit_kw", [None, 100, 1], ids=["no limit", "inside", "above"])
+def test_an_answer_lost_with_the_node_is_given_again(limit_kw: int | None) -> None:
     def die_once(attempt: int) -> httpx.Response | None:
         if attempt == 1:
             raise httpx.ReadError("connection reset")
@@ -180,17 +223,24 @@ def test_an_answer_lost_with_the_node_is_given_again() -> None:
 
     server = EventServer(an_event(1))
     server.before_answer = die_once
-    with Operator(server) as operator:
+    with Operator(server, limit_kw=limit_kw) as operator:
         assert operator.answers(1)
-    assert len(server.answers) == 1
+    assert len(server.answers) + len(server.curtailments) == 1
     assert any("trying again" in line for line in operator.said)
 
 
 def test_a_schedule_answered_before_is_done_with() -> None:
-    problem = {"type": "urn:gridledger:problem:already-answered", "detail": "The dispatch has been answered"}
     server = EventServer(an_event(1), an_event(2))
-    server.before_answer = lambda attempt: httpx.Response(409, json=problem) if attempt == 1 else None
+    server.before_answer = lambda attempt: problem(409, "already-answered") if attempt == 1 else None
     with Operator(server) as operator:
         assert operator.answers(1, 2)
     assert operator.said[0].endswith("answered before")
     assert len(server.answers) == 1
+
+
+def test_an_answer_the_node_refuses_is_said_with_the_node_s_reason() -> None:
+    server = EventServer(an_event(1), an_event(2))
+    server.before_answer = lambda attempt: problem(409, "answer-too-late") if attempt == 1 else None
+    with Operator(server) as operator:
+        assert operator.answers(1, 2)
+    assert "answer-too-late" in operator.said[0]

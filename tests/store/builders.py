@@ -1,6 +1,6 @@
 """A market room over a real transaction, and the events a chain would send back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -214,9 +214,49 @@ def cleared_events(
     )
     scheduled = (
         "DispatchScheduled",
-        {**key, "scheduleHash": "0x" + "88" * 32, "tradedWh": traded_wh, "answerDeadline": mtu_start - 60},
+        {
+            **key,
+            "scheduleHash": "0x" + "88" * 32,
+            "resultHash": "0x" + "99" * 32,
+            "setpointsRoot": "0x" + "aa" * 32,
+            "tradedWh": traded_wh,
+            "answerDeadline": mtu_start - 60,
+        },
     )
     return [cleared, *([scheduled] if positions else [])]
+
+
+def acknowledged(mtu_start: int = MTU_START, reason: int = 0) -> tuple[str, dict[str, Any]]:
+    """The grid operator has acknowledged a schedule."""
+    key = {"zone": ZONE, "mtuStart": mtu_start}
+    return "DispatchAnswered", {**key, "answer": 1, "reason": reason, "gridOperator": GRID_OPERATOR}
+
+
+def curtailed(caps_wh: Mapping[int, int], mtu_start: int = MTU_START, **changes: object) -> tuple[str, dict[str, Any]]:
+    """The grid operator has capped net exports, Wh by meter."""
+    arguments = {
+        "zone": ZONE,
+        "mtuStart": mtu_start,
+        "direction": 1,
+        "reason": 1,
+        "emergency": False,
+        "sequence": 0,
+        "orderCheck": 1,
+        "gridOperator": GRID_OPERATOR,
+        "caps": [meter | cap_wh << 32 for meter, cap_wh in caps_wh.items()],
+    }
+    return "DispatchCurtailed", arguments | changes
+
+
+def caps_applied(mtu_start: int = MTU_START, chunk: int = 0) -> tuple[str, dict[str, Any]]:
+    """The contract has applied the caps to a chunk."""
+    return "CapsApplied", {"zone": ZONE, "mtuStart": mtu_start, "chunk": chunk}
+
+
+def stopped(first: int = MTU_START, last: int = MTU_START, reason: int = 4) -> tuple[str, dict[str, Any]]:
+    """The grid operator has stopped the zone."""
+    arguments = {"zone": ZONE, "firstMtuStart": first, "lastMtuStart": last, "reason": reason}
+    return "ZoneStopped", {**arguments, "gridOperator": GRID_OPERATOR}
 
 
 def settled_event(

@@ -15,6 +15,7 @@ from tests.store.builders import (
     GENESIS,
     Chain,
     Room,
+    acknowledged,
     book_committed,
     cleared_events,
     founding_events,
@@ -23,6 +24,7 @@ from tests.store.builders import (
     refunded_event,
     resettled_event,
     settled_event,
+    stopped,
     substituted_event,
 )
 
@@ -30,7 +32,6 @@ from gridledger.api.context import Services
 from gridledger.app.refusals import Refusals
 from gridledger.chain.codec import ContractReverted
 from gridledger.clock import ManualClock
-from gridledger.dispatch.model import Answer
 from gridledger.market.model import OrderState, Side
 from gridledger.market.notices import Notice, NoticeDetails, NoticeKind, notice_document
 from gridledger.relay import OutboxRow, OutboxState
@@ -254,12 +255,11 @@ def test_what_the_contract_has_locked_is_told_with_the_price_and_the_money(marke
         )
 
 
-def test_a_curtailment_is_told_with_the_operators_reason_and_an_acknowledgement_is_not(market: Market) -> None:
+def test_a_stop_is_told_with_the_operators_reason_and_an_acknowledgement_is_not(market: Market) -> None:
     market.locked()
-    answered = {"zone": ZONE, "mtuStart": MTU_START, "reason": 7}
-    market.chain.index(market.tx, ("DispatchAnswered", {**answered, "answer": Answer.ACKNOWLEDGED}))
+    market.chain.index(market.tx, acknowledged())
     assert market.told(SELLER.address) == []
-    market.chain.index(market.tx, ("DispatchAnswered", {**answered, "answer": Answer.CURTAILED}))
+    market.chain.index(market.tx, stopped(reason=7))
     notice = market.only(SELLER.address)
     assert (notice.kind, notice.details.reason_code) == (NoticeKind.CURTAILED, 7)
     assert market.kinds(BUYER.address) == ["curtailed"]

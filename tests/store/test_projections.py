@@ -28,6 +28,7 @@ from tests.store.builders import (
     Chain,
     Room,
     Undone,
+    acknowledged,
     book_committed,
     cleared_events,
     founding_events,
@@ -520,20 +521,19 @@ def test_a_schedule_is_announced_with_its_setpoints_and_its_answer_follows(tx: T
         600,
         MTU_START - 60,
     )
-    key = {"zone": ZONE, "mtuStart": MTU_START}
-    chain.index(tx, ("DispatchAnswered", {**key, "answer": 2, "reason": 9, "gridOperator": GRID_OPERATOR}))
+    chain.index(tx, acknowledged(reason=9))
     first, second = tx.dispatches.events_after(0, 10)
     assert (first["kind"], first["payload"]["setpoints"]) == (
         "scheduled",
         [{"meter": SELL_METER, "contracted_wh": 600}, {"meter": BUY_METER, "contracted_wh": -600}],
     )
-    assert (second["kind"], second["payload"]["reason"]) == ("curtailed", 9)
+    assert (second["kind"], second["payload"]["reason"]) == ("acknowledged", 9)
     assert tx.dispatches.events_after(first["id"], 10) == [second]
     assert tx.dispatches.events_after(0, 1) == [first]
     answered = tx.dispatches.find(ZONE, MTU_START)
     assert answered is not None
-    assert (answered.state, answered.reason) == (ScheduleState.CURTAILED, 9)
-    assert tx.dispatches.state_counts() == {"curtailed": 1}
+    assert (answered.state, answered.reason) == (ScheduleState.ACKNOWLEDGED, 9)
+    assert tx.dispatches.state_counts() == {"acknowledged": 1}
 
 
 def test_an_answer_on_its_way_closes_the_schedule_until_it_fails(tx: Transaction, chain: Chain) -> None:
@@ -550,8 +550,7 @@ def test_an_answer_on_its_way_closes_the_schedule_until_it_fails(tx: Transaction
 
 def test_failing_late_does_not_reopen_an_answered_schedule(tx: Transaction, chain: Chain) -> None:
     cleared(tx, chain)
-    key = {"zone": ZONE, "mtuStart": MTU_START}
-    chain.index(tx, ("DispatchAnswered", {**key, "answer": 1, "reason": 0, "gridOperator": GRID_OPERATOR}))
+    chain.index(tx, acknowledged())
     tx.dispatches.mark_unanswered(ZONE, MTU_START)
     schedule = tx.dispatches.find(ZONE, MTU_START)
     assert schedule is not None

@@ -41,9 +41,12 @@ class Receiver:
 
 @contextmanager
 def receiver(
-    statuses: Sequence[int] = (204,), headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
+    statuses: Sequence[int] = (204,),
+    headers: dict[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    port: int = 0,
 ) -> Iterator[Receiver]:
-    """Listens on a free port of 127.0.0.1 while the context lasts."""
+    """Listens on a port of 127.0.0.1, any free one unless told otherwise, while the context lasts."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -62,7 +65,7 @@ def receiver(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         port = server.server_address[1]

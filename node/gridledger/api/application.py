@@ -10,16 +10,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from gridledger import __version__
 from gridledger.api.context import NodeContext
 from gridledger.api.deals import deal_routes
+from gridledger.api.demand_response import demand_routes
 from gridledger.api.dispatch import dispatch_routes
 from gridledger.api.dispatch_limits import dispatch_limit_routes
+from gridledger.api.dispatch_reports import dispatch_report_routes
 from gridledger.api.market import market_routes
 from gridledger.api.meters import meter_routes
 from gridledger.api.notices import notice_routes
 from gridledger.api.orders import order_routes
-from gridledger.api.problems import install_problem_handlers, plain_problem
+from gridledger.api.problems import install_problem_handlers, media_type_of, plain_problem
 from gridledger.api.reading_access import reading_access_routes
 from gridledger.api.readings import reading_routes
 from gridledger.api.sessions import session_routes
+from gridledger.api.trade_receipts import trade_receipt_routes
 from gridledger.api.transactions import transaction_routes
 from gridledger.api.webhooks import webhook_routes
 
@@ -48,7 +51,7 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    for routes in (meter_routes, dispatch_limit_routes):
+    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes, trade_receipt_routes, demand_routes):
         app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app
@@ -78,14 +81,12 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if "transfer-encoding" in request.headers:
-            return plain_problem(411, "Length Required")
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > _LARGEST_BODY_BYTES:
-            return plain_problem(413, "Content Too Large")
+        if (refusal := _refusal(request)) is not None:
+            return refusal
         started = time.perf_counter()
         response = await call_next(request)
-        route = getattr(request.scope.get("route"), "path", "unmatched")
+        path = getattr(request.scope.get("route"), "path", None)
+        route = "unmatched" if path is None else request.scope.get("root_path", "") + path
         requests.labels(request.method, route, response.status_code).inc()
         durations.labels(route).observe(time.perf_counter() - started)
         return response
@@ -115,3 +116,14 @@ def _install_operations(app: FastAPI, node: NodeContext, registry: CollectorRegi
             gauges["open_transactions"].set(tx.outbox.open_count())
         gauges["ready"].set(not node.health())
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _refusal(request: Request) -> Response | None:
+    """The answer to a body whose length is not told or too large."""
+    media_type = media_type_of(request)
+    if "transfer-encoding" in request.headers:
+        return plain_problem(411, "Length Required", media_type=media_type)
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > _LARGEST_BODY_BYTES:
+        return plain_problem(413, "Content Too Large", media_type=media_type)
+    return None

@@ -10,9 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
+from gridledger.chain.answer_signatures import AnswerSignatures
 from gridledger.chain.raw_relay import RawRelay
 from gridledger.clock import Clock
+from gridledger.dispatch.demand_service import DemandService
 from gridledger.dispatch.feeder import LimitExceeded
+from gridledger.dispatch.measurement import MeasurementService
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.service import DispatchService
 from gridledger.market.defence import Defender
@@ -43,6 +46,8 @@ class Services:
     estimation: EstimationService
     anchoring: AnchoringService
     dispatch: DispatchService
+    demand: DemandService
+    measurement: MeasurementService
 
 
 class Bell:
@@ -129,3 +134,4 @@ class NodeContext:
     registry: CollectorRegistry
     smallest_group: int
     grid: ZoneGrid
+    answer_signatures: AnswerSignatures

@@ -11,7 +11,10 @@ from starlette.exceptions import HTTPException
 
 from gridledger.errors import GridLedgerError
 
-__all__ = ["install_problem_handlers", "plain_problem", "problem_document"]
+__all__ = ["install_problem_handlers", "media_type_of", "plain_problem", "problem_document"]
+
+_PROBLEM = "application/problem+json"
+_OPENADR = "/openadr3/"  # mounted by the wiring; its standard wants problems as plain JSON
 
 _STATUS = {
     "invalid": 422,
@@ -37,9 +40,17 @@ def problem_document(error: GridLedgerError) -> dict[str, Any]:
     }
 
 
-def plain_problem(status: int, title: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def media_type_of(request: Request) -> str:
+    """What a problem about this request is answered as."""
+    return "application/json" if request.url.path.startswith(_OPENADR) else _PROBLEM
+
+
+def plain_problem(
+    status: int, title: str, headers: Mapping[str, str] | None = None, *, media_type: str = _PROBLEM
+) -> JSONResponse:
     """The answer to an error that HTTP itself defines and the node adds nothing to."""
-    return _answer(status, {"type": "about:blank", "title": title, "status": status}, headers)
+    document = {"type": "about:blank", "title": title, "status": status}
+    return JSONResponse(document, status_code=status, media_type=media_type, headers=headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -51,7 +62,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _answer(status: int, document: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(document, status_code=status, media_type="application/problem+json", headers=headers)
+    return JSONResponse(document, status_code=status, media_type=_PROBLEM, headers=headers)
 
 
 async def _typed_error(_request: Request, error: Exception) -> JSONResponse:
@@ -78,9 +89,9 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
     )
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return plain_problem(error.status_code, str(error.detail), error.headers)
+    return plain_problem(error.status_code, str(error.detail), error.headers, media_type=media_type_of(request))
 
 
 async def _unexpected_error(_request: Request, error: Exception) -> JSONResponse:

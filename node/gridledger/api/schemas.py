@@ -25,6 +25,7 @@ __all__ = [
     "OrderIn",
     "RawTransactionIn",
     "ReadingsIn",
+    "RewindIn",
     "SignInIn",
     "Signature",
     "Strict",
@@ -206,9 +207,15 @@ class SignInIn(Strict):
 
 
 class WebhookIn(Strict):
-    """Where to post notices; `after` is the id of the last notice that needs no delivery."""
+    """Where to post a feed; `after` is the id of its last entry that needs no delivery."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+    after: Annotated[int, Field(ge=0, le=INT64_MAX, strict=True)] | None = None
+
+
+class RewindIn(Strict):
+    """From where to deliver again: after this id; without one from where deliveries had come to."""
+
     after: Annotated[int, Field(ge=0, le=INT64_MAX, strict=True)] | None = None
 
 

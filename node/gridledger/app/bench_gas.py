@@ -218,5 +218,5 @@ def _settlement(mtu_start: int, proposal: Proposal) -> SettlePositions:
 
 def _setpoints_root(proposal: Proposal) -> str:
     """Root of setpoints without residuals, as a clearing on a first day has them."""
-    rows = make_setpoints({one.meter: one.contracted_wh for one in proposal.positions}, {})
+    rows = make_setpoints({one.meter: one.contracted_wh for one in proposal.positions}, {}, {})
     return "0x" + setpoints_root(rows, {row.meter: row.meter.to_bytes(32) for row in rows}).hex()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from gridledger.api.context import Services
+from gridledger.app.demand_response import measure_demand_response
 from gridledger.chain.sender import Sender
 from gridledger.clock import Clock
 from gridledger.dispatch.model import ScheduleState
@@ -66,6 +67,7 @@ class Engine:
                 self._correct,
                 self._defend,
                 self._estimate,
+                measure_demand_response,
             )
             return sum(task(tx, services) for task in tasks) > 0  # every task has its turn
 

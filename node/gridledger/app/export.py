@@ -33,6 +33,10 @@ from gridledger.store.schema import (
     chain_block,
     contract_position,
     contract_trade,
+    demand_event,
+    demand_measurement,
+    demand_participation,
+    demand_shift,
     dispatch_schedule,
     dispatch_setpoint,
     erased_reading,
@@ -175,6 +179,18 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.READINGS, by_mtu
     yield formats.METER_EVENTS, select(meter_event).order_by(meter_event.c.meter, meter_event.c.happened_at)
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
+    yield from _demand_queries()
+
+
+def _demand_queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
+    notes, made, shifts = demand_participation.c, demand_measurement.c, demand_shift.c
+    yield formats.DEMAND_EVENTS, select(demand_event).order_by(demand_event.c.number)
+    named = select(demand_participation).where(notes.meter.is_not(None))
+    yield formats.DEMAND_PARTICIPATIONS, named.order_by(notes.id)
+    by_number = (made.event_id, made.meter, made.number)
+    yield formats.DEMAND_MEASUREMENTS, select(demand_measurement).order_by(*by_number)
+    by_mtu = (shifts.event_id, shifts.meter, shifts.number, shifts.mtu_start)
+    yield formats.DEMAND_SHIFTS, select(demand_shift).order_by(*by_mtu)
 
 
 def _cleared(zone: ColumnElement[int], mtu_start: ColumnElement[int], chunk: ColumnElement[int]) -> ColumnElement[bool]:
@@ -247,6 +263,10 @@ def _total(connection: Connection) -> int:
         meter_reading,
         meter_event,
         meter,
+        demand_event,
+        demand_participation,
+        demand_measurement,
+        demand_shift,
     )
     return sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
@@ -279,10 +299,10 @@ def _values(row: RowMapping) -> Mapping[str, Any]:
     for column in ("signature", "receipt_signature", "device_key_x", "device_key_y"):
         if column in values:
             values[column] = bytes.fromhex(values[column][2:])
+    if isinstance(values.get("salt"), str):
+        values["salt"] = bytes.fromhex(values["salt"][2:])
     if "interval_s" in values:
         values["interval_start"], values["interval_seconds"] = values["mtu_start"], values["interval_s"]
-    if "residual_wh" in values:
-        values["salt"] = bytes.fromhex(values["salt"][2:])
     return values
 
 

@@ -1,13 +1,14 @@
 """What a limit did to a run: how much generation was given up, and where the limit was exceeded all the same."""
 
+import csv
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gridledger.dispatch.shares import capped_wh
-from gridledger.simulation.inputs import MeterSpec, ReadingsFile, load_readings
-from gridledger.units import format_utc
+from gridledger.simulation.inputs import MeterSpec, ReadingsFile
+from gridledger.units import format_utc, parse_utc
 
 __all__ = ["limit_report"]
 
@@ -25,12 +26,17 @@ def limit_report(
         return {}
     zones = {spec.meter_id: spec.zone for spec in meters}
     given_up_wh, net_wh = 0, Counter[tuple[int, int]]()
-    taken = load_readings(measured)
-    for mtu_start in taken.mtu_starts:
-        exports_wh = {reading.meter_id: reading.export_wh for reading in readings.at(mtu_start)}
-        for reading in taken.at(mtu_start):
-            net_wh[mtu_start, zones[reading.meter_id]] += reading.export_wh - reading.import_wh
-            given_up_wh += exports_wh[reading.meter_id] - reading.export_wh
+    exports_wh = {
+        (reading.meter_id, mtu_start): reading.export_wh
+        for mtu_start in readings.mtu_starts
+        for reading in readings.at(mtu_start)
+    }
+    with measured.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            meter_id, mtu_start = row["meter_id"], parse_utc("interval_start", row["interval_start"])
+            import_wh, export_wh = int(row["import_wh"]), int(row["export_wh"])
+            net_wh[mtu_start, zones[meter_id]] += export_wh - import_wh
+            given_up_wh += exports_wh[meter_id, mtu_start] - export_wh
     limit_wh = capped_wh(limit_kw * WATTS_PER_KW, readings.mtu_length_s)
     broken = {key: energy_wh for key, energy_wh in sorted(net_wh.items()) if abs(energy_wh) > limit_wh}
     return {

@@ -10,13 +10,16 @@ from typing import Any
 
 from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
+from gridledger.app.dispatch_check import check_dispatch
 from gridledger.app.erase import apply_erasure, prepare_erasure, sign_erasure
 from gridledger.app.export import export_run
 from gridledger.app.fleet_run import run_fleet
 from gridledger.app.import_run import run_import
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
+from gridledger.app.openadr_clients import add_openadr_client, list_openadr_clients, remove_openadr_client
 from gridledger.app.post_run import run_post, run_telegrams
+from gridledger.app.receipt_run import verify_receipt
 from gridledger.app.replay import run_demo, run_replay
 from gridledger.app.server import ServeOptions, serve
 from gridledger.app.settings import NodeSettings
@@ -49,14 +52,19 @@ def _operations() -> Operations:
         network_init=_network_init,
         network_up=_network_up,
         listen=_listen,
+        check_dispatch=check_dispatch,
         import_file=run_import,
         post_readings=run_post,
         post_telegrams=run_telegrams,
         simulate=run_fleet,
         bench=run_bench,
+        verify_receipt=verify_receipt,
         erase_prepare=_erase_prepare,
         erase_sign=sign_erasure,
         erase_apply=_erase_apply,
+        openadr_add=add_openadr_client,
+        openadr_list=list_openadr_clients,
+        openadr_remove=remove_openadr_client,
     )
 
 

@@ -2,9 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -16,15 +14,20 @@ from gridledger.api.context import Bell, NodeContext
 from gridledger.api.reading_intake import ReadingIntake
 from gridledger.api.sign_in import SignIn
 from gridledger.app.bond import BondKeeper
+from gridledger.app.chain_blocks import ChainBlocks
 from gridledger.app.engine import Engine
 from gridledger.app.grid_limits import GridLimits
 from gridledger.app.node_clock import NodeClock
+from gridledger.app.node_folder import NodeFolder
+from gridledger.app.openadr import mount_openadr
+from gridledger.app.openadr_worker import openadr_worker
 from gridledger.app.reading_intake import NodeReadingIntake
 from gridledger.app.reading_workers import ReadingWorkers
 from gridledger.app.refusals import Refusals
 from gridledger.app.services import OperatorReceipts, ServiceFactory
 from gridledger.app.settings import NodeSettings
 from gridledger.app.webhook_worker import WebhookWorker
+from gridledger.chain.answer_signatures import AnswerSignatures
 from gridledger.chain.client import ChainClient
 from gridledger.chain.commands import CommandEncoder
 from gridledger.chain.compiler import Artifacts, load_artifacts
@@ -66,66 +69,6 @@ _TICK_S = 1.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class NodeFolder:
-    """Where a node keeps its things."""
-
-    path: Path
-
-    @property
-    def market(self) -> Path:
-        """The market's fixed facts."""
-        return self.path / "market.json"
-
-    @property
-    def deployment(self) -> Path:
-        """Record of the deployed contracts."""
-        return self.path / "deployment.json"
-
-    @property
-    def database(self) -> Path:
-        """The node's database."""
-        return self.path / "node.db"
-
-    @property
-    def chain(self) -> Path:
-        """The embedded chain's journal."""
-        return self.path / "chain"
-
-    @property
-    def keys(self) -> Path:
-        """Encrypted keystore files."""
-        return self.path / "keys"
-
-    @property
-    def webhook_key(self) -> Path:
-        """The key that seals webhook secrets in the database."""
-        return self.keys / "webhooks.key"
-
-    @property
-    def clock_socket(self) -> Path:
-        """Private socket that moves a simulated clock."""
-        return self.path / "clock.sock"
-
-    @property
-    def log(self) -> Path:
-        """What the node process prints."""
-        return self.path / "node.log"
-
-
-class _ChainBlocks:
-    """Block maker over the embedded chain."""
-
-    def __init__(self, chain: EmbeddedChain) -> None:
-        self._chain = chain
-
-    def make_block(self, time_s: int, raw_transactions: Sequence[str]) -> None:
-        head = self._chain.head()
-        mined = self._chain.mine(max(time_s, head.time_s + 1 if head else time_s), raw_transactions)
-        for refused in mined.refused:
-            _log.warning("transaction_left_out", block=mined.number, index=refused.index, message=refused.message)
-
-
 class Node:
     """Everything one node process holds. `start` brings it up, `close` takes it down; nothing is lost between."""
 
@@ -145,7 +88,7 @@ class Node:
         self._due = threading.Event()
         self._engine_lock = threading.Lock()
         self._failure: Exception | None = None
-        self._problems_elsewhere: Callable[[], tuple[str, ...]] = tuple
+        self._elsewhere: list[Callable[[], tuple[str, ...]]] = []
 
     def start(self) -> None:
         """Open the folder, rebuild the chain, deploy if it is new, index, and finish what was interrupted.
@@ -209,6 +152,7 @@ class Node:
         indexer.catch_up()
         self._run_engine()
         self._start_mqtt()
+        self._start_openadr(config)
         if not self._simulated:
             self._start_heartbeat()
 
@@ -247,6 +191,7 @@ class Node:
             encoder=CommandEncoder(client, {role: key.address for role, key in keys.items()}),
             receipts=OperatorReceipts(keys[Role.MARKET_OPERATOR], order_domain),
             calendar=self._settings.calendar,
+            baseline=self._settings.baseline,
             salts=RandomSalts() if seed is None else SeededSalts(seed),
             setpoint_salts=RandomSetpointSalts() if seed is None else SeededSetpointSalts(seed),
         )
@@ -256,7 +201,7 @@ class Node:
             client=client,
             database=self._database,
             indexer=indexer,
-            block_maker=_ChainBlocks(self._chain),
+            block_maker=ChainBlocks(self._chain),
             clock=self._clock,
             keys={key.address: key for key in keys.values()},
             on_refused=refusals,
@@ -305,9 +250,24 @@ class Node:
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
                 grid=GridLimits.load(self._settings, config.mtu_length_s),
+                answer_signatures=AnswerSignatures(client),
             )
         )
+        self._mount_openadr()
         return indexer
+
+    def _mount_openadr(self) -> None:
+        mount_openadr(
+            self._application,
+            database=self._database,
+            clock=self._clock,
+            keys=self._folder.keys,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            public_url=self._settings.public_url,
+            changed=self._bell.ring,
+            broker=self._settings.openadr_broker,
+        )
 
     def _start_webhooks(self) -> None:
         worker = WebhookWorker(database=self._database, guard=self._webhook_guard, box=self._webhook_box)
@@ -324,7 +284,21 @@ class Node:
         worker = MqttWorker(settings=self._settings.mqtt, readings=self._readings, registry=self._registry)
         worker.start()
         self._closing.callback(worker.close)
-        self._problems_elsewhere = worker.problems
+        self._elsewhere.append(worker.problems)
+
+    def _start_openadr(self, config: MarketConfig) -> None:
+        worker = openadr_worker(
+            database=self._database,
+            clock=self._clock,
+            config=config,
+            guard=self._webhook_guard,
+            box=self._webhook_box,
+            broker=self._settings.openadr_broker,
+        )
+        worker.start()
+        self._closing.callback(worker.close)
+        self._bell.attach(worker.wake)
+        self._elsewhere.append(worker.problems)
 
     def _run_engine(self) -> None:
         self._bond.top_up()
@@ -368,7 +342,7 @@ class Node:
             oldest = tx.outbox.oldest_open_at()
         if not self._simulated and oldest is not None and self._clock.now() - oldest > _LONGEST_UNMINED_S:
             reasons.append(f"a transaction waits since {oldest}")
-        return (*reasons, *self._problems_elsewhere())
+        return (*reasons, *(problem for part in self._elsewhere for problem in part()))
 
 
 def _market_facts(config: MarketConfig, deployment: Deployment) -> dict[str, Any]:

@@ -6,9 +6,14 @@ from coincurve import PrivateKey
 from eth_account.signers.local import LocalAccount
 
 from gridledger.api.context import Services
+from gridledger.app.demand_response import calendar_of
 from gridledger.chain.commands import Command, CommandEncoder
 from gridledger.clock import Clock
+from gridledger.dispatch.baseline import BaselineRule
 from gridledger.dispatch.committing import SetpointService
+from gridledger.dispatch.demand_response import MeasuringTerms
+from gridledger.dispatch.demand_service import DemandService
+from gridledger.dispatch.measurement import MeasurementService
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.dispatch.ports import SetpointSalts
 from gridledger.dispatch.service import DispatchService
@@ -78,6 +83,13 @@ class ServiceFactory:
     salts: Salts
     setpoint_salts: SetpointSalts
     calendar: Calendar
+    baseline: BaselineRule
+
+    @property
+    def demand_terms(self) -> MeasuringTerms:
+        """What demand response is measured by from now on."""
+        days = tuple(sorted(self.calendar.holidays))
+        return MeasuringTerms(rule=self.baseline, civil_time=str(self.calendar.civil_time), holidays=days)
 
     def __call__(self, tx: Transaction) -> Services:
         """Rooms over the repositories of `tx`."""
@@ -136,5 +148,19 @@ class ServiceFactory:
                 clock=self.clock,
                 schedules=tx.dispatches,
                 ledger=ledger,
+            ),
+            demand=DemandService(
+                domain=self.dispatch_domain,
+                zones=tx.directory,
+                store=tx.demand,
+                clock=self.clock,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+                terms=self.demand_terms,
+            ),
+            measurement=MeasurementService(
+                store=tx.demand_measurements,
+                clock=self.clock,
+                mtu_length_s=self.desk_settings.mtu_length_s,
+                calendars=calendar_of,
             ),
         )

@@ -7,6 +7,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from gridledger.audit import formats
+from gridledger.audit.demand_rows import (
+    DemandEventRow,
+    DemandMeasurementRow,
+    DemandParticipationRow,
+    DemandShiftRow,
+)
 from gridledger.audit.findings import Findings
 from gridledger.audit.history import BlockFacts, History
 from gridledger.audit.model import Slot, order_name
@@ -28,6 +34,7 @@ from gridledger.audit.rows import (
     TombstoneRow,
     TradeRow,
 )
+from gridledger.dispatch.model import DispatchDomain
 from gridledger.market.model import BookEntry
 from gridledger.market.order_hash import OrderDomain
 from gridledger.metering.events import MeteringDomain
@@ -57,6 +64,10 @@ class ExportedRun:
     meter_events: Sequence[MeterEventRow]
     meters: Sequence[MeterRow]
     tombstones: Sequence[TombstoneRow]
+    demand_events: Sequence[DemandEventRow]
+    demand_participations: Sequence[DemandParticipationRow]
+    demand_measurements: Sequence[DemandMeasurementRow]
+    demand_shifts: Sequence[DemandShiftRow]
 
     def row_count(self) -> int:
         """Rows of all files but the blocks."""
@@ -69,7 +80,13 @@ class ExportedRun:
             self.meter_events,
             self.meters,
         )
-        return sum(map(len, (*lists, self.bulk_cancellations, *more)))
+        demand: tuple[Sequence[object], ...] = (
+            self.demand_events,
+            self.demand_participations,
+            self.demand_measurements,
+            self.demand_shifts,
+        )
+        return sum(map(len, (*lists, self.bulk_cancellations, *more, *demand)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +135,11 @@ class MarketFacts:
     def order_domain(self) -> OrderDomain:
         """Where orders of this market are valid."""
         return OrderDomain(chain_id=self.chain_id, trading_contract=self.addresses["EnergyTrading"])
+
+    @property
+    def dispatch_domain(self) -> DispatchDomain:
+        """Where demand response events of this market are valid."""
+        return DispatchDomain(chain_id=self.chain_id, dispatching_contract=self.addresses["EnergyDispatching"])
 
     @property
     def metering_domain(self) -> MeteringDomain:
@@ -244,4 +266,8 @@ def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
         meter_events=reader.rows(formats.METER_EVENTS),
         meters=reader.rows(formats.METERS),
         tombstones=reader.tombstones(),
+        demand_events=reader.rows(formats.DEMAND_EVENTS),
+        demand_participations=reader.rows(formats.DEMAND_PARTICIPATIONS),
+        demand_measurements=reader.rows(formats.DEMAND_MEASUREMENTS),
+        demand_shifts=reader.rows(formats.DEMAND_SHIFTS),
     )

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gridledger.audit import kinds
+from gridledger.audit.demand_rows import (
+    DemandEventRow,
+    DemandMeasurementRow,
+    DemandParticipationRow,
+    DemandShiftRow,
+)
 from gridledger.audit.kinds import Kind
 from gridledger.audit.rows import (
     AcceptanceRow,
@@ -28,6 +34,10 @@ __all__ = [
     "BOOKS",
     "BULK_CANCELLATIONS",
     "CANCELLATIONS",
+    "DEMAND_EVENTS",
+    "DEMAND_MEASUREMENTS",
+    "DEMAND_PARTICIPATIONS",
+    "DEMAND_SHIFTS",
     "DEPLOYMENT",
     "EXPORT_FORMAT",
     "FORMAT_VERSION",
@@ -243,6 +253,66 @@ METER_EVENTS = RowFile(
         "signature": kinds.SIGNATURE,
     },
 )
+DEMAND_EVENTS = RowFile(
+    name="demand_events.csv",
+    make=DemandEventRow._make,
+    columns={
+        "number": kinds.WHOLE,
+        "event_id": kinds.HASH,
+        "zone": kinds.WHOLE,
+        "first_mtu_start": kinds.WHOLE,
+        "mtu_count": kinds.WHOLE,
+        "direction": kinds.DEMAND_DIRECTION,
+        "energy_wh": kinds.WHOLE,
+        "reason": kinds.WHOLE,
+        "salt": kinds.BYTES32,
+        "signature": kinds.SIGNATURE,
+        "working_highest": kinds.WHOLE,
+        "working_days": kinds.WHOLE,
+        "other_highest": kinds.WHOLE,
+        "other_days": kinds.WHOLE,
+        "look_back_days": kinds.WHOLE,
+        "adjustment_bp": kinds.WHOLE,
+        "civil_time": kinds.TEXT,
+        "holidays": kinds.DATES,
+        "received_at": kinds.WHOLE,
+    },
+)
+DEMAND_PARTICIPATIONS = RowFile(
+    name="demand_participations.csv",
+    make=DemandParticipationRow._make,
+    columns={
+        "event_id": kinds.HASH,
+        "meter": kinds.WHOLE,
+        "account": kinds.ADDRESS,
+        "joined": kinds.FLAG,
+        "standing": kinds.FLAG,
+        "noted_at": kinds.WHOLE,
+    },
+)
+_MEASURED = {"event_id": kinds.HASH, "meter": kinds.WHOLE, "number": kinds.WHOLE}
+DEMAND_MEASUREMENTS = RowFile(
+    name="demand_measurements.csv",
+    make=DemandMeasurementRow._make,
+    columns={
+        **_MEASURED,
+        "days": kinds.WHOLE_NUMBERS,
+        "adjustment_bp": kinds.WHOLE,
+        "block_number": kinds.WHOLE,
+        "measured_at": kinds.WHOLE,
+    },
+)
+DEMAND_SHIFTS = RowFile(
+    name="demand_shifts.csv",
+    make=DemandShiftRow._make,
+    columns={
+        **_MEASURED,
+        "mtu_start": kinds.WHOLE,
+        "baseline_import_wh": kinds.OPTIONAL_INTEGER,
+        "net_import_wh": kinds.OPTIONAL_INTEGER,
+        "energy_wh": kinds.WHOLE,
+    },
+)
 METERS = RowFile(
     name="meters.csv",
     make=MeterRow._make,
@@ -270,4 +340,8 @@ ROW_FILES: tuple[RowFile[tuple[Any, ...]], ...] = (
     READINGS,
     METER_EVENTS,
     METERS,
+    DEMAND_EVENTS,
+    DEMAND_PARTICIPATIONS,
+    DEMAND_MEASUREMENTS,
+    DEMAND_SHIFTS,
 )

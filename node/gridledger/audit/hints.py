@@ -40,6 +40,7 @@ HINTS: Mapping[Rule, str] = {
     Rule.READING_PROOF: "compare ReadingProven, TransformerSet, TokensOwed with provenOf, transformerOf, owedUgco2Of",
     Rule.ANCHOR: "rebuild the Merkle tree of the batch and compare its root with ReadingsAnchored",
     Rule.TOMBSTONE: "recover the signer of the EIP-712 `Erasure`; hash its leaves, by meter and MTU, 44 bytes each",
+    Rule.DEMAND_RESPONSE: "recover the signer of the EIP-712 `DemandResponse`; average the named days of readings.csv",
     Rule.SETTLEMENT: "metered = export - import; trade = contracted x price; imbalance at surplus or shortage price",
     Rule.COMPLETENESS: "look for a PositionSettled, PositionSubstituted or PositionRefunded of each, or a CapsApplied",
     Rule.ENERGY: "add up the positions of the chunk: sold = bought = tradedWh of MarketCleared",

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any
 
 from gridledger.audit.model import TradeKind
+from gridledger.dispatch.demand_response import DemandDirection
 from gridledger.market.model import Pricing, Product, Side
 from gridledger.metering.events import MeterEventKind
 from gridledger.units import NotUtc, format_utc, parse_utc
@@ -15,6 +17,8 @@ from gridledger.units import NotUtc, format_utc, parse_utc
 __all__ = [
     "ADDRESS",
     "BYTES32",
+    "DATES",
+    "DEMAND_DIRECTION",
     "FLAG",
     "HASH",
     "INTEGER",
@@ -30,6 +34,7 @@ __all__ = [
     "TEXT",
     "TRADE_KIND",
     "WHOLE",
+    "WHOLE_NUMBERS",
     "Kind",
 ]
 
@@ -37,6 +42,7 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,38}")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,38}")
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SIGNATURE = re.compile(r"0x[0-9a-f]{130}")
 
 
@@ -72,6 +78,21 @@ def _optional(kind: Kind) -> Kind:
         lambda text: None if text == "" else kind.read(text),
         lambda value: "" if value is None else kind.write(value),
     )
+
+
+def _several(kind: Kind) -> Kind:
+    """Values with one blank between them; none are an empty text."""
+    return Kind(
+        f"{kind.name}, several with a blank between them",
+        lambda text: tuple(kind.read(one) for one in text.split(" ")) if text else (),
+        lambda values: " ".join(kind.write(value) for value in values),
+    )
+
+
+def _date(text: str) -> date:
+    if not _DATE.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
 
 
 def _text(text: str) -> str:
@@ -126,3 +147,6 @@ FLAG = Kind("true or false", _flag, lambda value: "true" if value else "false")
 MOMENT = Kind("UTC moment such as 2016-06-13T00:00:00Z", _moment, format_utc)
 SIDE, PRODUCT, PRICING = _named(Side), _named(Product), _named(Pricing)
 TRADE_KIND, METER_EVENT = _word(TradeKind), _named(MeterEventKind)
+DEMAND_DIRECTION = _named(DemandDirection)
+DATES = _several(Kind("date", _date))
+WHOLE_NUMBERS = _several(WHOLE)

@@ -58,6 +58,7 @@ class Rule(StrEnum):
     ANCHOR = "anchor"
     READING_PROOF = "reading-proof"
     TOMBSTONE = "tombstone"
+    DEMAND_RESPONSE = "demand-response"
     SETTLEMENT = "settlement"
     COMPLETENESS = "completeness"
     ENERGY = "energy"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from requests import RequestException
 from web3 import HTTPProvider, Web3
@@ -19,7 +20,7 @@ from gridledger.chain.signing import HIGHEST_GAS
 from gridledger.errors import GridLedgerError
 from gridledger.relay import ChainEvent, IndexedBlock
 
-__all__ = ["BlockContents", "ChainClient", "TransactionOutcome"]
+__all__ = ["BlockContents", "ChainClient", "MinedTransaction", "TransactionOutcome"]
 
 _TIMEOUT_S = 60
 WITHOUT_TRANSACTIONS = False
@@ -43,6 +44,19 @@ class BlockContents:
     block: IndexedBlock
     events: tuple[ChainEvent, ...]
     outcomes: tuple[TransactionOutcome, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinedTransaction:
+    """A transaction in the chain: where it stands, what it called and the market's events it made."""
+
+    transaction_hash: str
+    block_number: int
+    block_hash: str
+    succeeded: bool
+    to_address: str | None
+    data: bytes
+    events: tuple[ChainEvent, ...]
 
 
 class ChainClient:
@@ -124,6 +138,32 @@ class ChainClient:
     def raw_transaction(self, transaction_hash: str) -> Mapping[str, Any]:
         """A mined transaction as the endpoint states it."""
         return cast(Mapping[str, Any], self._request("eth_getTransactionByHash", transaction_hash))
+
+    def transaction(self, transaction_hash: str) -> MinedTransaction | None:
+        """A mined transaction with its decoded events, None where the chain has no such transaction."""
+        receipt = self._request("eth_getTransactionReceipt", transaction_hash)
+        if receipt is None:
+            return None
+        stated = self.raw_transaction(transaction_hash)
+        return MinedTransaction(
+            transaction_hash=receipt["transactionHash"],
+            block_number=int(receipt["blockNumber"], 16),
+            block_hash=receipt["blockHash"],
+            succeeded=receipt["status"] == "0x1",
+            to_address=receipt["to"],
+            data=bytes.fromhex(stated["input"][2:]),
+            events=tuple(self._event(log) for log in receipt["logs"] if log["address"] in self._codec_at),
+        )
+
+    def call(self, mined: MinedTransaction) -> tuple[str, str, tuple[Any, ...]] | None:
+        """Contract, function and arguments that a transaction called; None if it calls no contract of the market."""
+        codec = self._codec_at.get((mined.to_address or "").lower())
+        if codec is None:
+            return None
+        try:
+            return codec.name, *codec.arguments(mined.data)
+        except (KeyError, DecodingError):
+            return None
 
     def _event(self, log: Mapping[str, Any]) -> ChainEvent:
         codec = self._codec_at[log["address"]]

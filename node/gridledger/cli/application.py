@@ -10,11 +10,14 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.dispatch import add_dispatch_commands
 from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
+from gridledger.cli.openadr import add_openadr_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
+from gridledger.cli.receipt import add_receipt_commands
 from gridledger.cli.summary import print_summary
 from gridledger.errors import GridLedgerError
 
@@ -42,12 +45,18 @@ def create_cli(operations: Operations) -> typer.Typer:
     add_meter_commands(meter, operations)
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
-    _add_dispatch_commands(dispatch, operations)
+    add_dispatch_commands(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 
+    receipt = typer.Typer(no_args_is_help=True, help="Receipts of trades.")
+    add_receipt_commands(receipt, operations)
+    cli.add_typer(receipt, name="receipt")
     erase = typer.Typer(no_args_is_help=True, help="Taking a person out of a node's data folder.")
     add_erase_commands(erase, operations, DATA_DIR / "node")
     cli.add_typer(erase, name="erase")
+    openadr = typer.Typer(no_args_is_help=True, help="The OpenADR surface.")
+    add_openadr_commands(openadr, operations, DATA_DIR / "node")
+    cli.add_typer(openadr, name="openadr")
 
     @cli.callback(invoke_without_command=True)
     def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -206,17 +215,6 @@ def _add_network_commands(network: typer.Typer, operations: Operations) -> None:
     ) -> None:
         """Serve the chain of any finished run, read-only, until interrupted."""
         operations.network_up(data, port)
-
-
-def _add_dispatch_commands(dispatch: typer.Typer, operations: Operations) -> None:
-    @dispatch.command()
-    def listen(
-        url: Annotated[str, typer.Option(help="The node's API.")] = "http://127.0.0.1:8000",
-        keys: Annotated[Path, typer.Option(help="Folder of keystore files.")] = DATA_DIR / "node" / "keys",
-        limit_kw: Annotated[int | None, typer.Option(min=0, help="Curtail schedules that feed in more.")] = None,
-    ) -> None:
-        """Receive schedules and answer them with the grid operator's own key."""
-        operations.listen(url, keys, limit_kw)
 
 
 def _say_verdict(report: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from gridledger.cli.output import OnProgress
 
 __all__ = [
+    "DispatchCheckRequest",
     "FleetRequest",
     "ImportRequest",
     "Operations",
@@ -78,6 +79,17 @@ class ImportRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DispatchCheckRequest:
+    """Hold readings, as nobody had curtailed them, against the limits of a feeder."""
+
+    feeder: Path
+    readings: Path
+    meters: Path | None
+    limit_kw: int | None
+    power_flow: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class PostRequest:
     """Sign intervals with the keys of a fleet's file and post them."""
 
@@ -113,11 +125,16 @@ class Operations:
     network_init: Callable[[Path, int, int | None], dict[str, Any]]
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
+    check_dispatch: Callable[[DispatchCheckRequest, OnProgress], dict[str, Any]]
     import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
     post_readings: Callable[[PostRequest, OnProgress], dict[str, Any]]
     post_telegrams: Callable[[TelegramRequest, OnProgress], dict[str, Any]]
     simulate: Callable[[FleetRequest, OnProgress], dict[str, Any]]
     bench: Callable[[str | None], dict[str, Any]]
+    verify_receipt: Callable[[Path, str, Path | None], dict[str, Any]]
     erase_prepare: Callable[[Path, str], dict[str, Any]]
     erase_sign: Callable[[Path, Path | None, str | None], dict[str, Any]]
     erase_apply: Callable[[Path, Path], dict[str, Any]]
+    openadr_add: Callable[[Path, str, str], dict[str, Any]]
+    openadr_list: Callable[[Path], dict[str, Any]]
+    openadr_remove: Callable[[Path, str], dict[str, Any]]

@@ -14,6 +14,7 @@ __all__ = [
     "CapsIncomplete",
     "CurtailmentOrderBroken",
     "ElementTwice",
+    "GridOperatorRequired",
     "LimitsForbidden",
     "MeterNotFed",
     "MeterNotInZone",
@@ -69,6 +70,13 @@ class NotTheGridOperator(Forbidden):
     zone: int
     signer: str
     grid_operator: str
+
+
+@dataclass(kw_only=True, eq=False)
+class GridOperatorRequired(Forbidden):
+    """Dispatch events are delivered to accounts that the registry names as grid operator of a zone."""
+
+    account: str
 
 
 @dataclass(kw_only=True, eq=False)

@@ -128,7 +128,7 @@ class SetpointStore(Protocol):
     """What setpoints are made from, and where they are kept."""
 
     def persisted_wh(self, zone: int, mtu_start: int) -> Mapping[int, int]:
-        """Meter to its residual one day before, Wh, export positive."""
+        """Meter to what it did one day before, net Wh, export positive."""
 
     def keep_setpoints(self, zone: int, mtu_start: int, setpoints: Sequence[CommittedSetpoint]) -> None:
         """Keep the setpoints of a zone and MTU in place of any before."""

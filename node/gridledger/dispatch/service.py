@@ -8,11 +8,12 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 
 from gridledger.clock import Clock
-from gridledger.dispatch.curtailment import Basis, check_order, emission_rank
+from gridledger.dispatch.curtailment import MOST_CAPS, Basis, check_order, emission_rank
 from gridledger.dispatch.errors import (
     AlreadyAnswered,
     AnswerTooLate,
     AnswerUnknown,
+    CapCountOutOfRange,
     MeterNotInZone,
     NotTheGridOperator,
     ScheduleDiffers,
@@ -93,6 +94,8 @@ class DispatchService:
         CapCountOutOfRange, CapAboveSchedule, NothingCurtailed, CurtailmentOrderBroken.
         """
         check_range("reason", curtailment.reason, 0, LARGEST_REASON)
+        if not 0 < len(curtailment.caps_wh) <= MOST_CAPS:
+            raise CapCountOutOfRange(count=len(curtailment.caps_wh), most=MOST_CAPS)
         for cap_wh in curtailment.caps_wh.values():
             check_range("cap_wh", cap_wh, 0, UINT64_MAX)
         schedule = self._require_schedule(curtailment.zone, curtailment.mtu_start)

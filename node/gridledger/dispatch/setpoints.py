@@ -1,7 +1,10 @@
 """What each meter of a zone is expected to do in an MTU: its contract, and what a forecast adds to it.
 
-The forecast of the residual is persistence: what the meter did beyond its contract at the same time of day one day
-before. Setpoints are committed by the root of a Merkle tree before anybody is curtailed; a leaf is
+A meter will do what it did at the same time of day one day before (persistence), or what was ordered for it if that is
+more: what the market did not fill flows all the same, to or from the supplier. The residual is what that is beyond the
+contract. Without the orders a meter that was curtailed once would be forecast as curtailed for ever.
+
+Setpoints are committed by the root of a Merkle tree before anybody is curtailed; a leaf is
 `keccak(keccak(abi.encode(uint32 meter, int64 contractedWh, int64 residualWh, bytes32 salt)))`.
 """
 
@@ -49,19 +52,24 @@ class SetpointRow:
         return self.contracted_wh + self.residual_wh
 
 
-def make_setpoints(contracted_wh: Mapping[int, int], persisted_wh: Mapping[int, int]) -> tuple[SetpointRow, ...]:
+def make_setpoints(
+    contracted_wh: Mapping[int, int], ordered_wh: Mapping[int, int], persisted_wh: Mapping[int, int]
+) -> tuple[SetpointRow, ...]:
     """Setpoints by meter, ascending, of those meters that have a contract or a residual other than zero.
 
-    Both mappings go from meter to net Wh, export positive; a meter without a forecast has a residual of 0. A residual
-    never lowers what a seller has contracted, nor what a buyer has. Raises OutOfRange.
+    The mappings go from meter to net Wh, export positive: contracts, the listed orders that could trade, and what each
+    meter did one day before. A residual never lowers what a seller has contracted, nor what a buyer has. Raises
+    OutOfRange.
     """
     rows = (
         SetpointRow(
             meter=check_range("meter", meter, 0, UINT32_MAX),
             contracted_wh=contracted_wh.get(meter, 0),
-            residual_wh=_residual_wh(contracted_wh.get(meter, 0), persisted_wh.get(meter, 0)),
+            residual_wh=_residual_wh(
+                contracted_wh.get(meter, 0), (ordered_wh.get(meter, 0), persisted_wh.get(meter, 0))
+            ),
         )
-        for meter in sorted(contracted_wh.keys() | persisted_wh.keys())
+        for meter in sorted(contracted_wh.keys() | ordered_wh.keys() | persisted_wh.keys())
     )
     return tuple(_in_range(row) for row in rows if row.contracted_wh or row.residual_wh)
 
@@ -106,12 +114,13 @@ def schedule_hash(result_hash: str, root: bytes) -> str:
     return "0x" + keccak(bytes.fromhex(result_hash[2:]) + root).hex()
 
 
-def _residual_wh(contracted_wh: int, persisted_wh: int) -> int:
+def _residual_wh(contracted_wh: int, expected_wh: tuple[int, int]) -> int:
+    """What is expected beyond a contract, in its direction; without one the larger of what is ordered and was done."""
     if contracted_wh > 0:
-        return max(0, persisted_wh)
+        return max(0, max(expected_wh) - contracted_wh)
     if contracted_wh < 0:
-        return min(0, persisted_wh)
-    return persisted_wh
+        return min(0, min(expected_wh) - contracted_wh)
+    return max(expected_wh, key=abs)
 
 
 def _in_range(row: SetpointRow) -> SetpointRow:

@@ -51,8 +51,8 @@ _BUS_COLUMNS = ("bus", "name", "vn_kv", "min_vm_pu", "max_vm_pu")
 _METER_COLUMNS = ("meter_id", "bus")
 
 
-def load_feeder(folder: Path) -> Feeder[str]:
-    """The feeder whose files lie in a folder, plain or gzip, its meters by `meter_id`.
+def load_feeder(folder: Path, meters: Path | None = None) -> Feeder[str]:
+    """The feeder whose files lie in a folder, plain or gzip, its meters by `meter_id`; `meters` replaces `meters.csv`.
 
     Raises FeederFileRefused for the first row that cannot be read: number of fields, quotes, a name that is not 1 to 64
     printable characters, a number that is no plain decimal or out of its range, a bus that `buses.csv` does not have, a
@@ -62,13 +62,13 @@ def load_feeder(folder: Path) -> Feeder[str]:
     buses = _rows(folder / "buses.csv", _BUS_COLUMNS, MOST_BUSES, _bus)
     transformers = _rows(folder / "transformer.csv", _TRANSFORMER_COLUMNS, 1, lambda row: _transformer(row, buses))
     lines = _rows(folder / "lines.csv", _LINE_COLUMNS, MOST_LINES, lambda row: _line(row, buses))
-    meters = _rows(folder / "meters.csv", _METER_COLUMNS, MOST_METERS, lambda row: _meter(row, buses))
+    meter_buses = _rows(meters or folder / "meters.csv", _METER_COLUMNS, MOST_METERS, lambda row: _meter(row, buses))
     (transformer,) = transformers.values()
     return Feeder(
         transformer=transformer,
         lines=tuple(lines.values()),
         buses=tuple(buses.values()),
-        meter_buses=meters,
+        meter_buses=meter_buses,
     )
 
 

@@ -3,6 +3,7 @@
 Bytes per line: 8 bytes running number, 32 bytes uid, ascending; the commitment is their keccak-256.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ __all__ = [
     "effective_limit",
     "list_orders",
     "listed_deals",
+    "ordered_net_wh",
     "undealt_orders",
 ]
 
@@ -157,6 +159,15 @@ def undealt_orders(book: Sequence[BookEntry], deals: Sequence[Deal]) -> Iterator
     """The eligible orders of a book, each with its energy that was not dealt directly, Wh."""
     dealt = dealt_energy(deals)
     return ((entry.order, entry.order.quantity_wh - dealt.get(entry.uid, 0)) for entry in _eligible_orders(book))
+
+
+def ordered_net_wh(book: Sequence[BookEntry]) -> dict[int, int]:
+    """What the eligible orders of a book ask for, dealt or not: net Wh by meter, offers positive."""
+    ordered_wh: Counter[int] = Counter()
+    for entry in _eligible_orders(book):
+        sign = 1 if entry.order.side is Side.SELL else -1
+        ordered_wh[entry.meter] += sign * entry.order.quantity_wh
+    return dict(ordered_wh)
 
 
 def effective_limit(order: Order, reference_price_cents_per_mwh: int) -> int:

@@ -10,7 +10,7 @@ _BEYOND_JSON = ("_microcents", "_ugco2")  # may need more than the 53 bits of ot
 
 
 class NoticeKind(StrEnum):
-    """What happened to an order, or to the position it became part of."""
+    """What happened to an order, or to the position it became part of; what demand response asks and measures."""
 
     ACCEPTED = "accepted"
     CANCELLED = "cancelled"
@@ -26,6 +26,8 @@ class NoticeKind(StrEnum):
     REFUNDED = "refunded"
     REWARDED = "rewarded"
     CHALLENGED = "challenged"
+    DEMAND = "demand"
+    MEASURED = "measured"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class NoticeDetails:
 
     `energy_wh` is the order's own energy: asked for when accepted or cancelled, filled from then on. `metered_wh` and
     the money are those of the meter's whole position in the MTU: each order of that meter bears the same figures.
+    Where demand response asks, it is what the zone shall shift in each of the `mtu_count` MTUs from the notice's on;
+    where it has been measured, what the meter has shifted in all of them.
     """
 
     running_number: int | None = None
@@ -50,6 +54,9 @@ class NoticeDetails:
     reason: str | None = None
     reason_code: int | None = None
     transaction_hash: str | None = None
+    event_id: str | None = None
+    direction: str | None = None
+    mtu_count: int | None = None
 
     def given(self) -> dict[str, int | str]:
         """What is not None, by name."""

@@ -232,8 +232,8 @@ class Ledger(Protocol):
 class Schedules(Protocol):
     """Where a clearing's schedule is made."""
 
-    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int]) -> str:
-        """Make and keep the setpoints of net contracts (Wh by meter, export positive); returns their root, 0x hex."""
+    def commit(self, zone: int, mtu_start: int, contracted_wh: Mapping[int, int], ordered_wh: Mapping[int, int]) -> str:
+        """Make and keep setpoints of net contracts and orders (Wh by meter, export positive); their root, 0x hex."""
 
 
 class ReceiptSigner(Protocol):

@@ -10,7 +10,15 @@ from typing import Any
 
 from gridledger.clock import Clock
 from gridledger.market.auction import clear
-from gridledger.market.book import Standing, auction_orders, book_hash, list_orders, listed_deals, undealt_orders
+from gridledger.market.book import (
+    Standing,
+    auction_orders,
+    book_hash,
+    list_orders,
+    listed_deals,
+    ordered_net_wh,
+    undealt_orders,
+)
 from gridledger.market.chunks import ClearingTooLarge, propose_chunks
 from gridledger.market.exclusion import needs_record, records_to_ask
 from gridledger.market.locking import Proposal
@@ -282,7 +290,7 @@ class MarketService:
         contracted_wh: Counter[int] = Counter()
         for position in (position for proposal in proposals for position in proposal.positions):
             contracted_wh[position.meter] += position.contracted_wh
-        root = self._schedules.commit(zone, mtu_start, contracted_wh)
+        root = self._schedules.commit(zone, mtu_start, contracted_wh, ordered_net_wh(book))
         self._ledger.submit(
             SubmitClearing(zone=zone, mtu_start=mtu_start, book=book, proposal=proposals[chunk], setpoints_root=root)
         )

@@ -1,8 +1,9 @@
-"""Where an owner wants notices delivered, and when a delivery is tried again. Times are the machine's, Unix seconds."""
+"""Where an owner wants a feed delivered, and when a delivery is tried again. Times are the machine's, Unix seconds."""
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-__all__ = ["Webhook", "after_delivery", "after_failure"]
+__all__ = ["Feed", "Webhook", "WebhookState", "after_delivery", "after_failure"]
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 5, 3_600
 DISABLED_AFTER_S = 3 * 24 * 3_600
@@ -10,12 +11,28 @@ _MOST_DOUBLINGS = 20
 _LONGEST_REASON = 200
 
 
+class Feed(StrEnum):
+    """What is delivered; each has its own ascending ids."""
+
+    NOTICES = "notices"
+    DISPATCH = "dispatch"
+
+
+class WebhookState(StrEnum):
+    """How deliveries go. A paused webhook keeps its cursor, and so loses nothing, until its owner sets it again."""
+
+    DELIVERING = "delivering"
+    RETRYING = "retrying"
+    PAUSED = "paused"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """One owner's webhook. `cursor` is the id of the last notice delivered; the secret is sealed."""
+    """One owner's webhook for one feed. `cursor` is the id of the last entry delivered; the secret is sealed."""
 
     id: int
     owner: str
+    feed: Feed
     url: str
     sealed_secret: bytes
     cursor: int
@@ -25,6 +42,13 @@ class Webhook:
     next_attempt_at: int
     disabled_at: int | None
     last_error: str | None
+
+    @property
+    def state(self) -> WebhookState:
+        """How deliveries go."""
+        if self.disabled_at is not None:
+            return WebhookState.PAUSED
+        return WebhookState.RETRYING if self.failures else WebhookState.DELIVERING
 
 
 def after_delivery(webhook: Webhook, cursor: int, now: int) -> Webhook:

@@ -26,6 +26,7 @@ __all__ = [
     "Withheld",
     "ZoneForbidden",
     "check_group",
+    "check_reason",
     "reader_of",
     "why_withheld",
 ]
@@ -111,9 +112,14 @@ def reader_of(
         return ReaderOfMeter.SUPPLIER
     if not regulates:
         raise ReadingsForbidden(meter=parties.meter)
+    check_reason(reason)
+    return ReaderOfMeter.REGULATOR
+
+
+def check_reason(reason: str | None) -> None:
+    """Raises ReasonRequired where a regulator states no reason, or none that can be shown to an owner."""
     if reason is None or not SHORTEST_REASON <= len(reason.strip()) <= LONGEST_REASON or not reason.isprintable():
         raise ReasonRequired
-    return ReaderOfMeter.REGULATOR
 
 
 def check_group(zone: int, meters: int, *, smallest: int) -> None:

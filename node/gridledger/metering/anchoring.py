@@ -1,6 +1,6 @@
 """Anchoring tasks: commit accepted readings on chain, and prove that one of them is there."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,20 +71,31 @@ class AnchoringService:
 
     def proof(self, meter: int, mtu_start: int) -> ReadingProof:
         """Proof that a reading is anchored, once the chain has recorded its anchor. Raises ReadingNotAnchored."""
-        stored = self._store.find(meter, mtu_start)
-        if (
-            stored is None
-            or stored.anchor_sequence is None
-            or not self._store.anchor_is_recorded(stored.anchor_sequence)
-        ):
+        found = self.proofs([meter], mtu_start).get(meter)
+        if found is None:
             raise ReadingNotAnchored(meter=meter, mtu_start=mtu_start)
+        return found
+
+    def proofs(self, meters: Collection[int], mtu_start: int) -> Mapping[int, ReadingProof]:
+        """Proofs by meter, of those whose anchor the chain has recorded; each anchor's tree is made once."""
+        trees: dict[int, MerkleTree] = {}
+        proofs: dict[int, ReadingProof] = {}
+        for meter in meters:
+            stored = self._store.find(meter, mtu_start)
+            sequence = None if stored is None else stored.anchor_sequence
+            if stored is None or sequence is None or not self._store.anchor_is_recorded(sequence):
+                continue
+            if sequence not in trees:
+                trees[sequence] = self._tree(sequence)
+            tree, leaf = trees[sequence], commitment(stored)
+            proofs[meter] = ReadingProof(
+                zone=stored.zone, sequence=sequence, leaf=leaf, root=tree.root, path=tree.proof(leaf)
+            )
+        return proofs
+
+    def _tree(self, sequence: int) -> MerkleTree:
         leaves = {
-            (other.reading.meter, other.reading.mtu_start): commitment(other)
-            for other in self._store.in_anchor(stored.anchor_sequence)
+            (one.reading.meter, one.reading.mtu_start): commitment(one) for one in self._store.in_anchor(sequence)
         }
-        gone = self._store.erased_leaves(stored.anchor_sequence)
-        tree = MerkleTree(found for _, found in sorted({**leaves, **gone}.items()))
-        leaf = commitment(stored)
-        return ReadingProof(
-            zone=stored.zone, sequence=stored.anchor_sequence, leaf=leaf, root=tree.root, path=tree.proof(leaf)
-        )
+        gone = self._store.erased_leaves(sequence)
+        return MerkleTree(found for _, found in sorted({**leaves, **gone}.items()))

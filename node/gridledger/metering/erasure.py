@@ -47,6 +47,11 @@ ERASED_KINDS = (
     "client ids",
     "accesses",
     "refused transactions",
+    "consents",
+    "participations",
+    "measurements",
+    "shifts",
+    "measuring states",
 )
 MOST_METERS = 1_000
 _HASH = re.compile(r"0x[0-9a-f]{64}")

@@ -5,11 +5,12 @@ else nothing. An estimate is for statements, aggregates and forecasts. It settle
 the contract settles on the contracted energy (`settleSubstitutes`, which anybody may call).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum, StrEnum
 
+from gridledger.clock import civil_time_named, days_before
 from gridledger.metering.model import MeterFacts
 from gridledger.metering.validation import capacity_wh_rounded_up
 
@@ -54,11 +55,20 @@ class Calendar:
     holidays: frozenset[date] = field(default_factory=frozenset)
     most_days: int = MOST_DAYS
 
+    @classmethod
+    def named(cls, civil_time: str, holidays: Iterable[date]) -> "Calendar":
+        """The calendar of a civil time by its name and of these holidays. Raises CivilTimeUnknown."""
+        return cls(civil_time=civil_time_named(civil_time), holidays=frozenset(holidays))
+
     def kind_of(self, day: date) -> DayKind:
         """What kind of day it is."""
         if day.weekday() == _SUNDAY or day in self.holidays:
             return DayKind.SUNDAY_OR_HOLIDAY
         return DayKind.SATURDAY if day.weekday() == _SATURDAY else DayKind.WORKING
+
+    def is_working(self, day: date) -> bool:
+        """Whether it is neither of a weekend nor a holiday."""
+        return self.kind_of(day) is DayKind.WORKING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,15 +96,13 @@ def similar_starts(mtu_start: int, calendar: Calendar) -> Iterator[int]:
 
     A day whose clocks leave the civil time out has no such MTU.
     """
-    here = datetime.fromtimestamp(mtu_start, calendar.civil_time)
-    kind = calendar.kind_of(here.date())
+    today = datetime.fromtimestamp(mtu_start, calendar.civil_time).date()
+    kind = calendar.kind_of(today)
     for days in range(1, calendar.most_days + 1):
-        day = here.date() - timedelta(days=days)
-        if calendar.kind_of(day) is not kind:
+        if calendar.kind_of(today - timedelta(days=days)) is not kind:
             continue
-        there = datetime.combine(day, here.timetz()).replace(fold=here.fold)
-        moment = int(there.timestamp())
-        if datetime.fromtimestamp(moment, calendar.civil_time).time() == here.time():
+        moment = days_before(mtu_start, days, calendar.civil_time)
+        if moment is not None:
             yield moment
 
 

@@ -1,4 +1,4 @@
-"""Which broker the node listens to, and as whom. Importing this loads no MQTT client."""
+"""Which broker the node talks to, and as whom. Importing this loads no MQTT client."""
 
 import ssl
 from collections.abc import Mapping
@@ -11,30 +11,35 @@ from gridledger.mqtt.errors import MqttSettingMissing, MqttTlsUnusable, MqttUrlM
 
 __all__ = ["MqttSettings", "TlsFiles"]
 
-_URL = "GRIDLEDGER_MQTT_URL"
-_CA, _CERTIFICATE, _KEY = "GRIDLEDGER_MQTT_CA", "GRIDLEDGER_MQTT_CERTIFICATE", "GRIDLEDGER_MQTT_KEY"
+_OF_METERS = "GRIDLEDGER_MQTT"
+_URL, _CA, _CERTIFICATE, _KEY = "_URL", "_CA", "_CERTIFICATE", "_KEY"
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsFiles:
-    """PEM files: who signs the broker's certificate, the node's certificate, its private key."""
+    """PEM files: who signs the broker's certificate, the node's certificate, its private key.
+
+    `settings` is how the names of the settings they come from begin.
+    """
 
     ca: Path
     certificate: Path
     key: Path
+    settings: str = _OF_METERS
 
     def context(self) -> ssl.SSLContext:
         """TLS 1.2 or newer; the broker's certificate is checked for its host name. Raises MqttTlsUnusable."""
         try:
             context = ssl.create_default_context(cafile=self.ca)
         except (OSError, ValueError) as error:
-            raise MqttTlsUnusable(setting=_CA, reason=_reason(error)) from None
+            raise MqttTlsUnusable(setting=self.settings + _CA, reason=_reason(error)) from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except (OSError, ValueError) as error:
-            raise MqttTlsUnusable(setting=f"{_CERTIFICATE}, {_KEY}", reason=_reason(error)) from None
+            names = f"{self.settings}{_CERTIFICATE}, {self.settings}{_KEY}"
+            raise MqttTlsUnusable(setting=names, reason=_reason(error)) from None
         return context
 
 
@@ -46,10 +51,19 @@ class MqttSettings:
     port: int
     tls: TlsFiles | None
 
+    @property
+    def url(self) -> str:
+        """Where it is, as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtt' if self.tls is None else 'mqtts'}://{host}:{self.port}"
+
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "MqttSettings | None":
-        """The broker that GRIDLEDGER_MQTT_URL names, None without it. Raises MqttUrlMalformed, MqttSettingMissing."""
-        url = environment.get(_URL, "")
+    def from_environment(cls, environment: Mapping[str, str], settings: str = _OF_METERS) -> "MqttSettings | None":
+        """The broker that GRIDLEDGER_MQTT_URL names, None without it. Raises MqttUrlMalformed, MqttSettingMissing.
+
+        `settings` is how the names of the settings begin: that one's is GRIDLEDGER_MQTT.
+        """
+        url = environment.get(settings + _URL, "")
         if not url:
             return None
         scheme, host, port = _parts(url)
@@ -57,11 +71,13 @@ class MqttSettings:
             if not _is_loopback(host):
                 raise MqttUrlMalformed(problem="without TLS only this machine is called")
             return cls(host=host, port=port, tls=None)
-        paths = {name: environment.get(name, "") for name in (_CA, _CERTIFICATE, _KEY)}
+        paths = {name: environment.get(settings + name, "") for name in (_CA, _CERTIFICATE, _KEY)}
         for name, path in paths.items():
             if not path:
-                raise MqttSettingMissing(name=name)
-        tls = TlsFiles(ca=Path(paths[_CA]), certificate=Path(paths[_CERTIFICATE]), key=Path(paths[_KEY]))
+                raise MqttSettingMissing(name=settings + name)
+        tls = TlsFiles(
+            ca=Path(paths[_CA]), certificate=Path(paths[_CERTIFICATE]), key=Path(paths[_KEY]), settings=settings
+        )
         return cls(host=host, port=port, tls=tls)
 
 

@@ -28,7 +28,7 @@ from gridledger.units import kwh_text
 
 __all__ = ["DispatchListener", "SetpointsForged"]
 
-RECONNECT_S = 0.2
+RECONNECT_S, LONGEST_PAUSE_S = 0.2, 5.0
 CONNECT_TIMEOUT_S = 10.0
 ALREADY_ANSWERED = "already-answered"
 
@@ -82,22 +82,27 @@ class DispatchListener:
         self._last_event_id = 0
         self._answered: set[tuple[int, int]] = set()
         self._news = threading.Condition()
-        self._connected = True
+        self._trouble: str | None = None
         self._session: dict[str, str] | None = None
 
     def run(self, stop_event: threading.Event) -> None:
-        """Listen and answer until the event is set; lost connections are made again."""
+        """Listen and answer until the event is set; lost connections are made again, what is refused asked again."""
         with httpx.Client(
             base_url=self._base_url, timeout=self._timeout, trust_env=False, transport=self._transport
         ) as client:
+            pause_s = RECONNECT_S
             while not stop_event.is_set():
                 try:
                     self._listen(client, stop_event)
+                    pause_s = RECONNECT_S
                 except httpx.ReadTimeout:  # nothing has happened for a while
                     continue
-                except (httpx.TransportError, SSEError, NodeFailing, SetpointsForged) as error:
-                    self._note_lost(error)
-                stop_event.wait(RECONNECT_S)
+                except (httpx.TransportError, SSEError, NodeFailing) as error:
+                    self._note(f"connection lost ({type(error).__name__}), trying again")
+                except (RequestRefused, SetpointsForged) as error:
+                    self._note(f"no answer given, trying again: {error}")
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                stop_event.wait(pause_s)
 
     def wait_until_answered(self, schedules: Iterable[tuple[int, int]], timeout_s: float) -> bool:
         """Wait until this listener has answered all (zone, mtu_start); False if it has not in time."""
@@ -110,13 +115,13 @@ class DispatchListener:
         headers = {"Last-Event-ID": str(self._last_event_id)}
         with connect_sse(client, "GET", "/v1/dispatch/events", headers=headers) as source:
             for event in source.iter_sse():
-                self._connected = True
                 if stop_event.is_set():
                     return
                 if event.event == "scheduled":
                     self._take(client, facts, _scheduled(json.loads(event.data)))
                 if event.id:
                     self._last_event_id = int(event.id)
+                self._trouble = None
 
     def _take(self, client: httpx.Client, facts: MarketFacts, scheduled: _Scheduled) -> None:
         if not self._is_ours(facts, scheduled.zone) or scheduled.answer_deadline < facts.now:
@@ -196,10 +201,11 @@ class DispatchListener:
             return zone in self._zones
         return facts.grid_operators.get(zone) == self._key.address
 
-    def _note_lost(self, error: Exception) -> None:
-        if self._connected:
-            self._on_event(f"connection lost ({type(error).__name__}), trying again")
-        self._connected = False
+    def _note(self, trouble: str) -> None:
+        """Say it once, until an event has been dealt with."""
+        if trouble != self._trouble:
+            self._on_event(trouble)
+        self._trouble = trouble
 
 
 def _scheduled(event: Mapping[str, Any]) -> _Scheduled:

@@ -1,6 +1,7 @@
 """Indexed blocks and decoded events."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
@@ -9,6 +10,10 @@ from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.schema import chain_block, chain_event
 
 __all__ = ["ChainLog"]
+
+_IN_ORDER = select(*(chain_event.c[field.name] for field in fields(ChainEvent))).order_by(
+    chain_event.c.block_number, chain_event.c.log_index
+)
 
 
 class ChainLog:
@@ -42,6 +47,7 @@ class ChainLog:
                 "contract": event.contract,
                 "name": event.name,
                 "arguments": {name: _portable(value) for name, value in event.arguments.items()},
+                **_slot(event.arguments),
             }
             for event in events
         ]
@@ -50,18 +56,40 @@ class ChainLog:
 
     def events(self, name: str) -> Iterator[ChainEvent]:
         """All events of a name in chain order."""
-        query = (
-            select(chain_event)
-            .where(chain_event.c.name == name)
-            .order_by(chain_event.c.block_number, chain_event.c.log_index)
-        )
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_IN_ORDER.where(chain_event.c.name == name)):
             yield ChainEvent(**row._asdict())
+
+    def events_about(self, zone: int, mtu_start: int) -> tuple[ChainEvent, ...]:
+        """All events whose arguments name this zone and MTU, in chain order."""
+        query = _IN_ORDER.where(chain_event.c.zone == zone, chain_event.c.mtu_start == mtu_start)
+        return tuple(ChainEvent(**row._asdict()) for row in self._connection.execute(query))
+
+    def events_beside(self, event: ChainEvent) -> tuple[ChainEvent, ...]:
+        """All events of the transaction that made an event, in chain order."""
+        query = _IN_ORDER.where(
+            chain_event.c.block_number == event.block_number, chain_event.c.transaction_hash == event.transaction_hash
+        )
+        return tuple(ChainEvent(**row._asdict()) for row in self._connection.execute(query))
+
+    def anchoring(self, sequence: int) -> ChainEvent | None:
+        """The event that anchored the batch of readings with this number."""
+        query = _IN_ORDER.where(
+            chain_event.c.name == "ReadingsAnchored", chain_event.c.arguments["sequence"].as_integer() == sequence
+        )
+        row = self._connection.execute(query).first()
+        return None if row is None else ChainEvent(**row._asdict())
 
     def event_count(self, name: str) -> int:
         """How many events of a name were indexed."""
         query = select(func.count()).select_from(chain_event).where(chain_event.c.name == name)
         return self._connection.execute(query).scalar_one()
+
+
+def _slot(arguments: Mapping[str, Any]) -> dict[str, int | None]:
+    """Columns of the zone and MTU that an event is about."""
+    slot = arguments.get("zone"), arguments.get("mtuStart")
+    zone, mtu_start = (None, None) if None in slot else slot
+    return {"zone": zone, "mtu_start": mtu_start}
 
 
 def _portable(value: Any) -> Any:

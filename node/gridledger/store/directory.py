@@ -15,6 +15,7 @@ from gridledger.store.schema import (
     cash_debt,
     chain_block,
     feed_in_price,
+    grid_factor,
     meter,
     node_fact,
     participant,
@@ -221,6 +222,11 @@ class Directory:
     def _read_prices(self, mtu_start: int) -> MtuPrices:
         query = select(feed_in_price.c.feed_in_cents_per_mwh).where(feed_in_price.c.mtu_start == mtu_start)
         return prices_of(self.policy_values_at(mtu_start), self._connection.execute(query).scalar())
+
+    def grid_factors(self, from_s: int, to_s: int) -> dict[int, int]:
+        """Published emission factors of the grid by MTU, from <= MTU start < to, mg CO2 per kWh."""
+        query = select(grid_factor).where(grid_factor.c.mtu_start >= from_s, grid_factor.c.mtu_start < to_s)
+        return {row.mtu_start: row.factor_mgco2_per_kwh for row in self._connection.execute(query)}
 
     def policy_values_at(self, mtu_start: int) -> Mapping[str, Any]:
         """The contract's policy struct for an MTU, by field name."""

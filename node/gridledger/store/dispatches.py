@@ -86,7 +86,7 @@ class Dispatches:
         }
 
     def persisted_wh(self, zone_number: int, mtu_start: int) -> Mapping[int, int]:
-        """Meter to its residual one day before, Wh, export positive."""
+        """Meter to what it did one day before, net Wh, export positive."""
         return Forecasts(self._connection).persisted_wh(zone_number, mtu_start)
 
     def keep_setpoints(self, zone_number: int, mtu_start: int, setpoints: Sequence[CommittedSetpoint]) -> None:
@@ -231,6 +231,22 @@ class Dispatches:
         query = select(dispatch_event).where(dispatch_event.c.id > event_id).order_by(dispatch_event.c.id).limit(limit)
         return [row._asdict() for row in self._connection.execute(query)]
 
+    def events_of_slot(self, zone_number: int, mtu_start: int) -> list[dict[str, Any]]:
+        """Announcements of one zone and MTU, oldest first."""
+        of_slot = (dispatch_event.c.zone == zone_number, dispatch_event.c.mtu_start == mtu_start)
+        query = select(dispatch_event).where(*of_slot).order_by(dispatch_event.c.id)
+        return [row._asdict() for row in self._connection.execute(query)]
+
+    def events_of(self, grid_operator: str, after: int, limit: int) -> list[dict[str, Any]]:
+        """Announcements of a grid operator's zones after an id, oldest first."""
+        query = _events_of(dispatch_event, grid_operator).where(dispatch_event.c.id > after)
+        rows = self._connection.execute(query.order_by(dispatch_event.c.id).limit(limit))
+        return [row._asdict() for row in rows]
+
+    def last_event_id(self, grid_operator: str) -> int:
+        """Id of the newest announcement of a grid operator's zones, 0 without one."""
+        return self._connection.execute(_events_of(func.max(dispatch_event.c.id), grid_operator)).scalar() or 0
+
     def _announce(self, zone_number: int, mtu_start: int, kind: str, payload: dict[str, Any], at: int) -> None:
         self._connection.execute(
             insert(dispatch_event).values(
@@ -250,6 +266,10 @@ class Dispatches:
             .where(dispatch_schedule.c.zone == zone_number, dispatch_schedule.c.mtu_start == mtu_start)
             .values(**values)
         )
+
+
+def _events_of(what: Any, grid_operator: str) -> Select[Any]:
+    return select(what).join(zone, zone.c.zone == dispatch_event.c.zone).where(zone.c.grid_operator == grid_operator)
 
 
 def _schedule(row: Row[Any]) -> Schedule:

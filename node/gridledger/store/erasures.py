@@ -13,6 +13,11 @@ from gridledger.metering.erasure import ERASED_KINDS, ErasedLeaf
 from gridledger.metering.merkle import leaf
 from gridledger.relay import OutboxState
 from gridledger.store.schema import (
+    demand_consent,
+    demand_measurement,
+    demand_participation,
+    demand_shift,
+    demand_state,
     erased_reading,
     market_acceptance,
     market_order,
@@ -145,6 +150,9 @@ class Erasures:
                 partial_reading.c.meter.in_(own)
             ),
             select(func.max(meter_event.c.happened_at)).where(meter_event.c.meter.in_(own)),
+            select(func.max(demand_consent.c.noted_at)).where(demand_consent.c.account == account),
+            select(func.max(demand_participation.c.noted_at)).where(demand_participation.c.account == account),
+            select(func.max(demand_shift.c.mtu_start + mtu_length_s)).where(demand_shift.c.meter.in_(own)),
             select(func.max(reading_dispute.c.moment + mtu_length_s)).where(reading_dispute.c.meter.in_(own)),
             select(func.max(orders.final_mtu_start + mtu_length_s)).where(orders.owner == account),
             select(func.max(deals.mtu_start + mtu_length_s)).where(deals.owner == account),
@@ -175,4 +183,9 @@ def _kinds(account: str) -> dict[str, _Kind]:
         ),
         "accesses": _Kind(reading_access, reading_access.c.meter.in_(own), about_person),
         "refused transactions": _Kind(outbox, (outbox.c.signer == account) & refused),
+        "consents": _Kind(demand_consent, demand_consent.c.account == account),
+        "participations": _Kind(demand_participation, demand_participation.c.account == account, ("meter", "account")),
+        "measurements": _Kind(demand_measurement, demand_measurement.c.meter.in_(own)),
+        "shifts": _Kind(demand_shift, demand_shift.c.meter.in_(own)),
+        "measuring states": _Kind(demand_state, demand_state.c.meter.in_(own)),
     }

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from gridledger.relay import ChainEvent
 from gridledger.store.schema import (
     feed_in_price,
+    grid_factor,
     meter,
     participant,
     policy_version,
@@ -112,6 +113,13 @@ def _source_factor_set(tx: "Transaction", event: ChainEvent, _time: int) -> None
     )
 
 
+def _grid_factor_published(tx: "Transaction", event: ChainEvent, _time: int) -> None:
+    arguments = event.arguments
+    tx.connection.execute(
+        insert(grid_factor).values(mtu_start=arguments["mtuStart"], factor_mgco2_per_kwh=arguments["factorMgco2PerKwh"])
+    )
+
+
 def _role_granted(tx: "Transaction", event: ChainEvent, _time: int) -> None:
     """A changed execution delay grants nothing new, and its `since` is about the delay."""
     if event.arguments["newMember"]:
@@ -141,6 +149,7 @@ REGISTRY_HANDLERS: dict[str, Callable[["Transaction", ChainEvent, int], None]] =
     "PolicyScheduled": _policy_scheduled,
     "FeedInPosted": _feed_in_posted,
     "SourceFactorSet": _source_factor_set,
+    "GridFactorPublished": _grid_factor_published,
     "RoleGranted": _role_granted,
     "RoleRevoked": _role_revoked,
 }

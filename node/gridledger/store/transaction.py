@@ -7,6 +7,8 @@ from sqlalchemy import Connection, select
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.chain_log import ChainLog
 from gridledger.store.challenges import BondChallenges
+from gridledger.store.demand_measurements import DemandMeasurements
+from gridledger.store.demand_response import DemandEvents
 from gridledger.store.directory import Directory
 from gridledger.store.dispatches import Dispatches
 from gridledger.store.erasures import Erasures
@@ -14,6 +16,10 @@ from gridledger.store.forecasts import Forecasts
 from gridledger.store.meter_events import MeterEvents, ReadingParts
 from gridledger.store.mtus import Mtus
 from gridledger.store.notices import Notices
+from gridledger.store.openadr import OpenAdr
+from gridledger.store.openadr_clients import AdrClients
+from gridledger.store.openadr_deliveries import OpenAdrDeliveries
+from gridledger.store.openadr_origins import OpenAdrOrigins
 from gridledger.store.orders import Orders
 from gridledger.store.outbox import Outbox
 from gridledger.store.projections import apply_event
@@ -22,6 +28,7 @@ from gridledger.store.readings import Readings
 from gridledger.store.schema import carbon_reward
 from gridledger.store.sessions import Sessions
 from gridledger.store.substitutes import Substitutes
+from gridledger.store.trade_facts import TradeFacts
 from gridledger.store.webhooks import Webhooks
 
 __all__ = ["Transaction"]
@@ -39,6 +46,7 @@ class Transaction:
         self.forecasts = Forecasts(connection)
         self.readings = Readings(connection)
         self.reading_views = ReadingViews(connection)
+        self.trade_facts = TradeFacts(connection)
         self.meter_events = MeterEvents(connection)
         self.substitutes = Substitutes(connection)
         self.reading_parts = ReadingParts(connection)
@@ -46,9 +54,15 @@ class Transaction:
         self.chain_log = ChainLog(connection)
         self.challenges = BondChallenges(connection)
         self.notices = Notices(connection)
+        self.demand = DemandEvents(connection, self.notices)
+        self.demand_measurements = DemandMeasurements(connection, self.notices, self.directory)
         self.sessions = Sessions(connection)
         self.erasures = Erasures(connection)
         self.webhooks = Webhooks(connection)
+        self.openadr = OpenAdr(connection)
+        self.openadr_clients = AdrClients(connection)
+        self.openadr_origins = OpenAdrOrigins(connection)
+        self.openadr_deliveries = OpenAdrDeliveries(connection)
         self.closed_positions: list[ChainEvent] = []  # of the settlement being indexed
         self.settled_mtu_start = 0  # of the settlement being indexed
         self.free_changes: Counter[str] = Counter()  # microcents by account, of the block being indexed

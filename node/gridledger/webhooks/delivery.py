@@ -1,8 +1,11 @@
-"""Posts signed notices (Standard Webhooks): to a checked address, without redirects, within a few seconds."""
+"""Posts to members' servers: to a checked address, without redirects, within a few seconds.
+
+Notices are signed as Standard Webhooks say; OpenADR notifications carry the bearer token their receiver has given.
+"""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +17,7 @@ from gridledger import __version__
 from gridledger.errors import Unavailable
 from gridledger.webhooks.targets import Target
 
-__all__ = ["Delivery", "DeliveryFailed", "Message", "delivery"]
+__all__ = ["Delivery", "DeliveryFailed", "Message", "bearer_delivery", "delivery"]
 
 DEADLINE_S = 10.0
 _CONNECT_TIMEOUT_S = 3.0
@@ -38,13 +41,16 @@ class Message:
     at: int
 
 
+_Credentials = Callable[[Message], Mapping[str, str]]
+
+
 class Delivery:
     """Posts to one target over one connection, as long as it lasts."""
 
-    def __init__(self, client: httpx.AsyncClient, target: Target, secret: str, deadline_s: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, target: Target, credentials: _Credentials, deadline_s: float) -> None:
         self._client = client
         self._target = target
-        self._signer = Signer(secret)
+        self._credentials = credentials
         self._deadline_s = deadline_s
 
     async def post(self, message: Message) -> None:
@@ -54,10 +60,7 @@ class Delivery:
             "content-type": "application/json",
             "user-agent": f"gridledger/{__version__}",
             "webhook-id": message.id,
-            "webhook-timestamp": str(message.at),
-            "webhook-signature": self._signer.sign(
-                msg_id=message.id, timestamp=datetime.fromtimestamp(message.at, UTC), data=message.body
-            ),
+            **self._credentials(message),
         }
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -92,7 +95,32 @@ class Delivery:
 async def delivery(
     target: Target, secret: str, tls: ssl.SSLContext, *, deadline_s: float = DEADLINE_S
 ) -> AsyncIterator[Delivery]:
-    """A delivery with a client of its own: a connection made for one name is never used for another."""
+    """A signed delivery with a client of its own: a connection made for one name is never used for another."""
+    async with _client(tls, deadline_s) as client:
+        yield Delivery(client, target, _signatures(Signer(secret)), deadline_s)
+
+
+@asynccontextmanager
+async def bearer_delivery(
+    target: Target, token: str | None, tls: ssl.SSLContext, *, deadline_s: float = DEADLINE_S
+) -> AsyncIterator[Delivery]:
+    """A delivery with a bearer token, if its receiver wants one, and with a client of its own."""
+    credentials = {} if token is None else {"authorization": f"Bearer {token}"}
+    async with _client(tls, deadline_s) as client:
+        yield Delivery(client, target, lambda _message: credentials, deadline_s)
+
+
+def _client(tls: ssl.SSLContext, deadline_s: float) -> httpx.AsyncClient:
     timeout = httpx.Timeout(deadline_s, connect=_CONNECT_TIMEOUT_S)
-    async with httpx.AsyncClient(verify=tls, trust_env=False, follow_redirects=False, timeout=timeout) as client:
-        yield Delivery(client, target, secret, deadline_s)
+    return httpx.AsyncClient(verify=tls, trust_env=False, follow_redirects=False, timeout=timeout)
+
+
+def _signatures(signer: Signer) -> _Credentials:
+    def sign(message: Message) -> Mapping[str, str]:
+        moment = datetime.fromtimestamp(message.at, UTC)
+        return {
+            "webhook-timestamp": str(message.at),
+            "webhook-signature": signer.sign(msg_id=message.id, timestamp=moment, data=message.body),
+        }
+
+    return sign

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from gridledger.errors import Unavailable
 
-__all__ = ["SealBroken", "SecretBox", "new_secret"]
+__all__ = ["SealBroken", "SecretBox", "key_in", "new_secret"]
 
 _SECRET_BYTES = 32
 
@@ -43,21 +43,27 @@ class SecretBox:
             raise SealBroken from None
 
     def _fernet(self) -> Fernet:
-        if not self._key_file.exists():
-            self._make_key()
-        return Fernet(self._key_file.read_bytes().strip())
+        return Fernet(key_in(self._key_file))
 
-    def _make_key(self) -> None:
-        self._key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._key_file.with_name(f"{self._key_file.name}.{secrets.token_hex(8)}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(Fernet.generate_key() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, self._key_file)  # unlike a rename, never over a key somebody made meanwhile
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
+
+def key_in(file: Path) -> bytes:
+    """The 32 random bytes in a file, in base64; the file is made, readable by its owner only, if there is none."""
+    if not file.exists():
+        _make_key(file)
+    return file.read_bytes().strip()
+
+
+def _make_key(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = file.with_name(f"{file.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(Fernet.generate_key() + b"\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.link(temporary, file)  # unlike a rename, never over a key somebody made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()

@@ -1,6 +1,17 @@
 """The way to the chain and back, and the node's own facts."""
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Table, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from gridledger.store.schema.base import metadata
 
@@ -52,4 +63,8 @@ chain_event = Table(
     Column("contract", String(40), nullable=False),
     Column("name", String(40), nullable=False),
     Column("arguments", JSON, nullable=False),
+    Column("zone", BigInteger),  # with the MTU: what the event is about, if its arguments name both
+    Column("mtu_start", BigInteger),
+    Index("chain_event_by_slot", "zone", "mtu_start"),
+    Index("chain_event_by_name", "name", "block_number"),
 )

@@ -1,6 +1,6 @@
 """What clients of the interface are told: dispatch, notices, sessions, webhooks."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 
 from gridledger.store.schema.base import metadata
 
@@ -25,6 +25,8 @@ dispatch_event = Table(
     Column("kind", String(12), nullable=False),
     Column("payload", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Index("dispatch_event_by_slot", "zone", "mtu_start"),
+    Index("dispatch_event_by_zone", "zone", "id"),
 )
 
 dispatch_setpoint = Table(
@@ -115,7 +117,8 @@ webhook = Table(
     "webhook",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("owner", String(42), nullable=False, unique=True),
+    Column("owner", String(42), nullable=False),
+    Column("feed", String(8), nullable=False),
     Column("url", String(2048), nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
     Column("cursor", BigInteger, nullable=False),
@@ -125,5 +128,6 @@ webhook = Table(
     Column("next_attempt_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
     Column("last_error", String(200)),
+    UniqueConstraint("owner", "feed"),
     sqlite_autoincrement=True,  # a delivery under way must not be taken for one of a later webhook
 )

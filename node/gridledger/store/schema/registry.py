@@ -8,6 +8,7 @@ __all__ = [
     "cash_account",
     "cash_debt",
     "feed_in_price",
+    "grid_factor",
     "meter",
     "participant",
     "policy_version",
@@ -97,4 +98,11 @@ feed_in_price = Table(
     metadata,
     Column("mtu_start", BigInteger, primary_key=True),
     Column("feed_in_cents_per_mwh", BigInteger, nullable=False),
+)
+
+grid_factor = Table(
+    "grid_factor",
+    metadata,
+    Column("mtu_start", BigInteger, primary_key=True),
+    Column("factor_mgco2_per_kwh", BigInteger, nullable=False),
 )
