@@ -41,6 +41,7 @@ from tests.app.curtailing import (
 from gridledger.chain.plan import PolicyParameters
 from gridledger.dispatch.setpoints import Direction
 from gridledger.market.curtailment import Bearer
+from gridledger.market.model import Side
 
 OPERATOR = key("grid_operator")
 KEPT_WH, LOST_WH = 400, 200
@@ -367,6 +368,4 @@ def test_a_correction_after_caps_is_settled_on_the_shrunk_position(start: Start)
 
 
 def market_side(name: str) -> Any:
-    from gridledger.market.model import Side
-
     return Side[name.upper()]
