@@ -135,6 +135,12 @@ class DemandEvents:
             query = query.where(demand_participation.c.account == account)
         return tuple(_participation(row) for row in self._connection.execute(query))
 
+    def participations_noted_after(self, number: int, limit: int) -> tuple[tuple[int, str], ...]:
+        """Notes that somebody joined or left, after a number, in the order they came: number and event id."""
+        notes = demand_participation.c
+        query = select(notes.id, notes.event_id).where(notes.id > number).order_by(notes.id).limit(limit)
+        return tuple((row.id, row.event_id) for row in self._connection.execute(query))
+
     def erased_participations(self, event_id: str) -> int:
         """How many notes of participations in an event have been emptied because their owner was erased."""
         query = select(func.count()).where(
