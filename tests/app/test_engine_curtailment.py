@@ -284,8 +284,8 @@ def test_the_last_of_several_emergencies_holds_and_a_repeated_one_is_refused(sta
 
 def test_an_emergency_of_a_meter_that_was_not_scheduled_is_obeyed_unchecked(start: Start) -> None:
     market = start()
-    market.accept(market.order(Side.SELL))
-    market.accept(market.order(Side.BUY))
+    market.accept(market.order(market_side("sell")))
+    market.accept(market.order(market_side("buy")))
     market.advance(GATE)
     market.curtail({SELL_METER: 700}, emergency=True)
     assert events(market)[-1]["payload"]["order_check"] == "broken"  # above what was scheduled
@@ -365,3 +365,7 @@ def test_a_correction_after_caps_is_settled_on_the_shrunk_position(start: Start)
     assert market.free(SELLER) == before[0] + KEPT_WH * PRICE
     assert market.free(BUYER) == before[1] - KEPT_WH * (PRICE + FEE) - 100 * SHORTAGE
     assert sum(frees(market)) == sum(before)
+
+
+def market_side(name: str) -> Any:
+    return Side[name.upper()]

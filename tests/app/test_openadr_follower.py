@@ -1,6 +1,7 @@
 """From the node's own dispatches and tariffs to OpenADR objects: each change once, over any number of restarts."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,9 @@ def test_an_event_that_a_client_deleted_comes_back_with_the_next_answer(ground: 
 # ---- demand response
 
 
+_NUMBERS = count(1)
+
+
 def demanded(ground: OpenAdrGround, **changes: Any) -> str:
     """The grid operator's signed event, kept; its id."""
     event = a_demand(**{"first_mtu_start": MTU_START + 3_600, **changes})
@@ -280,7 +284,7 @@ def demanded(ground: OpenAdrGround, **changes: Any) -> str:
     end = event.first_mtu_start + event.mtu_count * 900
     with ground.database.write() as tx:
         stored = StoredDemand(
-            number=len(tx.demand.after(0, None, 1_000)) + 1,
+            number=next(_NUMBERS),
             event_id=event_id,
             event=event,
             signature=bytes(65),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.audit.fakes import MemoryFiles
 
 from gridledger.audit.formats import ROW_FILES
-from gridledger.audit.model import Slot, chunk_name, position_name
+from gridledger.audit.model import Slot, chunk_name, meter_name, slot_name
 
 __all__ = ["CELLS", "EVERY_CELL", "ROWS", "Cell", "change_cell", "names_of"]
 
@@ -29,14 +29,15 @@ _OTHER_WORDS = {
 _FILLED_IN = {"ineligible": "not funded"}
 _COLUMNS = {file.name: list(file.columns) for file in ROW_FILES}
 ROWS = {
-    "orders.csv": 42,
-    "acceptances.csv": 2,
+    "orders.csv": 59,
+    "acceptances.csv": 3,
     "cancellations.csv": 2,
     "bulk_cancellations.csv": 1,
-    "books.csv": 44,
-    "trades.csv": 19,
-    "positions.csv": 29,
-    "readings.csv": 31,
+    "books.csv": 64,
+    "trades.csv": 31,
+    "positions.csv": 48,
+    "setpoints.csv": 51,
+    "readings.csv": 45,
     "meter_events.csv": 1,
     "meters.csv": 7,
     "demand_events.csv": 1,
@@ -115,6 +116,10 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
     if file.startswith(("demand_", "meter")):
         return cell.get("event_id", f"meter {cell.get('meter')}"), line
     slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
-    if file == "trades.csv":
-        return f"{chunk_name(slot, int(cell['chunk']))}, trade {cell['position']}", line
-    return position_name(int(cell["meter"]), slot.mtu_start, int(cell["chunk"])), line
+    meter, chunk = meter_name(int(cell.get("meter", 0)), slot.mtu_start), int(cell.get("chunk", 0))
+    named = {
+        "trades.csv": (f"{chunk_name(slot, chunk)}, trade {cell.get('position')}",),
+        "setpoints.csv": (f"{meter}, setpoint", f"{slot_name(slot)}, root of the setpoints"),
+        "positions.csv": (meter if chunk == 0 else f"{meter}, chunk {chunk}",),
+    }
+    return (*named[file], line)

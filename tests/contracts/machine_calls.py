@@ -97,7 +97,7 @@ def base_market() -> tuple[Market, tuple[Meter, ...]]:
         )
         for number in range(MEMBERS)
     )
-    for one in (*(meter.owner for meter in meters), *suppliers):
+    for one in (*(meter.owner for meter in meters), *suppliers, market.grid_operator):
         market.fund(one, 1_000 * EUR)
     return market, meters
 

@@ -91,7 +91,7 @@ class MemberMarket(CalledMarket):
         if not owed:
             return
         debtor, creditor = rng.choice(owed)
-        payer = next(one for one in self.people if one.address == debtor)
+        payer = next(one for one in (*self.people, self.market.grid_operator) if one.address == debtor)
         amount = rng.randint(1, self.ledger.debts[debtor, creditor] + 1)
         reasons = ["DebtExceeded"] if amount > self.ledger.debts[debtor, creditor] else []
         if self.expect(reasons, payer, "EnergyTrading", "payDebt", creditor, amount):

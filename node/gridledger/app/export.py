@@ -37,6 +37,8 @@ from gridledger.store.schema import (
     demand_measurement,
     demand_participation,
     demand_shift,
+    dispatch_schedule,
+    dispatch_setpoint,
     erased_reading,
     market_acceptance,
     market_mtu,
@@ -173,6 +175,7 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.BOOKS, _books().order_by(books.zone, books.mtu_start, books.position)
     yield formats.TRADES, _trades()
     yield formats.POSITIONS, _positions()
+    yield formats.SETPOINTS, _setpoints()
     yield formats.READINGS, by_mtu
     yield formats.METER_EVENTS, select(meter_event).order_by(meter_event.c.meter, meter_event.c.happened_at)
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
@@ -233,6 +236,14 @@ def _positions() -> Select[Any]:
     )
 
 
+def _setpoints() -> Select[Any]:
+    """Setpoints of what the chain has scheduled; those of a clearing on its way there commit to nothing yet."""
+    setpoints, schedules = dispatch_setpoint.c, dispatch_schedule.c
+    scheduled = (schedules.zone == setpoints.zone) & (schedules.mtu_start == setpoints.mtu_start)
+    query = select(dispatch_setpoint).join(dispatch_schedule, scheduled)
+    return query.order_by(setpoints.zone, setpoints.mtu_start, setpoints.meter)
+
+
 def _readings() -> Select[Any]:
     """Readings; the number of their batch only once the chain has it."""
     anchors, readings = reading_anchor.c, meter_reading.c
@@ -250,6 +261,7 @@ def _total(connection: Connection) -> int:
         book_entry,
         contract_trade,
         contract_position,
+        dispatch_setpoint,
         meter_reading,
         meter_event,
         meter,
