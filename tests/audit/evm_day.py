@@ -5,6 +5,7 @@ products with direct deals and pegged orders, cleared in two chunks, read only a
 cancellations, with a seller suspended between book and clearing. Zone 2 has one meter and is halted once.
 """
 
+from tests.audit import evm_demand
 from tests.audit.evm_desk import MeterOf
 from tests.audit.evm_grid import EvmGrid
 from tests.audit.evm_node import DAY_S, LENGTH_S
@@ -233,6 +234,7 @@ def _withdrawn(node: EvmGrid) -> None:
     node.order(ROOF, SELL, 90, 10_000, SUSPENDED)
     node.order(TURBINE, SELL, 90, 9_000, SUSPENDED)
     node.order(FLAT, BUY, 120, 20_000, SUSPENDED)
+    demand = evm_demand.issue(node, SUSPENDED, {ROOF: 90, FLAT: -120})
     node.close(1, SUSPENDED)
     market.send(regulator, "EnergyTrading", "setSuspended", actor("engine").address, True)
     node.match(1, SUSPENDED)
@@ -241,6 +243,11 @@ def _withdrawn(node: EvmGrid) -> None:
         node.at(mtu_start + LENGTH_S)
         node.read(1, mtu_start, metered)
         node.settle(1, mtu_start, metered)
+    node.at(SUSPENDED + 2 * LENGTH_S)
+    for meter in (ROOF, FLAT):
+        evm_demand.measure_again(node, demand, meter)
+    node.read(1, SUSPENDED + LENGTH_S, {FLAT: -100})
+    evm_demand.measure_again(node, demand, FLAT)
 
 
 def _prove(node: EvmGrid) -> None:

@@ -21,6 +21,7 @@ _OTHER_WORDS = {
     "deal": "auction",
     "auction": "deal",
     "replacement": "reset",
+    "reduce": "increase",
     "not funded": "suspended",
     "suspended": "not funded",
     "cancelled on chain": "suspended",
@@ -36,13 +37,13 @@ ROWS = {
     "trades.csv": 31,
     "positions.csv": 48,
     "setpoints.csv": 51,
-    "readings.csv": 40,
+    "readings.csv": 45,
     "meter_events.csv": 1,
     "meters.csv": 7,
-    "demand_events.csv": 0,
-    "demand_participations.csv": 0,
-    "demand_measurements.csv": 0,
-    "demand_shifts.csv": 0,
+    "demand_events.csv": 1,
+    "demand_participations.csv": 2,
+    "demand_measurements.csv": 3,
+    "demand_shifts.csv": 6,
 }
 
 
@@ -86,7 +87,7 @@ def _changed(column: str, text: str) -> str:
         middle = len(text) // 3
         return _with(text, middle, "A" if text[middle] != "A" else "B")
     place = len(text) - 1
-    if column in ("owner", "supplier"):
+    if column in ("owner", "supplier", "account"):
         place = next(at for at in reversed(range(len(text))) if text[at].isdigit())
     return _with(text, place, _other_character(text[place]))
 
@@ -112,8 +113,8 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
         return cell["uid"], f"(receipt {cell.get('running_number')})", line
     if file == "readings.csv":
         return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
-    if file in ("meters.csv", "meter_events.csv"):
-        return f"meter {cell['meter']}", line
+    if file.startswith(("demand_", "meter")):
+        return cell.get("event_id", f"meter {cell.get('meter')}"), line
     slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
     meter, chunk = meter_name(int(cell.get("meter", 0)), slot.mtu_start), int(cell.get("chunk", 0))
     named = {

@@ -174,6 +174,7 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.ANCHOR: in_file("readings.csv", 1, "salt"),
     Rule.READING_PROOF: without_first("TransformerSet"),
     Rule.TOMBSTONE: forged_tombstone,
+    Rule.DEMAND_RESPONSE: in_file("demand_shifts.csv", 1, "energy_wh"),
     Rule.SETTLEMENT: in_event("PositionSettled", "imbalanceMicrocents", one_more),
     Rule.COMPLETENESS: without_first("PositionSettled"),
     Rule.ENERGY: in_event("EnergyTraded", "energyWh", one_more),

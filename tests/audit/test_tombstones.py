@@ -52,6 +52,10 @@ class Eraser:
         header, *rows = self.files.table("readings.csv")
         own = [dict(zip(header, row, strict=True)) for row in rows if row[0] == str(meter)]
         self.files.put_table("readings.csv", [header, *(row for row in rows if row[0] != str(meter))])
+        for name in ("demand_participations.csv", "demand_measurements.csv", "demand_shifts.csv"):
+            columns, *others = self.files.table(name)
+            kept = [row for row in others if row[columns.index("meter")] != str(meter)]
+            self.files.put_table(name, [columns, *kept])
         return [_left(values) for values in own]
 
     def sign(self, owner: str, kept: list[Row], *, signer: LocalAccount | None = None, **changes: Any) -> None:

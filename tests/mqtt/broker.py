@@ -174,6 +174,26 @@ def running(ground: Ground) -> Iterator[Broker]:
         broker.stop()
 
 
+@contextmanager
+def anonymous_broker(folder: Path, at_port: int = 0) -> Iterator[tuple[int, Path]]:
+    """A mosquitto of this machine that lets everybody in; its port and log."""
+    mosquitto = program("mosquitto")
+    with socket.create_server((HOST, at_port)) as probe:
+        port: int = probe.getsockname()[1]
+    configuration, log = folder / "mosquitto.conf", folder / "mosquitto.log"
+    configuration.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\n")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [mosquitto, "-v", "-c", str(configuration)], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: "running" in log.read_text())
+        yield port, log
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
 def publish(
     ground: Ground, identity: Identity | None, topic: str, payload: bytes, *more: str, each_line: bool = False
 ) -> subprocess.CompletedProcess[bytes]:

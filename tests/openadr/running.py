@@ -15,6 +15,7 @@ from tests.api.running import make_folder
 from gridledger.app.node import Node, NodeFolder
 from gridledger.app.openadr_clients import add_openadr_client
 from gridledger.app.settings import NodeSettings
+from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.openadr.application import BASE_PATH
 from gridledger.webhooks.targets import AllowList
 
@@ -75,7 +76,7 @@ class Surface:
 
 
 @contextmanager
-def surface(path: Path, keys: Path) -> Iterator[Surface]:
+def surface(path: Path, keys: Path, broker: OpenAdrBroker | None = None) -> Iterator[Surface]:
     """A started node with an operator's client and two vens'."""
     folder = make_folder(path, keys)
     secrets = {
@@ -84,7 +85,7 @@ def surface(path: Path, keys: Path) -> Iterator[Surface]:
     }
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    settings = NodeSettings(public_url=url, webhook_allow=AllowList.parse("127.0.0.1"))
+    settings = NodeSettings(public_url=url, webhook_allow=AllowList.parse("127.0.0.1"), openadr_broker=broker)
     node = Node(folder, simulated=True, settings=settings)
     node.start()
     config = uvicorn.Config(

@@ -18,7 +18,9 @@ from tests.openadr.running import OPERATOR, OWN_CALLBACK, VEN, Surface, surface
 from tests.openadr.standard import PUBLISHED, conformable, published
 
 LONG = os.environ.get("GRIDLEDGER_PROFILE") == "long"
-TIMEOUT_S = 3_000 if LONG else 300
+EXAMPLES = "40" if LONG else "2"
+TIMEOUT_S = 1_800 if LONG else 300
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 60)
 _CLI = "from schemathesis.cli import schemathesis; schemathesis()"
 
 
@@ -61,13 +63,13 @@ def check(vtn: Surface, who: str, folder: Path, document: dict[str, Any], least_
     ids=["operator", "ven"],
 )
 def test_no_request_finds_a_deviation(vtn: Surface, tmp_path: Path, who: str, phases: str, least_cases: int) -> None:
-    options = ("--phases", phases, "--max-examples", "200" if LONG else "2")
+    options = ("--phases", phases, "--max-examples", EXAMPLES)
     check(vtn, who, tmp_path, conformable(callback_url=OWN_CALLBACK), least_cases, *options)
 
 
 @pytest.mark.parametrize("who", [OPERATOR, VEN] if LONG else [OPERATOR])
 def test_answers_keep_to_the_file_without_our_liberties(keys: Path, tmp_path: Path, who: str) -> None:
     document = conformable(liberties=False, callback_url=OWN_CALLBACK)
-    options = ("--mode", "positive", "--phases", "examples,fuzzing", "--max-examples", "200" if LONG else "2")
+    options = ("--mode", "positive", "--phases", "examples,fuzzing", "--max-examples", EXAMPLES)
     with surface(tmp_path / "data", keys) as unused:
         check(unused, who, tmp_path, document, 50, *options)

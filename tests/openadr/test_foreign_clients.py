@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from tests.api.running import (
     make_onboarded,
     served,
 )
-from tests.mqtt.broker import program, wait_until
+from tests.mqtt.broker import HOST, anonymous_broker, wait_until
 from tests.openadr.foreign.environments import (
     ELAAD_CLIENT,
     PYTHON_OA3_CLIENT,
@@ -42,7 +41,7 @@ from gridledger.mqtt.settings import MqttSettings
 from gridledger.openadr.application import BASE_PATH
 from gridledger.webhooks.targets import AllowList
 
-HOST, PROGRAM, CLIENT = "127.0.0.1", "grid-dispatch-zone-1", "dso"
+PROGRAM, CLIENT = "grid-dispatch-zone-1", "dso"
 LONGEST_S = 5.0
 
 
@@ -61,26 +60,6 @@ class Vtn:
     def subscribed(self, count: int) -> bool:
         """Whether the broker has granted so many subscriptions."""
         return self.broker_log.read_text().count("Sending SUBACK") >= count
-
-
-@contextmanager
-def anonymous_broker(folder: Path) -> Iterator[tuple[int, Path]]:
-    """A mosquitto of this machine that lets everybody in; its port and log."""
-    mosquitto = program("mosquitto")
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    configuration, log = folder / "mosquitto.conf", folder / "mosquitto.log"
-    configuration.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\n")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [mosquitto, "-v", "-c", str(configuration)], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    try:
-        wait_until(lambda: "running" in log.read_text())
-        yield port, log
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")

@@ -184,9 +184,11 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
 
 def _demand_queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     notes, made, shifts = demand_participation.c, demand_measurement.c, demand_shift.c
+    newest = select(func.max(notes.id)).group_by(notes.event_id, notes.meter)
+    takes_part = notes.id.in_(newest) & notes.joined.is_(True) & notes.meter.is_not(None)
     yield formats.DEMAND_EVENTS, select(demand_event).order_by(demand_event.c.number)
-    named = select(demand_participation).where(notes.meter.is_not(None))
-    yield formats.DEMAND_PARTICIPATIONS, named.order_by(notes.id)
+    participants = select(demand_participation).where(takes_part).order_by(notes.event_id, notes.meter)
+    yield formats.DEMAND_PARTICIPATIONS, participants
     by_number = (made.event_id, made.meter, made.number)
     yield formats.DEMAND_MEASUREMENTS, select(demand_measurement).order_by(*by_number)
     by_mtu = (shifts.event_id, shifts.meter, shifts.number, shifts.mtu_start)
@@ -296,7 +298,7 @@ def _values(row: RowMapping) -> Mapping[str, Any]:
     for column, kind in (("side", Side), ("product", Product), ("pricing", Pricing)):
         if column in values:
             values[column] = kind(values[column])
-    for column in ("signature", "receipt_signature", "device_key_x", "device_key_y"):
+    for column in ("signature", "receipt_signature", "terms_signature", "device_key_x", "device_key_y"):
         if column in values:
             values[column] = bytes.fromhex(values[column][2:])
     if isinstance(values.get("salt"), str):

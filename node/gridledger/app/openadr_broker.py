@@ -48,7 +48,7 @@ class NotificationSource:
             reader = _reader(tx, topic)
             document = notification_document(told, reader)
             payload = json.dumps(document, separators=(",", ":")).encode()
-            messages.append(Outgoing(topic=topic, payload=payload))
+            messages.append(Outgoing(id=told.id, topic=topic, payload=payload))
         return messages
 
 

@@ -276,6 +276,7 @@ DEMAND_EVENTS = RowFile(
         "civil_time": kinds.TEXT,
         "holidays": kinds.DATES,
         "received_at": kinds.WHOLE,
+        "terms_signature": kinds.SIGNATURE,
     },
 )
 DEMAND_PARTICIPATIONS = RowFile(
@@ -285,9 +286,6 @@ DEMAND_PARTICIPATIONS = RowFile(
         "event_id": kinds.HASH,
         "meter": kinds.WHOLE,
         "account": kinds.ADDRESS,
-        "joined": kinds.FLAG,
-        "standing": kinds.FLAG,
-        "noted_at": kinds.WHOLE,
     },
 )
 _MEASURED = {"event_id": kinds.HASH, "meter": kinds.WHOLE, "number": kinds.WHOLE}
@@ -298,8 +296,8 @@ DEMAND_MEASUREMENTS = RowFile(
         **_MEASURED,
         "days": kinds.WHOLE_NUMBERS,
         "adjustment_bp": kinds.WHOLE,
-        "block_number": kinds.WHOLE,
-        "measured_at": kinds.WHOLE,
+        "anchors": kinds.WHOLE,
+        "proofs": kinds.WHOLE,
     },
 )
 DEMAND_SHIFTS = RowFile(

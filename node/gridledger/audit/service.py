@@ -7,7 +7,7 @@ from gridledger.audit.books import check_books, check_fills, check_reference_pri
 from gridledger.audit.cancellations import check_cancellations
 from gridledger.audit.clearings import check_clearings
 from gridledger.audit.curtailments import check_curtailments
-from gridledger.audit.demand_response import check_demand_response, check_demand_signature
+from gridledger.audit.demand_response import check_demand_response, sound_demand
 from gridledger.audit.dispatching import check_dispatch
 from gridledger.audit.evidence import Evidence, ExportedRun, MarketFacts
 from gridledger.audit.findings import Findings
@@ -115,7 +115,7 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
         for event in run.demand_events:
             operator = facts.grid_operators.get(event.zone, "")
-            check_demand_signature(event, facts.dispatch_domain, operator, findings)
+            sound_demand(event, facts.dispatch_domain, operator, facts.market_operator, findings)
     operators = {} if facts is None else {row.meter: facts.grid_operators.get(row.zone, "") for row in run.meters}
     known = MeterHistory(
         device_keys={row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters},

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import structlog
 from aiomqtt import Client, MqttError, ProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
 
 from gridledger.mqtt.settings import MqttSettings
@@ -28,8 +30,9 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """One message."""
+    """One JSON message; a repetition has the same id, which goes along as the user property `notification-id`."""
 
+    id: int
     topic: str
     payload: bytes
 
@@ -99,7 +102,7 @@ class Publisher:
         self._woken.clear()
         messages, cursor = await asyncio.to_thread(self._source.waiting)
         for message in messages:
-            await client.publish(message.topic, message.payload, qos=1)
+            await client.publish(message.topic, message.payload, qos=1, properties=_properties(message))
         if cursor is not None:
             await asyncio.to_thread(self._source.keep, cursor)
             return
@@ -126,6 +129,13 @@ class Publisher:
         error = attempt.outcome.exception() if attempt.outcome else None
         self.problem = _reason(error)
         _log.warning("mqtt_publisher_not_connected", reason=self.problem)
+
+
+def _properties(message: Outgoing) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ContentType = "application/json"
+    properties.UserProperty = ("notification-id", str(message.id))
+    return properties
 
 
 async def _watch(client: Client) -> None:

@@ -12,7 +12,7 @@ from gridledger.errors import Conflict, Forbidden
 from gridledger.openadr.access import Access
 from gridledger.openadr.context import OpenAdrContext
 from gridledger.openadr.queries import query_of
-from gridledger.openadr.requests import RequestMalformed, content_of
+from gridledger.openadr.requests import AdrRequestMalformed, content_of
 from gridledger.openadr.routing import COLLECTIONS
 from gridledger.openadr.scopes import READ_SCOPES, WRITE_SCOPES, Caller
 from gridledger.store.openadr_model import ObjectKind, OpenAdrObject
@@ -113,7 +113,7 @@ class ObjectRoutes:
         """Who sends what, with a subscription's tokens taken out of it and sealed."""
         caller = self._writer(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise RequestMalformed(problems=("the body must be application/json",))
+            raise AdrRequestMalformed(problems=("the body must be application/json",))
         content = content_of(self._kind, body)
         sealed = self._checked_callbacks(content) if self._kind == ObjectKind.SUBSCRIPTION else None
         return caller, content, sealed

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from starlette.datastructures import QueryParams
 
 from gridledger.openadr.parts import LARGEST_INT32
-from gridledger.openadr.requests import RequestMalformed
+from gridledger.openadr.requests import AdrRequestMalformed
 from gridledger.store.openadr_model import ObjectKind, ObjectQuery
 
 __all__ = ["query_of"]
@@ -72,7 +72,7 @@ _TARGETED = (ObjectKind.PROGRAM, ObjectKind.EVENT, ObjectKind.VEN, ObjectKind.RE
 
 
 def query_of(kind: ObjectKind, params: QueryParams, now: int) -> ObjectQuery:
-    """What is asked for; `now` in Unix seconds, for `active`. Raises RequestMalformed."""
+    """What is asked for; `now` in Unix seconds, for `active`. Raises AdrRequestMalformed."""
     conditions: dict[str, Any] = {
         field: read(name, params[name]) for name, field, read in _SCALARS[kind] if name in params
     }
@@ -92,5 +92,5 @@ def query_of(kind: ObjectKind, params: QueryParams, now: int) -> ObjectQuery:
     )
 
 
-def _malformed(name: str, problem: str) -> RequestMalformed:
-    return RequestMalformed(problems=(f"{name}: {problem}",))
+def _malformed(name: str, problem: str) -> AdrRequestMalformed:
+    return AdrRequestMalformed(problems=(f"{name}: {problem}",))

@@ -26,7 +26,7 @@ from gridledger.openadr.parts import (
 )
 from gridledger.store.openadr_model import ObjectKind
 
-__all__ = ["RequestMalformed", "content_of"]
+__all__ = ["AdrRequestMalformed", "content_of"]
 
 _MOST_REASONS = 20
 
@@ -37,7 +37,7 @@ OperationWord = Literal["READ", "CREATE", "UPDATE", "DELETE", "GET", "POST", "PU
 
 
 @dataclass(kw_only=True, eq=False)
-class RequestMalformed(InvalidInput):
+class AdrRequestMalformed(InvalidInput):
     """The request does not have the form that the OpenADR 3.1.0 specification describes."""
 
     problems: tuple[str, ...]
@@ -169,11 +169,11 @@ _REQUESTS: dict[ObjectKind, TypeAdapter[Any]] = {
 
 
 def content_of(kind: ObjectKind, body: bytes) -> dict[str, Any]:
-    """The request's content by the standard's names, without what is null or not described. Raises RequestMalformed."""
+    """The content by the standard's names, without what is null or not described. Raises AdrRequestMalformed."""
     try:
         parsed = _REQUESTS[kind].validate_json(body)
     except ValidationError as error:
-        raise RequestMalformed(problems=_reasons(error)) from None
+        raise AdrRequestMalformed(problems=_reasons(error)) from None
     content: dict[str, Any] = parsed.model_dump(mode="json", by_alias=True, exclude_none=True)
     return content
 

@@ -7,7 +7,7 @@ from gridledger.simulation.community import Community
 from gridledger.simulation.inputs import MeterReading
 from gridledger.simulation.node_client import NodeClient
 
-__all__ = ["limited_readings"]
+__all__ = ["limited_readings", "obeyed"]
 
 
 def limited_readings(
@@ -15,7 +15,7 @@ def limited_readings(
 ) -> tuple[MeterReading, ...]:
     """What the meters measure of what was there: as much of the export as their limits allow, and all of the load."""
     limits_wh = _limits_wh(node, community, mtu_start)
-    return tuple(_limited(reading, limits_wh.get(reading.meter_id)) for reading in readings)
+    return tuple(obeyed(reading, limits_wh.get(reading.meter_id)) for reading in readings)
 
 
 def _limits_wh(node: NodeClient, community: Community, mtu_start: int) -> Mapping[str, int | None]:
@@ -27,7 +27,8 @@ def _limits_wh(node: NodeClient, community: Community, mtu_start: int) -> Mappin
     }
 
 
-def _limited(reading: MeterReading, limit_wh: int | None) -> MeterReading:
+def obeyed(reading: MeterReading, limit_wh: int | None) -> MeterReading:
+    """What a meter measures whose gateway keeps net export within a limit, Wh; None: there is none."""
     if limit_wh is None:
         return reading
     beyond_wh = max(0, reading.export_wh - reading.import_wh - limit_wh)
