@@ -101,7 +101,7 @@ contract EnergyDispatching is IEnergyDispatching, AccessManaged, EIP712 {
         if (!curtailment.emergency) {
             _requireOpen(entry, zone, mtuStart);
         } else {
-            if (entry.answer == Answer.Stopped) revert AlreadyAnswered(zone, mtuStart, entry.answer);
+            _requireNotVoid(entry, zone, mtuStart);
             _requireBefore(zone, mtuStart, mtuStart + _mtuLengthS);
         }
         address gridOperator = _requireOperator(zone, curtailmentDigest(curtailment), r, vs);
@@ -213,6 +213,12 @@ contract EnergyDispatching is IEnergyDispatching, AccessManaged, EIP712 {
         if (entry.answer != Answer.None) revert AlreadyAnswered(zone, mtuStart, entry.answer);
         uint64 deadline = entry.answerDeadline;
         if (block.timestamp > deadline) revert AnswerTooLate(zone, mtuStart, deadline, uint64(block.timestamp));
+    }
+
+    /// @dev What is void stays void, for its locks may have been given back.
+    function _requireNotVoid(Schedule storage entry, uint32 zone, uint64 mtuStart) private view {
+        if (entry.answer == Answer.Stopped) revert AlreadyAnswered(zone, mtuStart, entry.answer);
+        if (entry.answer == Answer.None && !entry.proceedWithoutAnswer) _requireOpen(entry, zone, mtuStart);
     }
 
     /// @dev What has been delivered cannot be stopped or capped any more.

@@ -105,6 +105,9 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
     ) external {
         Settlement memory settlement = _begin(zone, mtuStart, chunk, positions, deals, indexes.length);
         _requireProceeds(settlement);
+        // Until then the grid operator may still stop or curtail the MTU, whatever a device has signed ahead of time.
+        uint64 earliest = mtuStart + _mtuLengthS;
+        if (block.timestamp < earliest) revert SettlementTooEarly(mtuStart, earliest, uint64(block.timestamp));
         _readPrices(settlement);
         bool corrects = false;
         for (uint256 i = 0; i < indexes.length; ++i) {

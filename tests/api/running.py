@@ -492,10 +492,15 @@ class RunningNode:
 
     @staticmethod
     def memory_of(folder: NodeFolder) -> dict[str, list[tuple[object, ...]]]:
-        """All rows of all tables of a folder's database."""
+        """All rows of all tables of a folder's database, but what a thread of its own tells OpenADR clients of them."""
         with closing(sqlite3.connect(folder.database)) as connection:
             names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names}
+            tables = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+        return {
+            name: sorted((row for row in rows if not str(row[0]).startswith("openadr_")), key=repr)
+            for name, rows in tables.items()
+            if not name.startswith("openadr_")
+        }
 
     @staticmethod
     def execute(folder: NodeFolder, statement: str) -> None:

@@ -1,11 +1,14 @@
 """Demand response through the API: an event is told, joined, measured, measured anew, and shown to whom it concerns."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from tests.api.running import (
@@ -20,14 +23,20 @@ from tests.api.running import (
     key,
 )
 from tests.dispatch.demands import DAY_S, LENGTH_S, a_demand, demand_body
+from typer.testing import CliRunner
 
 from gridledger.app.audit_run import audit
+from gridledger.app.demand_response_run import run_demand_response
 from gridledger.app.export import export_run
+from gridledger.app.gateway import NodeUnreachable
 from gridledger.app.settings import NodeSettings
 from gridledger.audit.model import Rule
+from gridledger.cli.demand_response import OneAmount, add_demand_command
 from gridledger.dispatch.baseline import BaselineRule
 from gridledger.dispatch.demand_response import MEASURED_AFTER_S, DemandResponse, demand_id
 from gridledger.dispatch.model import DispatchDomain
+from gridledger.simulation.node_client import RequestRefused
+from gridledger.units import OutOfRange
 
 EVENTS, CONSENTS = "/v1/demand-response/events", "/v1/demand-response/consents"
 RULE = BaselineRule(working_highest=2, working_days=3, look_back_days=7)
@@ -41,7 +50,7 @@ TAMPERED = (
     ("demand_measurements.csv", ",11000,", ",11001,"),
     ("demand_events.csv", ",2,3,3,5,7,", ",1,3,3,5,7,"),  # highest 1 of 3 instead of 2 of 3
     ("demand_events.csv", ",reduce,2000,", ",reduce,2001,"),
-    ("demand_participations.csv", ",true,true,", ",false,true,"),
+    ("demand_participations.csv", f",{BUY_METER},", f",{SELL_METER},"),
 )
 
 
@@ -314,3 +323,29 @@ def test_power_counts_as_energy_of_each_mtu(market: Market) -> None:
     del body["energy_wh"]
     answer = market.node.post(EVENTS, body)
     assert (answer.status_code, answer.json()["energy_wh"]) == (201, 2_000)
+
+
+def test_the_grid_operator_signs_and_posts_at_the_command_line(market: Market) -> None:
+    node = market.node
+    node.advance(FIRST - 3_600)
+    cli = typer.Typer()
+    cli.callback()(lambda: None)
+    operations: Any = SimpleNamespace(issue_demand=run_demand_response)
+    add_demand_command(cli, operations, node.folder.keys)
+    where = ["--url", str(node.http.base_url), "--zone", "1", "--first", "2016-06-17T18:00:00Z", "--count", "4"]
+    result = CliRunner().invoke(cli, ["demand-response", *where, "--increase-w", "8000", "--reason", "5"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    answer = json.loads(result.output)
+    expected = {"zone": 1, "direction": "increase", "energy_wh": 2_000, "first_mtu_start": FIRST, "reason": 5}
+    assert {name: answer[name] for name in expected} == expected
+    assert node.get(f"{EVENTS}/{answer['id']}")["signature"] == answer["signature"]
+    for more, refusal in (
+        ([], OneAmount),
+        (["--reduce-wh", "1", "--increase-wh", "1"], OneAmount),
+        (["--reduce-wh", "10"], RequestRefused),  # the zone has an event then
+        (["--reduce-w", "3"], OutOfRange),
+    ):
+        failed = CliRunner().invoke(cli, ["demand-response", *where, *more])
+        assert isinstance(failed.exception, refusal), failed.output
+    away = ["--url", "http://127.0.0.1:9", *where[2:], "--reduce-wh", "1"]
+    assert isinstance(CliRunner().invoke(cli, ["demand-response", *away]).exception, NodeUnreachable)

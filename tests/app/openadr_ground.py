@@ -2,7 +2,7 @@
 
 import json
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from gridledger.app.openadr_notifier import OpenAdrNotifier
 from gridledger.app.openadr_worker import OpenAdrWorker
 from gridledger.clock import ManualClock, SystemClock
 from gridledger.dispatch.model import Schedule, ScheduleState
+from gridledger.dispatch.ports import CommittedSetpoint
+from gridledger.dispatch.setpoints import Direction, SetpointRow
 from gridledger.mqtt.broker import OpenAdrBroker
 from gridledger.relay import ChainEvent, IndexedBlock
 from gridledger.store.database import Database
@@ -28,6 +30,7 @@ MTU_START, MTU_LENGTH_S, ZONE = 1_465_776_000, 900, 1
 POLICY = {
     "gateClosureS": 300,
     "answerLeadS": 60,
+    "replacementBearers": 0,
     "proceedWithoutAnswer": True,
     "substituteAfterS": 1,
     "correctionS": 1,
@@ -58,6 +61,7 @@ class OpenAdrGround:
         self.guard = TargetGuard(AllowList.parse("127.0.0.1"))
         self.kept: queue.Queue[OpenAdrDelivery] = queue.Queue()
         self.blocks = 0
+        self.limit_wh: int | None = None
         with self.database.write() as tx:
             tx.connection.execute(insert(zone).values(zone=ZONE, grid_operator="0x" + "33" * 20, halted=False))
             tx.connection.execute(insert(policy_version).values(version=1, effective_mtu_start=0, policy=dict(POLICY)))
@@ -78,7 +82,7 @@ class OpenAdrGround:
     # ---- what happens
 
     def schedule(self, mtu_start: int = MTU_START, residual_wh: int = 0) -> None:
-        """Meter 3 sells 600 Wh to meter 4."""
+        """Meter 3 sells 600 Wh to meter 4, and is expected to export something beyond it."""
         known = Schedule(
             zone=ZONE,
             mtu_start=mtu_start,
@@ -96,11 +100,16 @@ class OpenAdrGround:
             "answer_deadline": known.answer_deadline,
             "transaction_hash": transaction_hash(mtu_start),
             "setpoints": [
-                {"meter": 3, "contracted_wh": 600, "residual_wh": residual_wh},
+                {"meter": 3, "contracted_wh": 600},
                 {"meter": 4, "contracted_wh": -600},
             ],
         }
+        rows = (
+            SetpointRow(meter=3, contracted_wh=600, residual_wh=residual_wh),
+            SetpointRow(meter=4, contracted_wh=-600, residual_wh=0),
+        )
         with self.database.write() as tx:
+            tx.dispatches.keep_setpoints(ZONE, mtu_start, [CommittedSetpoint(row=row, salt=bytes(32)) for row in rows])
             tx.dispatches.add(known, payload, self.clock.now())
 
     def answer(self, state: ScheduleState, mtu_start: int = MTU_START, **payload: Any) -> None:
@@ -108,6 +117,28 @@ class OpenAdrGround:
         told = {"reason": 0, "transaction_hash": "0x" + "bb" * 32, **payload}
         with self.database.write() as tx:
             tx.dispatches.keep_answer(ZONE, mtu_start, state, told["reason"], told, self.clock.now())
+
+    def curtail(
+        self, direction: Direction, caps_wh: Mapping[int, int], mtu_start: int = MTU_START, **payload: Any
+    ) -> None:
+        """The grid operator's caps, as the chain recorded them."""
+        told = {
+            "reason": 1,
+            "direction": direction.name.lower(),
+            "emergency": False,
+            "caps": [{"meter": meter, "cap_wh": cap_wh} for meter, cap_wh in caps_wh.items()],
+            "transaction_hash": "0x" + "bb" * 32,
+            **payload,
+        }
+        with self.database.write() as tx:
+            tx.dispatches.keep_caps(ZONE, mtu_start, direction, told["reason"], caps_wh, told, self.clock.now())
+
+    def stop(self, first: int = MTU_START, count: int = 1) -> None:
+        """The grid operator's emergency stop, as the chain recorded it."""
+        last = first + (count - 1) * MTU_LENGTH_S
+        told = {"reason": 4, "last_mtu_start": last, "transaction_hash": "0x" + "cc" * 32, "block_number": 9}
+        with self.database.write() as tx:
+            tx.dispatches.keep_stop(ZONE, first, last, 4, told, self.clock.now())
 
     def block(self, name: str, **arguments: Any) -> None:
         """A block with one event."""
@@ -172,7 +203,13 @@ class OpenAdrGround:
 
     def follower(self) -> OpenAdrFollower:
         """A follower as after a start of the node."""
-        return OpenAdrFollower(database=self.database, clock=self.clock, mtu_length_s=MTU_LENGTH_S, chain_id=31_337)
+        return OpenAdrFollower(
+            database=self.database,
+            clock=self.clock,
+            mtu_length_s=MTU_LENGTH_S,
+            chain_id=31_337,
+            limit_wh=lambda _zone: self.limit_wh,
+        )
 
     @contextmanager
     def working(self, broker: OpenAdrBroker | None = None) -> Iterator[OpenAdrWorker]:

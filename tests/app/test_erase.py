@@ -69,6 +69,11 @@ PERSONAL = {
     "meter events": 0,
     "accesses": 1,
     "refused transactions": 1,
+    "consents": 1,
+    "participations": 0,
+    "measurements": 0,
+    "shifts": 0,
+    "measuring states": 0,
 }
 
 
@@ -110,7 +115,8 @@ def lived(onboarded: Onboarded, tmp_path_factory: pytest.TempPathFactory) -> Nod
         params: dict[str, str | int] = {"meter": SELL_METER, "reason": REASON}
         answer = market.http.get("/v1/readings", params=params, headers=market.sign_in(REGULATOR))
         assert answer.status_code == 200
-        market.sign_in(SELLER)
+        session = market.sign_in(SELLER)
+        assert market.http.put(f"/v1/demand-response/consents/{SELL_METER}", headers=session).status_code == 204
         market.advance(LATER)
     _leave_more(folder)
     return folder
@@ -221,6 +227,7 @@ def test_others_keep_everything_and_can_still_prove_their_readings(data: Path, t
         "reading_dispute",
         "notice",
         "sign_in_session",
+        "demand_consent",
         "webhook",
         "outbox",
     }

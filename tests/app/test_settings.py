@@ -8,8 +8,10 @@ import pytest
 from tests.api.running import Onboarded
 
 from gridledger.api.sign_in import PublicUrlMalformed
-from gridledger.app.settings import CivilTimeUnknown, HolidaysMalformed, NodeSettings
+from gridledger.app.settings import BaselineMalformed, CivilTimeUnknown, HolidaysMalformed, NodeSettings
+from gridledger.dispatch.baseline import BaselineRule
 from gridledger.metering.estimation import Calendar
+from gridledger.units import NotExact, OutOfRange
 from gridledger.webhooks.targets import AllowList, WebhookAllowMalformed
 
 HERE = "http://127.0.0.1:8000"
@@ -49,3 +51,28 @@ def test_the_civil_time_and_holidays_of_estimates_are_read_from_the_environment(
             NodeSettings.from_environment({"GRIDLEDGER_CIVIL_TIME": name}, listens_at=HERE)
     with pytest.raises(HolidaysMalformed):
         NodeSettings.from_environment({"GRIDLEDGER_HOLIDAYS": "2016-12-32"}, listens_at=HERE)
+
+
+def test_how_demand_response_is_measured_is_read_from_the_environment() -> None:
+    environment = {
+        "GRIDLEDGER_BASELINE_WORKING_DAYS": "4/5",
+        "GRIDLEDGER_BASELINE_OTHER_DAYS": "2/3",
+        "GRIDLEDGER_BASELINE_LOOK_BACK_DAYS": "45",
+        "GRIDLEDGER_BASELINE_ADJUSTMENT_BP": "0",
+    }
+    assert NodeSettings.from_environment({}, listens_at=HERE).baseline == BaselineRule()
+    assert NodeSettings.from_environment(environment, listens_at=HERE).baseline == BaselineRule(
+        working_highest=4, working_days=5, other_highest=2, other_days=3, look_back_days=45, adjustment_bp=0
+    )
+    for name, text, error in (
+        ("WORKING_DAYS", "5", BaselineMalformed),
+        ("WORKING_DAYS", "5 of 10", BaselineMalformed),
+        ("OTHER_DAYS", "0/3", BaselineMalformed),
+        ("OTHER_DAYS", "4/3", OutOfRange),
+        ("WORKING_DAYS", "5/46", OutOfRange),
+        ("LOOK_BACK_DAYS", "61", OutOfRange),
+        ("ADJUSTMENT_BP", "10001", OutOfRange),
+        ("ADJUSTMENT_BP", "0.5", NotExact),
+    ):
+        with pytest.raises(error):
+            NodeSettings.from_environment(environment | {f"GRIDLEDGER_BASELINE_{name}": text}, listens_at=HERE)

@@ -1,21 +1,19 @@
-"""A day that has everything an audit can meet, over contracts in an in-process EVM.
+"""A day that has everything an audit can meet, over contracts in an in-process EVM, and the hours after it.
 
-Eleven quarter-hours in zone 1: fully matched, unmatched, curtailed, ending in a debt, unanswered, read late, two
+Eleven quarter-hours in zone 1: fully matched, unmatched, stopped, ending in a debt, unanswered, read late, two
 products with direct deals and pegged orders, cleared in two chunks, read only after a substitute, with bulk
 cancellations, with a seller suspended between book and clearing. Zone 2 has one meter and is halted once.
 """
 
-from dataclasses import replace
-from typing import Any
-
+from tests.audit import evm_demand
 from tests.audit.evm_desk import MeterOf
-from tests.audit.evm_node import LENGTH_S, EvmNode
-from tests.contracts.words import ACKNOWLEDGED, CURTAILED, EUR, FIRST_MTU, actor
+from tests.audit.evm_grid import EvmGrid
+from tests.audit.evm_node import DAY_S, LENGTH_S
+from tests.audit.evm_second_day import play_second_day
+from tests.contracts.words import EUR, FIRST_MTU, actor
 
 from gridledger.audit.model import Slot
-from gridledger.chain.commands import clearing_tuple
 from gridledger.chain.plan import PolicyParameters
-from gridledger.market.locking import Proposal
 from gridledger.market.model import Pricing, Product, Side
 from gridledger.metering.events import MeterEvent, MeterEventKind
 from gridledger.metering.evidence import signed_evidence
@@ -24,11 +22,13 @@ from gridledger.metering.registers import RegisterReading
 __all__ = ["CHUNKED", "FULL", "SEPARATE", "SUBSTITUTED", "UNANSWERED", "play_in_evm"]
 
 MTUS = tuple(FIRST_MTU + index * LENGTH_S for index in (0, 1, 2, 3, 4, 5, 8, 10, 12, 14, 16))
-FULL, UNMATCHED, CURTAILED_MTU, INDEBTED, UNANSWERED, LATE, SEPARATE, CHUNKED, SUBSTITUTED, BULK, SUSPENDED = MTUS
+FULL, UNMATCHED, STOPPED, INDEBTED, UNANSWERED, LATE, SEPARATE, CHUNKED, SUBSTITUTED, BULK, SUSPENDED = MTUS
 ROOF, FLAT, OVEN, LATHE, TURBINE, BARN, OFFICE = range(1, 8)
 BUY, SELL = Side.BUY, Side.SELL
 BAKERY_TAKES_MICROCENTS = 10 * EUR - 50_000_000
-POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
+POLICY = PolicyParameters(
+    substitute_after_s=1_800, correction_s=86_400, replacement_bearers=0x24AA
+)  # for security of supply the seller
 METERS = (
     MeterOf(owner="producer", source=1),
     MeterOf(owner="household"),
@@ -40,9 +40,9 @@ METERS = (
 )
 
 
-def play_in_evm() -> EvmNode:
+def play_in_evm() -> EvmGrid:
     """Play the day."""
-    node = EvmNode(FULL, POLICY, METERS)
+    node = EvmGrid(FULL, POLICY, METERS)
     market = node.market
     for owner in ("producer", "household", "bakery", "workshop", "engine", "farm", "office"):
         node.deposit(actor(owner), 10 * EUR)
@@ -50,12 +50,22 @@ def play_in_evm() -> EvmNode:
     market.send(market.supplier, "EnergyTrading", "setCredit", [actor("bakery").address], [EUR])
     market.send(actor("bakery"), "EnergyTrading", "requestWithdrawal", BAKERY_TAKES_MICROCENTS)
     market.send(market.supplier, "EnergyTrading", "setCredit", [actor("bakery").address], [0])
-    for part in (_first_hour, _second_hour, _products, _chunks, _substitutes, _withdrawn, _afterwards):
+    for part in (
+        _first_hour,
+        _second_hour,
+        _products,
+        _chunks,
+        _substitutes,
+        _withdrawn,
+        _afterwards,
+        play_second_day,
+        _end,
+    ):
         part(node)
     return node
 
 
-def _read_across_a_replacement(node: EvmNode) -> None:
+def _read_across_a_replacement(node: EvmGrid) -> None:
     """The lathe's meter is replaced within the hour: 2 Wh are exported before, 3 after."""
     start = RegisterReading(
         meter=LATHE,
@@ -87,22 +97,7 @@ def _read_across_a_replacement(node: EvmNode) -> None:
     node.read_across(2, LATHE, start, event, end)
 
 
-def _clear(node: EvmNode, mtu_start: int, answer: int | None = ACKNOWLEDGED, zones: tuple[int, ...] = (1,)) -> None:
-    """Close the gate, clear, and answer."""
-    for zone in zones:
-        node.close(zone, mtu_start)
-    for zone in zones:
-        proposal = node.match(zone, mtu_start)
-        if answer is not None and proposal.positions:
-            _answer(node, zone, mtu_start, answer)
-
-
-def _answer(node: EvmNode, zone: int, mtu_start: int, answer: int) -> None:
-    market: Any = node.market
-    market.send(market.outsider, "EnergyDispatching", "answer", *node.signed_answer(zone, mtu_start, answer))
-
-
-def _first_hour(node: EvmNode) -> None:
+def _first_hour(node: EvmGrid) -> None:
     """A full market with a standing order and a cancellation, no match at all, a voided schedule."""
     market = node.market
     node.at(FULL - 1_800)
@@ -115,24 +110,25 @@ def _first_hour(node: EvmNode) -> None:
     standing = node.order(OFFICE, BUY, 50, 15_000, FULL, last=BULK)
     node.order(LATHE, SELL, 90, 30_000, FULL)
     node.cancel(cancelled)
-    _clear(node, FULL, zones=(1, 2))
+    node.clear(FULL, zones=(1, 2))
     node.order(ROOF, SELL, 400, 30_000, UNMATCHED)
     node.order(FLAT, BUY, 400, 9_000, UNMATCHED)
-    _clear(node, UNMATCHED)
-    node.order(ROOF, SELL, 250, 9_999, CURTAILED_MTU)
-    node.order(OVEN, BUY, 240, 31_000, CURTAILED_MTU)
+    node.clear(UNMATCHED)
+    node.order(ROOF, SELL, 250, 9_999, STOPPED)
+    node.order(OVEN, BUY, 240, 31_000, STOPPED)
     node.at(FULL + LENGTH_S)
     metered = {ROOF: 640, FLAT: -310, OVEN: -200, OFFICE: -50}
     node.read(1, FULL, metered)
     _read_across_a_replacement(node)
     node.settle(1, FULL, metered)
-    _clear(node, CURTAILED_MTU, CURTAILED)
-    node.refund(1, CURTAILED_MTU)
+    node.clear(STOPPED, answered=False)
+    node.stop(1, STOPPED, 1, 4)
+    node.refund(1, STOPPED)
     node.at(INDEBTED - 400)
     node.cancel(standing)
 
 
-def _second_hour(node: EvmNode) -> None:
+def _second_hour(node: EvmGrid) -> None:
     """The bakery gets its money out and cannot pay; a halt; nobody answers; one reading comes late."""
     market, bakery = node.market, actor("bakery")
     market.send(bakery, "EnergyTrading", "withdraw")
@@ -141,7 +137,7 @@ def _second_hour(node: EvmNode) -> None:
     node.order(OVEN, BUY, 150, 20_000, INDEBTED)
     node.order(ROOF, SELL, 170, 7_000, INDEBTED)
     node.order(OVEN, BUY, 200, 20_000, LATE)
-    _clear(node, INDEBTED)
+    node.clear(INDEBTED)
     node.at(UNANSWERED - 600)
     node.order(ROOF, SELL, 300, 11_000, UNANSWERED)
     node.order(FLAT, BUY, 280, 26_000, UNANSWERED)
@@ -159,7 +155,7 @@ def _second_hour(node: EvmNode) -> None:
     node.settle(1, INDEBTED, debtor)
     node.order(ROOF, SELL, 320, 10_500, LATE)
     node.order(FLAT, BUY, 310, 24_000, LATE)
-    _clear(node, LATE)
+    node.clear(LATE)
     node.at(UNANSWERED + LENGTH_S)
     metered = {ROOF: 290, FLAT: -281}
     node.read(1, UNANSWERED, metered)
@@ -171,7 +167,7 @@ def _second_hour(node: EvmNode) -> None:
     node.settle(1, LATE, {FLAT: -317})
 
 
-def _products(node: EvmNode) -> None:
+def _products(node: EvmGrid) -> None:
     """Low-carbon bids exceed low-carbon offers, so each product has its price; part of an offer is dealt directly."""
     node.at(SEPARATE - 1_700)
     offer = node.order(TURBINE, SELL, 400, 9_000, SEPARATE)
@@ -183,14 +179,14 @@ def _products(node: EvmNode) -> None:
     node.order(OFFICE, BUY, 250, 21_000, SEPARATE)
     node.order(OFFICE, BUY, 30, 30_000, SEPARATE, pricing=Pricing.PEGGED)
     node.accept(FLAT, offer, 80, SEPARATE)
-    _clear(node, SEPARATE)
+    node.clear(SEPARATE)
     node.at(SEPARATE + LENGTH_S)
     metered = {ROOF: 190, FLAT: -400, TURBINE: 420, BARN: 61, OFFICE: -333}
     node.read(1, SEPARATE, metered)
     node.settle(1, SEPARATE, metered)
 
 
-def _chunks(node: EvmNode) -> None:
+def _chunks(node: EvmGrid) -> None:
     """One clearing in two chunks: the flat's only bid is filled in both."""
     node.at(CHUNKED - 400)
     node.order(FLAT, BUY, 500, 20_000, CHUNKED)
@@ -198,49 +194,28 @@ def _chunks(node: EvmNode) -> None:
     node.order(BARN, SELL, 200, 10_000, CHUNKED)
     node.order(TURBINE, SELL, 100, 18_000, CHUNKED)
     node.close(1, CHUNKED)
-    whole = node.proposal(Slot(1, CHUNKED))
-    for chunk, (meters, fill_wh, continued) in enumerate((((ROOF, FLAT), 300, [FLAT]), ((FLAT, BARN), 200, []))):
-        _clear_chunk(node, whole, chunk, meters, fill_wh, continued)
-    _answer(node, 1, CHUNKED, ACKNOWLEDGED)
+    node.clear_in_two(Slot(1, CHUNKED), (((ROOF, FLAT), 300), ((FLAT, BARN), 200)))
+    node.acknowledge(1, CHUNKED)
     node.at(CHUNKED + LENGTH_S)
     metered = {ROOF: 310, FLAT: -450, BARN: 205}
     node.read(1, CHUNKED, metered)
     node.settle(1, CHUNKED, metered)
 
 
-def _clear_chunk(
-    node: EvmNode, whole: Proposal, chunk: int, meters: tuple[int, ...], fill_wh: int, continued: list[int]
-) -> None:
-    """Present the orders of these meters with this energy each; a second position has 300 Wh before it."""
-    orders = tuple(
-        replace(item, fill_wh=fill_wh) for meter in meters for item in whole.orders if item.entry.meter == meter
-    )
-    lower = next((index for index, item in enumerate(orders) if item.entry.meter == ROOF), None)
-    part = replace(
-        whole, orders=orders, any_ends=(lower, len(orders)), low_carbon_ends=(lower, len(orders)), deals=(), trades=()
-    )
-    if chunk:  # its price was checked with the first chunk
-        part = replace(part, ends=(), any_ends=(None, None), low_carbon_ends=(None, None))
-    zone, mtu_start, _, _, *rest = clearing_tuple(1, CHUNKED, node.books[Slot(1, CHUNKED)], part, bytes(32))
-    clearing = (zone, mtu_start, chunk, not continued, *rest[:-2], continued, rest[-1])
-    node.market.send(node.market.market_operator, "EnergyTrading", "clear", clearing)
-    node.keep_chunk(Slot(1, CHUNKED), part, prior_wh=300 * chunk, continued=frozenset(continued))
-
-
-def _substitutes(node: EvmNode) -> None:
+def _substitutes(node: EvmGrid) -> None:
     """A dead meter: its position settles on a substitute, and is corrected when the reading comes after all."""
     node.at(SUBSTITUTED - 400)
     market = node.market
     node.order(ROOF, SELL, 100, 10_000, SUBSTITUTED)
     node.order(OFFICE, BUY, 100, 20_000, SUBSTITUTED)
-    _clear(node, SUBSTITUTED)
+    node.clear(SUBSTITUTED)
     node.at(SUBSTITUTED + LENGTH_S)
     node.read(1, SUBSTITUTED, {ROOF: 104})
     node.settle(1, SUBSTITUTED, {ROOF: 104})
     assert market.clock < SUBSTITUTED + LENGTH_S + POLICY.substitute_after_s
 
 
-def _withdrawn(node: EvmNode) -> None:
+def _withdrawn(node: EvmGrid) -> None:
     """Bulk cancellations to the node and on chain, a suspension before the book and one after it."""
     market, regulator = node.market, node.market.regulator
     node.at(BULK - 500)
@@ -253,23 +228,29 @@ def _withdrawn(node: EvmNode) -> None:
     node.order(FLAT, BUY, 100, 20_000, BULK)
     node.order(TURBINE, SELL, 30, 10_000, BULK)
     market.send(regulator, "EnergyTrading", "setSuspended", actor("engine").address, True)
-    _clear(node, BULK)
+    node.clear(BULK)
     market.send(regulator, "EnergyTrading", "setSuspended", actor("engine").address, False)
     node.at(SUSPENDED - 400)
     node.order(ROOF, SELL, 90, 10_000, SUSPENDED)
     node.order(TURBINE, SELL, 90, 9_000, SUSPENDED)
     node.order(FLAT, BUY, 120, 20_000, SUSPENDED)
+    demand = evm_demand.issue(node, SUSPENDED, {ROOF: 90, FLAT: -120})
     node.close(1, SUSPENDED)
     market.send(regulator, "EnergyTrading", "setSuspended", actor("engine").address, True)
     node.match(1, SUSPENDED)
-    _answer(node, 1, SUSPENDED, ACKNOWLEDGED)
+    node.acknowledge(1, SUSPENDED)
     for mtu_start, metered in ((BULK, {ROOF: 80, FLAT: -100, BARN: 50}), (SUSPENDED, {ROOF: 95, FLAT: -85})):
         node.at(mtu_start + LENGTH_S)
         node.read(1, mtu_start, metered)
         node.settle(1, mtu_start, metered)
+    node.at(SUSPENDED + 2 * LENGTH_S)
+    for meter in (ROOF, FLAT):
+        evm_demand.measure_again(node, demand, meter)
+    node.read(1, SUSPENDED + LENGTH_S, {FLAT: -100})
+    evm_demand.measure_again(node, demand, FLAT)
 
 
-def _prove(node: EvmNode) -> None:
+def _prove(node: EvmGrid) -> None:
     """A transformer's meter is named; the roof's device has signed less than was settled, and is told to the contract.
 
     The producer has passed its tokens on by then, so that it owes them, and gets some back.
@@ -287,7 +268,7 @@ def _prove(node: EvmNode) -> None:
     market.send(market.outsider, "CarbonLedger", "collectOwed", producer.address)
 
 
-def _afterwards(node: EvmNode) -> None:
+def _afterwards(node: EvmGrid) -> None:
     """The substitute and its correction; part of the debt is paid, a token is retired, a device is exchanged."""
     market, bakery, producer = node.market, actor("bakery"), actor("producer")
     node.at(SUBSTITUTED + LENGTH_S + POLICY.substitute_after_s)
@@ -302,3 +283,10 @@ def _afterwards(node: EvmNode) -> None:
     node.exchange(LATHE)
     node.at(SUSPENDED + 4 * LENGTH_S)
     market.send(market.supplier, "EnergyTrading", "setCredit", [actor("office").address], [EUR])
+
+
+def _end(node: EvmGrid) -> None:
+    """Time enough for everything that was due."""
+    node.at(FULL + 2 * DAY_S)
+    market = node.market
+    market.send(market.supplier, "EnergyTrading", "setCredit", [actor("office").address], [2 * EUR])

@@ -49,6 +49,10 @@ class EvmDesk:
                 "readings",
                 "meter_events",
                 "meters",
+                "demand_events",
+                "demand_participations",
+                "demand_measurements",
+                "demand_shifts",
             )
         }
         self.meters: dict[int, MeterFacts] = {}

@@ -31,7 +31,10 @@ def export(node: EvmNode) -> MemoryFiles:
     files = MemoryFiles({})
     rows = _rows(node)
     for file in ROW_FILES:
-        table = [[kind.write(getattr(row, column)) for column, kind in file.columns.items()] for row in rows[file.name]]
+        table = [
+            [kind.write(getattr(row, column)) for column, kind in file.columns.items()]
+            for row in rows.get(file.name, [])
+        ]
         files.content[file.name] = "".join(csv_line(line) for line in [list(file.columns), *table]).encode()
     lines = (json.dumps(row._asdict(), separators=(",", ":")) + "\n" for row in node.market.journal)
     files.content[formats.BLOCKS] = "".join(lines).encode()
@@ -91,6 +94,7 @@ def _rows(node: EvmNode) -> dict[str, list[Any]]:
         "books.csv": [row for slot in sorted(node.books) for row in _book_rows(node, slot)],
         "trades.csv": [row for slot in slots for row in _trade_rows(node, slot)],
         "positions.csv": [row for slot in slots for row in _position_rows(node, slot)],
+        "setpoints.csv": [row for slot in sorted(node.setpoints) for row in node.setpoints[slot]],
     }
 
 
@@ -115,11 +119,12 @@ def _trade_rows(node: EvmNode, slot: Slot) -> list[TradeRow]:
             *slot,
             chunk=chunk,
             position=place,
-            kind=TradeKind.DEAL if place < len(kept.deals) else TradeKind.AUCTION,
+            kind=TradeKind.DEAL if place < kept.deal_count else TradeKind.AUCTION,
             sell_meter=kept.positions[trade.sell].meter,
             buy_meter=kept.positions[trade.buy].meter,
             energy_wh=trade.energy_wh,
             price_cents_per_mwh=kept.trade_prices[place],
+            curtailed_wh=kept.curtailed_wh[place] if kept.curtailed_wh else 0,
         )
         for chunk, kept in enumerate(node.kept[slot])
         for place, trade in enumerate(kept.trades)

@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_account.messages import encode_typed_data
 from eth_utils.address import to_checksum_address
-from tests.audit.evm_desk import EvmDesk, MeterOf, device_secret, signed
+from tests.audit.evm_desk import EvmDesk, MeterOf, device_secret
 from tests.contracts.words import CHAIN_ID, MTU_LENGTH_S, Actor
 
 from gridledger.audit.model import Slot
@@ -16,12 +16,23 @@ from gridledger.audit.rows import (
     MeterEventRow,
     OrderRow,
     ReadingRow,
+    SetpointRow,
 )
 from gridledger.chain.codec import ContractReverted
-from gridledger.chain.commands import clearing_tuple, compact_signature
+from gridledger.chain.commands import clearing_tuple
 from gridledger.chain.plan import PolicyParameters
+from gridledger.dispatch.salts import SeededSetpointSalts
+from gridledger.dispatch.setpoints import Direction, make_setpoints, setpoints_root
 from gridledger.market.auction import AuctionResult, BookPrice, clear
-from gridledger.market.book import Standing, auction_orders, book_hash, list_orders, listed_deals, undealt_orders
+from gridledger.market.book import (
+    Standing,
+    auction_orders,
+    book_hash,
+    list_orders,
+    listed_deals,
+    ordered_net_wh,
+    undealt_orders,
+)
 from gridledger.market.locking import Proposal, propose
 from gridledger.market.model import (
     BookEntry,
@@ -50,9 +61,10 @@ from gridledger.metering.salts import SeededSalts
 from gridledger.metering.signed_reading import key_from_seed, public_key, sign
 from gridledger.metering.texts import joined
 
-__all__ = ["LENGTH_S", "EvmNode", "Kept"]
+__all__ = ["DAY_S", "LENGTH_S", "EvmNode", "Kept"]
 
-LENGTH_S = 900
+LENGTH_S, DAY_S = 900, 86_400
+SETPOINT_SALTS = SeededSetpointSalts(b"the salts of a day's setpoints")
 SALTS = SeededSalts(b"the salts of a day in the EVM")
 
 
@@ -66,6 +78,8 @@ class Kept:
     deals: tuple[Trade, ...]
     trades: tuple[Trade, ...]
     trade_prices: tuple[int, ...]
+    deal_count: int
+    curtailed_wh: tuple[int, ...] = ()
     refunded: set[int] = field(default_factory=set)
 
 
@@ -77,6 +91,9 @@ class EvmNode(EvmDesk):
         self.books: dict[Slot, tuple[BookEntry, ...]] = {}
         self.fills: dict[Slot, Counter[str]] = {}
         self.kept: dict[Slot, list[Kept]] = {}
+        self.setpoints: dict[Slot, tuple[SetpointRow, ...]] = {}
+        self.curtailments: dict[Slot, int] = {}
+        self.caps: dict[Slot, tuple[Direction, dict[int, int], int]] = {}
 
     # --- books and clearings --------------------------------------------------------------------------------------
 
@@ -109,7 +126,8 @@ class EvmNode(EvmDesk):
         while True:
             proposal = self.proposal(slot)
             try:
-                clearing = clearing_tuple(zone, mtu_start, self.books[slot], proposal, bytes(32))
+                root = self.commit_setpoints(slot, proposal.positions)
+                clearing = clearing_tuple(zone, mtu_start, self.books[slot], proposal, root)
                 self.market.send(self.market.market_operator, "EnergyTrading", "clear", clearing)
             except ContractReverted as refusal:
                 self._exclude(slot, refusal)
@@ -138,8 +156,29 @@ class EvmNode(EvmDesk):
                 deals=proposal.deals,
                 trades=proposal.trades,
                 trade_prices=proposal.trade_prices,
+                deal_count=len(proposal.deals),
             )
         )
+
+    def commit_setpoints(self, slot: Slot, positions: Sequence[Position]) -> bytes:
+        """Make and keep the setpoints of a clearing with these positions; returns their root."""
+        contracted, ordered = net_contracts(positions), ordered_net_wh(self.books[slot])
+        made = make_setpoints(contracted, ordered, self._persisted_wh(slot))
+        salts = {one.meter: SETPOINT_SALTS.salt_for(*slot, one.meter) for one in made}
+        if positions:
+            self.setpoints[slot] = tuple(
+                SetpointRow(zone=slot.zone, mtu_start=slot.mtu_start, **vars(one), salt=salts[one.meter])
+                for one in made
+            )
+        return setpoints_root(made, salts)
+
+    def _persisted_wh(self, slot: Slot) -> dict[int, int]:
+        """What meters did one day before."""
+        return {
+            row.meter: row.export_wh - row.import_wh
+            for row in self.rows["readings"]
+            if row.interval_start == slot.mtu_start - DAY_S and self.meters[row.meter].zone == slot.zone
+        }
 
     def _receipted(self, zone: int, mtu_start: int) -> list[OrderRow | AcceptanceRow]:
         gate = self.gate(mtu_start)
@@ -179,12 +218,6 @@ class EvmNode(EvmDesk):
             for position in several.positions
         )
         self.keep(slot, replace(several, positions=positions), {item.entry.uid: item.fill_wh for item in part.orders})
-
-    def signed_answer(self, zone: int, mtu_start: int, answer: int) -> tuple[object, ...]:
-        """Arguments of EnergyDispatching.answer, signed by the grid operator."""
-        schedule_hash = self.market.view("EnergyDispatching", "scheduleHashOf", zone, mtu_start)
-        digest = self.market.view("EnergyDispatching", "answerDigest", zone, mtu_start, schedule_hash, answer, 3)
-        return (zone, mtu_start, answer, 3, *compact_signature(signed(self.market.grid_operator, digest)))
 
     def exchange(self, meter: int) -> None:
         """Replace a meter's device."""
@@ -323,6 +356,14 @@ class EvmNode(EvmDesk):
             cut_microcents=requested["cutMicrocents"],
             cut_at=requested["cutAt"],
         )
+
+
+def net_contracts(positions: Sequence[Position]) -> Counter[int]:
+    """Net contracted energy by meter, Wh, export positive."""
+    net_wh: Counter[int] = Counter()
+    for position in positions:
+        net_wh[position.meter] += position.contracted_wh
+    return net_wh
 
 
 def chunked(part: Proposal, meters: Mapping[int, MeterFacts], policy: Policy, prices: MtuPrices) -> Proposal:

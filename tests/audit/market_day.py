@@ -1,6 +1,6 @@
 """A small but complete market run through the node's HTTP API, with everything an audit can meet.
 
-Eight quarter-hours in zone 1: one fully matched, one without a match, one curtailed, one that ends in a debt, one
+Eight quarter-hours in zone 1: one fully matched, one without a match, one stopped, one that ends in a debt, one
 unanswered, one with a late reading and an order that can no longer be funded, one with two products, a direct deal and
 a pegged order, one with a dead meter. Along the way: cancelled orders, single and in bulk, on chain and not, standing
 orders, a debt that is partly paid, a withdrawal, a posted feed-in price, a published grid factor, a new device key,
@@ -9,184 +9,48 @@ a retired token. Zone 2 has one meter and is halted once.
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 import uvicorn
-from coincurve import PrivateKey
-from eth_account.signers.local import LocalAccount
+from tests.audit.market_desk import BAKERY, ENGINE, HOUSEHOLD, LENGTH_S, OFFICE, PRODUCER, WORKSHOP, Day
 
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import Node, NodeFolder
 from gridledger.chain.compiler import load_artifacts
 from gridledger.chain.keys import account_from_seed
 from gridledger.chain.plan import PolicyParameters
-from gridledger.dispatch.model import Answer, Schedule, ScheduleState
-from gridledger.market.model import Acceptance, Order, Pricing, Product, Side, SignedOrder
-from gridledger.market.order_hash import acceptance_uid, cancel_digest, cancel_up_to_digest, order_uid
-from gridledger.simulation.agents import order_body
-from gridledger.simulation.community import Community, Member, form_community
-from gridledger.simulation.devices import MeterDevice
+from gridledger.dispatch.setpoints import Direction
+from gridledger.market.model import Pricing, Product, Side
+from gridledger.simulation.community import form_community
 from gridledger.simulation.input_meters import MeterSpec
-from gridledger.simulation.input_readings import MeterReading
-from gridledger.simulation.node_client import MarketFacts, NodeClient
+from gridledger.simulation.node_client import NodeClient
 from gridledger.simulation.onboarding import Parties, join
-from gridledger.simulation.operator import sign_answer
-from gridledger.simulation.transactions import ContractCaller, ContractCalls, include
-from gridledger.units import MICROCENTS_PER_EUR, format_utc
+from gridledger.simulation.transactions import ContractCalls
+from gridledger.units import MICROCENTS_PER_EUR
 
 __all__ = ["FIRST", "LENGTH_S", "play"]
 
 SEED = 11
-LENGTH_S = 900
 FIRST = 1465776000  # 2016-06-13T00:00:00Z
 GENESIS = FIRST - 25 * 3600  # time enough for what is requested at the beginning
 GATE_S = 300
-FULL, UNMATCHED, CURTAILED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
+FULL, UNMATCHED, STOPPED, INDEBTED, UNANSWERED, LATE = (FIRST + index * LENGTH_S for index in range(6))
 PRODUCTS, DEAD = FIRST + 8 * LENGTH_S, FIRST + 9 * LENGTH_S
-PRODUCER, HOUSEHOLD, BAKERY, WORKSHOP, ENGINE, OFFICE = range(1, 7)
+CAPPED = PRODUCTS + 24 * 3600
 POLICY = PolicyParameters(substitute_after_s=1_800, correction_s=86_400)
-GAS = 2_000_000
 BAKERY_KEEPS_MICROCENTS = 50_000_000  # what it asks to have paid out is all the rest of its money
-SECRET_OF_NEW_DEVICE = b"the household's meter was exchanged"
-
-
-@dataclass
-class Day:
-    """The node, and everybody who uses it."""
-
-    node: Node
-    client: NodeClient
-    http: httpx.Client
-    facts: MarketFacts
-    calls: ContractCalls
-    community: Community
-    keys: Mapping[str, LocalAccount]
-    callers: dict[str, ContractCaller] = field(default_factory=dict)
-    salt: int = 0
-
-    def member(self, meter: int) -> Member:
-        return next(member for member in self.community.members if member.meters[0].number == meter)
-
-    def transact(self, account: LocalAccount, nonce: int, contract: str, function: str, *arguments: object) -> None:
-        """One call by whoever signs it; `nonce` is the account's first after joining."""
-        caller = self.callers.setdefault(
-            account.address, ContractCaller(account, self.calls, self.facts.chain_id, first_nonce=nonce)
-        )
-        include(self.client, [caller.call(GAS, contract, function, *arguments)], self.node.now)
-
-    def order(
-        self, meter: int, side: Side, quantity_wh: int, limit: int, mtu_start: int, **changes: Any
-    ) -> SignedOrder:
-        """Sign and post an order; `product`, `pricing` and `last_mtu_start` can be changed. It must be accepted."""
-        member = self.member(meter)
-        self.salt += 1
-        last = changes.get("last_mtu_start", mtu_start)
-        order = Order(
-            owner=str(member.account.address),
-            meter=meter,
-            side=side,
-            product=changes.get("product", Product.ANY),
-            pricing=changes.get("pricing", Pricing.LIMIT),
-            first_mtu_start=mtu_start,
-            last_mtu_start=last,
-            quantity_wh=quantity_wh,
-            limit_cents_per_mwh=limit,
-            expiry=last,
-            salt=self.salt,
-        )
-        uid = order_uid(self.facts.order_domain, order)
-        signed = SignedOrder(order=order, uid=uid, signature=_sign(member.account, bytes.fromhex(uid[2:])))
-        assert self.client.post_orders([order_body(signed)]) == (None,)
-        return signed
-
-    def cancel(self, meter: int, signed: SignedOrder) -> None:
-        signature = _sign(self.member(meter).account, cancel_digest(self.facts.order_domain, signed.uid))
-        headers = {"gridledger-signature": "0x" + signature.hex()}
-        self.http.delete(f"/v1/orders/{signed.uid}", headers=headers).raise_for_status()
-
-    def cancel_up_to(self, meter: int, salt: int) -> None:
-        account = self.member(meter).account
-        signature = _sign(account, cancel_up_to_digest(self.facts.order_domain, account.address, salt))
-        body = {"owner": account.address, "salt": str(salt), "signature": "0x" + signature.hex()}
-        self.http.post("/v1/orders/cancellations", json=body).raise_for_status()
-
-    def accept(self, meter: int, offer: SignedOrder, quantity_wh: int, mtu_start: int) -> None:
-        """Sign and post an acceptance of an offer."""
-        account = self.member(meter).account
-        self.salt += 1
-        acceptance = Acceptance(
-            owner=str(account.address),
-            meter=meter,
-            offer_uid=offer.uid,
-            mtu_start=mtu_start,
-            quantity_wh=quantity_wh,
-            salt=self.salt,
-        )
-        uid = acceptance_uid(self.facts.order_domain, acceptance)
-        body: dict[str, Any] = {
-            "owner": acceptance.owner,
-            "meter": meter,
-            "offer_uid": offer.uid,
-            "mtu_start": format_utc(mtu_start),
-            "quantity_kwh": f"{quantity_wh / 1000:.3f}",
-            "salt": str(acceptance.salt),
-            "signature": "0x" + _sign(account, bytes.fromhex(uid[2:])).hex(),
-        }
-        self.http.post("/v1/deals", json=body).raise_for_status()
-
-    def answer(self, mtu_start: int, answer: Answer, reason: int) -> None:
-        """The grid operator's answer to zone 1's schedule."""
-        listed = self.http.get("/v1/dispatch/schedules").raise_for_status().json()["schedules"]
-        found = next(entry for entry in listed if entry["mtu_start"] == mtu_start)
-        schedule = Schedule(**{**found, "state": ScheduleState.PENDING})
-        body: dict[str, Any] = {
-            "zone": schedule.zone,
-            "mtu_start": format_utc(mtu_start),
-            "answer": answer.name.lower(),
-            "reason": reason,
-            "signature": "0x" + sign_answer(self.keys["grid_operator"], self.facts, schedule, answer, reason).hex(),
-        }
-        self.http.post("/v1/dispatch/answers", json=body).raise_for_status()
-        self.advance(self.node.now)
-
-    def read(self, mtu_start: int, net_wh: Mapping[int, int], *, exchanged: bool = False) -> None:
-        """Sign and post readings; positive energy is exported, negative imported.
-
-        With the bakery's come those of the two meters that mostly do nothing.
-        """
-        texts = []
-        idle = dict.fromkeys((ENGINE, OFFICE), 0) if BAKERY in net_wh else {}
-        for meter, energy_wh in {**idle, **net_wh}.items():
-            reading = MeterReading(
-                meter_id=self.member(meter).meters[0].spec.meter_id,
-                mtu_start=mtu_start,
-                import_wh=max(0, -energy_wh),
-                export_wh=max(0, energy_wh),
-                consumption_wh=None,
-                generation_wh=None,
-            )
-            texts.append(self.device(meter, exchanged=exchanged and meter == HOUSEHOLD).sign(reading))
-        assert set(self.client.post_readings(texts)) == {None}
-
-    def device(self, meter: int, *, exchanged: bool = False) -> MeterDevice:
-        numbered = self.member(meter).meters[0]
-        secret = SECRET_OF_NEW_DEVICE if exchanged else numbered.device_secret
-        return MeterDevice(replace(numbered, device_secret=secret), LENGTH_S)
-
-    def advance(self, moment: int) -> None:
-        self.client.advance(moment)
 
 
 def play(folder: Path) -> None:
     """Play the day in a new data folder; the node is stopped afterwards."""
     create_market(folder, mtu_length_s=LENGTH_S, zones=(1, 2), genesis_time_s=GENESIS, policy=POLICY, seed=SEED)
     with _running(folder) as day:
-        for part in (_first_hour, _curtailed, _indebted, _unanswered, _late, _products, _dead, _afterwards):
+        for part in (_first_hour, _stopped, _indebted, _unanswered, _late, _products, _dead, _afterwards, _capped):
             part(day)
 
 
@@ -206,25 +70,25 @@ def _first_hour(day: Day) -> None:
     day.order(WORKSHOP, Side.SELL, 90, 30_000, FULL)
     day.cancel(HOUSEHOLD, withdrawn)
     day.advance(FULL - GATE_S)
-    day.answer(FULL, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(FULL)
     day.order(PRODUCER, Side.SELL, 400, 30_000, UNMATCHED)
     day.order(HOUSEHOLD, Side.BUY, 400, 9_000, UNMATCHED)
     day.advance(UNMATCHED - GATE_S)
-    day.order(PRODUCER, Side.SELL, 250, 9_999, CURTAILED)
-    day.order(BAKERY, Side.BUY, 240, 31_000, CURTAILED)
+    day.order(PRODUCER, Side.SELL, 250, 9_999, STOPPED)
+    day.order(BAKERY, Side.BUY, 240, 31_000, STOPPED)
     day.advance(FULL + LENGTH_S)
     day.read(FULL, {PRODUCER: 640, HOUSEHOLD: -310, BAKERY: -200, WORKSHOP: 5})
 
 
-def _curtailed(day: Day) -> None:
-    """A voided schedule; meanwhile the household's meter is exchanged and the bakery takes money out."""
+def _stopped(day: Day) -> None:
+    """A stopped MTU; meanwhile the household's meter is exchanged and the bakery takes money out."""
     new_key = day.device(HOUSEHOLD, exchanged=True).public_key
     day.transact(
         day.keys["grid_operator"], 2, "ParticipantRegistry", "replaceDeviceKey", HOUSEHOLD, new_key.x, new_key.y
     )
-    day.advance(CURTAILED - GATE_S)
-    day.answer(CURTAILED, Answer.CURTAILED, 3)
-    day.advance(CURTAILED)
+    day.advance(STOPPED - GATE_S)
+    day.stop(STOPPED, 3)
+    day.advance(STOPPED)
     day.read(UNMATCHED, {PRODUCER: 380, HOUSEHOLD: -90, BAKERY: -100, WORKSHOP: 0}, exchanged=True)
     bakery = day.member(BAKERY).account
     day.transact(bakery, 2, "EnergyTrading", "withdraw")
@@ -238,9 +102,9 @@ def _indebted(day: Day) -> None:
     day.order(PRODUCER, Side.SELL, 170, 7_000, INDEBTED)
     day.order(BAKERY, Side.BUY, 200, 20_000, LATE)
     day.advance(INDEBTED - GATE_S)
-    day.answer(INDEBTED, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(INDEBTED)
     day.advance(INDEBTED)
-    day.read(CURTAILED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
+    day.read(STOPPED, {PRODUCER: 260, HOUSEHOLD: -120, BAKERY: -230, WORKSHOP: 0}, exchanged=True)
     day.order(PRODUCER, Side.SELL, 300, 11_000, UNANSWERED)
     day.order(HOUSEHOLD, Side.BUY, 280, 26_000, UNANSWERED)
     withdrawn = day.order(HOUSEHOLD, Side.BUY, 50, 27_000, UNANSWERED)
@@ -259,7 +123,7 @@ def _unanswered(day: Day) -> None:
     day.order(PRODUCER, Side.SELL, 320, 10_500, LATE)
     day.order(HOUSEHOLD, Side.BUY, 310, 24_000, LATE)
     day.advance(LATE - GATE_S)
-    day.answer(LATE, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(LATE)
     day.advance(LATE)
     day.read(UNANSWERED, {PRODUCER: 290, HOUSEHOLD: -281, BAKERY: -10, WORKSHOP: 12}, exchanged=True)
 
@@ -287,12 +151,12 @@ def _products(day: Day) -> None:
     day.advance(PRODUCTS - 400)
     day.cancel(OFFICE, extra)
     day.advance(PRODUCTS - GATE_S)
-    day.answer(PRODUCTS, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(PRODUCTS)
     day.advance(DEAD - 600)
     day.order(PRODUCER, Side.SELL, 110, 10_000, DEAD)
     day.order(HOUSEHOLD, Side.BUY, 40, 22_000, DEAD)
     day.advance(DEAD - GATE_S)
-    day.answer(DEAD, Answer.ACKNOWLEDGED, 0)
+    day.acknowledge(DEAD)
     day.advance(DEAD - GATE_S + 100)
     day.cancel_up_to(OFFICE, standing.order.salt)
 
@@ -317,6 +181,23 @@ def _afterwards(day: Day) -> None:
     producer = day.member(PRODUCER).account
     day.transact(producer, 1, "LowCarbonToken", "retire", 1_000, "the producer", "2016 report")
     day.advance(DEAD + 6 * LENGTH_S)
+
+
+def _capped(day: Day) -> None:
+    """One day later the turbine is switched off and the roof capped; what is forecast is what was beyond contracts."""
+    day.advance(CAPPED - 1_500)
+    offer = day.order(ENGINE, Side.SELL, 400, 9_000, CAPPED)
+    day.accept(OFFICE, offer, 100, CAPPED)
+    day.order(PRODUCER, Side.SELL, 200, 10_500, CAPPED)
+    day.order(HOUSEHOLD, Side.BUY, 160, 26_000, CAPPED, product=Product.LOW_CARBON)
+    day.order(OFFICE, Side.BUY, 120, 21_000, CAPPED)
+    day.advance(CAPPED - GATE_S)
+    day.curtail(CAPPED, Direction.EXPORT, {PRODUCER: 90, ENGINE: 0})
+    day.advance(CAPPED + LENGTH_S)
+    metered = {PRODUCER: 88, HOUSEHOLD: -170, BAKERY: -1, WORKSHOP: 3, ENGINE: 1, OFFICE: -201}
+    day.read(CAPPED, metered, exchanged=True)
+    for waited_s in (300, 301, 302, 6 * LENGTH_S):
+        day.advance(CAPPED + LENGTH_S + waited_s)
 
 
 @contextmanager
@@ -381,8 +262,3 @@ _METERS = (
     _meter("5 turbine", "engine", 1, "none"),
     _meter("6 office", "office", 1, "none"),
 )
-
-
-def _sign(account: LocalAccount, digest: bytes) -> bytes:
-    recoverable = PrivateKey(bytes(account.key)).sign_recoverable(digest, hasher=None)
-    return recoverable[:64] + bytes((recoverable[64] + 27,))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.audit.fakes import MemoryFiles
 
 from gridledger.audit.formats import ROW_FILES
-from gridledger.audit.model import Slot, chunk_name, position_name
+from gridledger.audit.model import Slot, chunk_name, meter_name, slot_name
 
 __all__ = ["CELLS", "EVERY_CELL", "ROWS", "Cell", "change_cell", "names_of"]
 
@@ -21,6 +21,7 @@ _OTHER_WORDS = {
     "deal": "auction",
     "auction": "deal",
     "replacement": "reset",
+    "reduce": "increase",
     "not funded": "suspended",
     "suspended": "not funded",
     "cancelled on chain": "suspended",
@@ -28,16 +29,21 @@ _OTHER_WORDS = {
 _FILLED_IN = {"ineligible": "not funded"}
 _COLUMNS = {file.name: list(file.columns) for file in ROW_FILES}
 ROWS = {
-    "orders.csv": 42,
-    "acceptances.csv": 2,
+    "orders.csv": 59,
+    "acceptances.csv": 3,
     "cancellations.csv": 2,
     "bulk_cancellations.csv": 1,
-    "books.csv": 44,
-    "trades.csv": 19,
-    "positions.csv": 29,
-    "readings.csv": 26,
+    "books.csv": 64,
+    "trades.csv": 31,
+    "positions.csv": 48,
+    "setpoints.csv": 51,
+    "readings.csv": 45,
     "meter_events.csv": 1,
     "meters.csv": 7,
+    "demand_events.csv": 1,
+    "demand_participations.csv": 2,
+    "demand_measurements.csv": 3,
+    "demand_shifts.csv": 6,
 }
 
 
@@ -81,7 +87,7 @@ def _changed(column: str, text: str) -> str:
         middle = len(text) // 3
         return _with(text, middle, "A" if text[middle] != "A" else "B")
     place = len(text) - 1
-    if column in ("owner", "supplier"):
+    if column in ("owner", "supplier", "account"):
         place = next(at for at in reversed(range(len(text))) if text[at].isdigit())
     return _with(text, place, _other_character(text[place]))
 
@@ -107,9 +113,13 @@ def names_of(files: MemoryFiles, file: str, row: int) -> tuple[str, ...]:
         return cell["uid"], f"(receipt {cell.get('running_number')})", line
     if file == "readings.csv":
         return f"meter {cell['meter']}, MTU {cell['interval_start']}", line
-    if file in ("meters.csv", "meter_events.csv"):
-        return f"meter {cell['meter']}", line
+    if file.startswith(("demand_", "meter")):
+        return cell.get("event_id", f"meter {cell.get('meter')}"), line
     slot = Slot(int(cell["zone"]), int(cell["mtu_start"]))
-    if file == "trades.csv":
-        return f"{chunk_name(slot, int(cell['chunk']))}, trade {cell['position']}", line
-    return position_name(int(cell["meter"]), slot.mtu_start, int(cell["chunk"])), line
+    meter, chunk = meter_name(int(cell.get("meter", 0)), slot.mtu_start), int(cell.get("chunk", 0))
+    named = {
+        "trades.csv": (f"{chunk_name(slot, chunk)}, trade {cell.get('position')}",),
+        "setpoints.csv": (f"{meter}, setpoint", f"{slot_name(slot)}, root of the setpoints"),
+        "positions.csv": (meter if chunk == 0 else f"{meter}, chunk {chunk}",),
+    }
+    return (*named[file], line)

@@ -23,7 +23,7 @@ def test_the_summary_counts_what_the_files_hold(summary: ExportSummary, exported
     assert summary.rows == {name: entry["rows"] for name, entry in manifest["files"].items()}
     assert (summary.head_block, summary.head_hash) == (manifest["head"]["number"], manifest["head"]["block_hash"])
     assert json.loads(json.dumps(asdict(summary))) == asdict(summary)
-    assert summary.rows["orders.csv"] == 27
+    assert summary.rows["orders.csv"] == 31
 
 
 def test_an_export_holds_exactly_the_named_files(exported: MemoryFiles) -> None:

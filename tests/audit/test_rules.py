@@ -123,6 +123,22 @@ def forged_tombstone(files: MemoryFiles, chain: RecordedChain) -> tuple[MemoryFi
     return files.seal(), chain
 
 
+def unsigned_demand(files: MemoryFiles, chain: RecordedChain) -> tuple[MemoryFiles, RecordedChain]:
+    """A demand response event that nobody has signed."""
+    header, *rows = files.table("demand_events.csv")
+    values = {
+        **dict.fromkeys(header, "1"),
+        "event_id": "0x" + "11" * 32,
+        "direction": "reduce",
+        "salt": "0x" + "11" * 32,
+        "signature": "0x" + "11" * 65,
+        "civil_time": "UTC",
+        "holidays": "",
+    }
+    files.put_table("demand_events.csv", [header, *rows, list(values.values())])
+    return files.seal(), chain
+
+
 FOUND_BY: dict[Rule, Tamper] = {
     Rule.MANIFEST: unsealed,
     Rule.FORMAT: cut_off,
@@ -149,12 +165,16 @@ FOUND_BY: dict[Rule, Tamper] = {
     Rule.LOCK: in_call("settle", other_positions),
     Rule.POSITION: in_file("positions.csv", 1, "fee_microcents"),
     Rule.DISPATCH: in_event("DispatchScheduled", "tradedWh", one_more),
+    Rule.SETPOINT: in_file("setpoints.csv", 40, "residual_wh"),
+    Rule.CURTAILMENT: in_event("CapsApplied", "curtailedWh", one_more),
+    Rule.DEMAND_RESPONSE: unsigned_demand,
     Rule.METER_EVENT: in_file("meter_events.csv", 1, "opening_import_wh"),
     Rule.READING_SIGNATURE: in_file("readings.csv", 1, "text"),
     Rule.READING_COLUMN: in_file("readings.csv", 1, "counter"),
     Rule.ANCHOR: in_file("readings.csv", 1, "salt"),
     Rule.READING_PROOF: without_first("TransformerSet"),
     Rule.TOMBSTONE: forged_tombstone,
+    Rule.DEMAND_RESPONSE: in_file("demand_shifts.csv", 1, "energy_wh"),
     Rule.SETTLEMENT: in_event("PositionSettled", "imbalanceMicrocents", one_more),
     Rule.COMPLETENESS: without_first("PositionSettled"),
     Rule.ENERGY: in_event("EnergyTraded", "energyWh", one_more),

@@ -4,9 +4,10 @@ Microcents throughout.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gridledger.market.curtailment import Shrunk
 from gridledger.market.model import MtuPrices, Position
 from gridledger.market.settlement import imbalance_microcents, trade_microcents
 
@@ -33,6 +34,15 @@ class PlainAccounts:
         for position in positions:
             self.free[position.owner] += position.locked_microcents
             self.escrow -= position.locked_microcents
+
+    def curtail(self, before: Sequence[Position], shrunk: Shrunk, grid_operator: str) -> None:
+        """What caps set free goes back to the owners; the grid operator pays what it bears, or owes it."""
+        for position, released, cost in zip(
+            before, shrunk.released_microcents, shrunk.compensated_microcents, strict=True
+        ):
+            self.free[position.owner] += released
+            self.escrow -= released
+            self._collect(grid_operator, position.owner, cost)
 
     def settle(
         self,

@@ -240,7 +240,7 @@ def attack_settlement(world: World, rng: Random, mtu: Mtu, chunk: int, count: in
     at = rng.randrange(len(words))
     forged = [*words[:at], words[at] ^ 1 << rng.randrange(256), *words[at + 1 :]]
     head, index = (kept.zone, kept.mtu_start, kept.chunk), rng.randrange(len(kept.positions))
-    readings = world.settle_reasons(mtu)
+    readings = world.settle_reasons(mtu, chunk)
     state = {"StateMismatch"}
     anywhere = len(kept.positions)
     calls: list[tuple[Any, ...]] = [
@@ -262,7 +262,7 @@ def attack_settlement(world: World, rng: Random, mtu: Mtu, chunk: int, count: in
         (stranger, "settleSubstitutes", kept.arguments([index, index]), ()),
         (stranger, "refund", kept.arguments([index, index]), ()),
     ]
-    if mtu.outcome(world.now) == "proceeds":
+    if mtu.outcome(world.now) in ("proceeds", "curtailed"):
         calls.append((stranger, "refund", kept.arguments([index]), {"DispatchProceeds"}))
     for caller, function, arguments, by in rng.sample(calls, min(count, len(calls))):
         world.counts["attacks"] += 1

@@ -17,8 +17,10 @@ from tests.contracts.accounts import PlainAccounts
 from tests.contracts.fast_abi import arguments_encoder
 from tests.contracts.harness import Market, compiled
 from tests.contracts.machine_chunks import Part
+from tests.contracts.setpoints import Setpoints
 from tests.contracts.words import (
     ACKNOWLEDGED,
+    CURTAILED,
     EUR,
     MTU_LENGTH_S,
     SOLAR,
@@ -33,6 +35,7 @@ from tests.contracts.words import (
 
 from gridledger.chain.codec import ContractCodec, ContractReverted
 from gridledger.chain.plan import PolicyParameters
+from gridledger.dispatch.setpoints import Direction
 from gridledger.market.model import (
     MeterFacts,
     MtuPrices,
@@ -66,6 +69,9 @@ REPLAYED = {
     "publish",
     "clear",
     "answer",
+    "curtail",
+    "stop",
+    "applyCaps",
     "settle",
     "settleSubstitutes",
     "refund",
@@ -91,7 +97,7 @@ def base_market() -> tuple[Market, tuple[Meter, ...]]:
         )
         for number in range(MEMBERS)
     )
-    for one in (*(meter.owner for meter in meters), *suppliers):
+    for one in (*(meter.owner for meter in meters), *suppliers, market.grid_operator):
         market.fund(one, 1_000 * EUR)
     return market, meters
 
@@ -155,7 +161,13 @@ class Mtu:
     chunks: list[Kept] = field(default_factory=list)
     bounds: list[tuple[int, ...]] = field(default_factory=list)
     fills_wh: Counter[str] = field(default_factory=Counter)
+    setpoints: Setpoints = field(default_factory=lambda: Setpoints(()))
     answered: int | None = None
+    curtailments: int = 0
+    caps: dict[int, int] = field(default_factory=dict)
+    direction: Direction = Direction.EXPORT
+    reason: int = 0
+    applied: int = 0
 
     @property
     def gate(self) -> int:
@@ -183,11 +195,11 @@ class Mtu:
         return sum(not one.settled for kept in self.chunks for one in kept.positions)
 
     def outcome(self, now: int) -> str:
-        """Where the dispatch stands: none, pending, proceeds or void."""
+        """Where the dispatch stands: none, pending, proceeds, curtailed or void."""
         if not self.cleared or not any(kept.positions for kept in self.chunks):
             return "none"
         if self.answered is not None:
-            return "proceeds" if self.answered == ACKNOWLEDGED else "void"
+            return {ACKNOWLEDGED: "proceeds", CURTAILED: "curtailed"}.get(self.answered, "void")
         if now <= self.answer_deadline:
             return "pending"
         return "proceeds" if self.rules.policy.proceed_without_answer else "void"
@@ -302,8 +314,15 @@ class CalledMarket:
             selector, encode_arguments = call_encoder(contract, function)
             data = selector + encode_arguments(arguments)
             self._views[key] = (self.market.at[contract], data)
+        return self._shown(*self._views[key])
+
+    def words_of(self, contract: str, function: str, *arguments: object) -> tuple[int, ...]:
+        """As `words`, of arguments that come once."""
+        selector, encode_arguments = call_encoder(contract, function)
+        return self._shown(self.market.at[contract], selector + encode_arguments(arguments))
+
+    def _shown(self, to: str, data: bytes) -> tuple[int, ...]:
         self.counts["views"] += 1
-        to, data = self._views[key]
         shown = self.market.evm.message_call(caller=self.everybody[0], to=to, calldata=data, is_static=True)
         return tuple(int.from_bytes(shown[start : start + 32]) for start in range(0, len(shown), 32))
 

@@ -11,7 +11,7 @@ from tests.contracts.words import CLEARING_FIELDS, ClearingData, Kept
 from gridledger.chain.commands import clearing_tuple
 from gridledger.market.auction import AuctionResult
 from gridledger.market.locking import Deal, Proposal, propose
-from gridledger.market.model import BookEntry, MeterFacts, MtuPrices, Policy
+from gridledger.market.model import BookEntry, MeterFacts, MtuPrices, Policy, Position
 
 __all__ = ["Auctioned", "Part", "in_one", "in_two"]
 
@@ -41,6 +41,7 @@ class Part:
     clearing: ClearingData
     kept: Kept
     proposal: Proposal
+    setpoints: Setpoints
 
 
 def in_one(auctioned: Auctioned) -> Part:
@@ -62,9 +63,10 @@ def in_two(auctioned: Auctioned, rng: Random) -> tuple[Part, Part]:
         positions=tuple(replace(one, prior_wh=prior.get(one.meter, 0)) for one in rest.positions),
     )
     meters = sorted(going_on)
+    positions = (*first.positions, *rest.positions)
     return (
         _part(auctioned, first, chunk=0, last=False, continued=meters),
-        _part(auctioned, rest, chunk=1, last=True),
+        _part(auctioned, rest, chunk=1, last=True, positions=positions),
     )
 
 
@@ -136,10 +138,21 @@ def _with_fills(auctioned: Auctioned, result: AuctionResult, fills_wh: Mapping[s
     return auctioned.proposed(replace(result, fills_wh=auction_wh), deals)
 
 
-def _part(auctioned: Auctioned, proposal: Proposal, *, chunk: int, last: bool, continued: Sequence[int] = ()) -> Part:
+def _part(
+    auctioned: Auctioned,
+    proposal: Proposal,
+    *,
+    chunk: int,
+    last: bool,
+    continued: Sequence[int] = (),
+    positions: Sequence[Position] = (),
+) -> Part:
+    """A chunk; its setpoints are of the proposal's positions, or of all chunks where those are given."""
     zone, mtu_start = auctioned.zone, auctioned.mtu_start
-    values = clearing_tuple(zone, mtu_start, auctioned.book, proposal, Setpoints.of(proposal.positions).root)
+    persisted_wh = {meter: (7_919 * meter + mtu_start // 900) % 301 - 100 for meter in auctioned.meters}
+    setpoints = Setpoints.of(positions or proposal.positions, persisted_wh)
+    values = clearing_tuple(zone, mtu_start, auctioned.book, proposal, setpoints.root)
     clearing: ClearingData = dict(zip(CLEARING_FIELDS, values, strict=True))
     clearing |= {"chunk": chunk, "last": last, "continuedMeters": list(continued)}
     kept = Kept(zone=zone, mtu_start=mtu_start, chunk=chunk, positions=proposal.positions, deals=proposal.deals)
-    return Part(clearing=clearing, kept=kept, proposal=proposal)
+    return Part(clearing=clearing, kept=kept, proposal=proposal, setpoints=setpoints)

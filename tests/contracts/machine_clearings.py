@@ -165,6 +165,7 @@ class ClearedMarket(OrderMarket):
         receipt = self.do(operator, "EnergyTrading", "clear", part.clearing)
         self.ledger.lock(part.kept.positions)
         mtu.chunks.append(part.kept)
+        mtu.setpoints = part.setpoints
         mtu.prices_cleared = (
             part.proposal.any_price_cents_per_mwh,
             part.proposal.low_carbon_price_cents_per_mwh,

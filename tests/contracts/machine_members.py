@@ -91,7 +91,7 @@ class MemberMarket(CalledMarket):
         if not owed:
             return
         debtor, creditor = rng.choice(owed)
-        payer = next(one for one in self.people if one.address == debtor)
+        payer = next(one for one in (*self.people, self.market.grid_operator) if one.address == debtor)
         amount = rng.randint(1, self.ledger.debts[debtor, creditor] + 1)
         reasons = ["DebtExceeded"] if amount > self.ledger.debts[debtor, creditor] else []
         if self.expect(reasons, payer, "EnergyTrading", "payDebt", creditor, amount):
@@ -148,6 +148,7 @@ class MemberMarket(CalledMarket):
             shortage_offset_cents_per_mwh=rng.choice([0, 2_000]),
             grid_fee_cents_per_mwh=fee,
             low_carbon_relief_cents_per_mwh=rng.choice([0, fee]),
+            replacement_bearers=sum(rng.randint(0, 2) << 2 * reason for reason in range(16)),
         )
         self.refused(
             self.market.regulator,

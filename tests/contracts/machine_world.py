@@ -7,17 +7,13 @@ from typing import Any
 
 from tests.contracts.fast_abi import arguments_encoder
 from tests.contracts.machine_calls import METER_WH, SOURCE_FACTOR, Mtu
-from tests.contracts.machine_clearings import ClearedMarket
+from tests.contracts.machine_dispatch import DispatchedMarket
 from tests.contracts.words import (
-    ACKNOWLEDGED,
-    STOPPED,
-    ZONE,
     Kept,
     settle_arguments,
 )
 
 from gridledger.chain.codec import DecodedEvent, keccak256
-from gridledger.chain.commands import compact_signature
 from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import (
     Position,
@@ -27,41 +23,8 @@ from gridledger.market.settlement import rewarded_trades, settle_positions, subs
 __all__ = ["World", "state_hash"]
 
 
-class World(ClearedMarket):
-    """A market whose schedules are answered and whose positions are settled."""
-
-    def answer(self, rng: Random, mtu: Mtu) -> None:
-        """The grid operator answers once and in time; all else is refused."""
-        if rng.random() < 0.3:
-            self.stop(mtu)
-            return
-        given = ACKNOWLEDGED
-        schedule_hash = self.words("EnergyDispatching", "scheduleHashOf", ZONE, mtu.start)[0].to_bytes(32)
-        digest = self.words("EnergyDispatching", "answerDigest", ZONE, mtu.start, schedule_hash, given, 3)[0]
-        signature = bytes(self.market.grid_operator.sign_hash(digest.to_bytes(32)))
-        reasons = []
-        if mtu.outcome(self.now) == "none":
-            reasons = ["NotScheduledYet"]
-        elif mtu.answered is not None:
-            reasons = ["AlreadyAnswered"]
-        elif self.now > mtu.answer_deadline:
-            reasons = ["AnswerTooLate"]
-        arguments = (ZONE, mtu.start, given, 3, *compact_signature(signature))
-        if self.expect(reasons, self.market.outsider, "EnergyDispatching", "answer", *arguments):
-            mtu.answered = given
-
-    def stop(self, mtu: Mtu) -> None:
-        """The grid operator stops the zone before the MTU is over."""
-        digest = self.words("EnergyDispatching", "stopDigest", ZONE, mtu.start, 1, 4)[0]
-        signature = bytes(self.market.grid_operator.sign_hash(digest.to_bytes(32)))
-        reasons = []
-        if self.now >= mtu.end:
-            reasons = ["AnswerTooLate"]
-        elif mtu.answered == STOPPED:
-            reasons = ["AlreadyAnswered"]
-        arguments = (ZONE, mtu.start, 1, 4, *compact_signature(signature))
-        if self.expect(reasons, self.market.outsider, "EnergyDispatching", "stop", *arguments):
-            mtu.answered = STOPPED
+class World(DispatchedMarket):
+    """A market whose positions are settled."""
 
     def anchor(self, mtu: Mtu) -> None:
         """A batch of readings is anchored; it counts for the MTU if that is over."""
@@ -70,13 +33,15 @@ class World(ClearedMarket):
         if self.expect([], self.market.relayer, "MeterLedger", "anchor", *arguments):
             self.anchored_at = self.now
 
-    def settle_reasons(self, mtu: Mtu) -> set[str]:
-        """Why readings may not be settled now."""
+    def settle_reasons(self, mtu: Mtu, chunk: int) -> set[str]:
+        """Why readings of a chunk may not be settled now."""
         outcome = mtu.outcome(self.now)
         if outcome in ("none", "pending"):
             return {"DispatchUnanswered"}
         if outcome == "void":
             return {"DispatchIsVoid"}
+        if outcome == "curtailed" and chunk >= mtu.applied:
+            return {"CapsNotApplied"}
         if self.anchored_at < mtu.end:
             return {"ReadingsNotAnchored"}
         return {"CorrectionsEnded"} if self.now > mtu.end + mtu.rules.policy.correction_s else set()
@@ -89,7 +54,7 @@ class World(ClearedMarket):
         indexes = rng.choices(choice, k=rng.randint(1, 1 + len(kept.positions)))
         metered = [self._metered(rng, kept.positions[index]) for index in indexes]
         arguments = settle_arguments(kept, indexes, metered)
-        reasons = self.settle_reasons(mtu) or _correction_reasons(kept, indexes, metered)
+        reasons = self.settle_reasons(mtu, chunk) or _correction_reasons(kept, indexes, metered)
         if reasons:
             self.refused(self.market.market_operator, "EnergySettlement", "settle", *arguments, by=reasons)
             return
@@ -140,11 +105,13 @@ class World(ClearedMarket):
 
     def substitute(self, rng: Random, mtu: Mtu, chunk: int) -> None:
         """Anybody settles unread positions on substitute values, late enough."""
-        self._close_some(rng, mtu, chunk, "settleSubstitutes", self._substitute_reasons(mtu))
+        self._close_some(rng, mtu, chunk, "settleSubstitutes", self._substitute_reasons(mtu, chunk))
 
-    def _substitute_reasons(self, mtu: Mtu) -> set[str]:
+    def _substitute_reasons(self, mtu: Mtu, chunk: int) -> set[str]:
         outcome = mtu.outcome(self.now)
-        if outcome != "proceeds":
+        if outcome == "curtailed" and chunk >= mtu.applied:
+            return {"CapsNotApplied"}
+        if outcome not in ("proceeds", "curtailed"):
             return {"DispatchIsVoid" if outcome == "void" else "DispatchUnanswered"}
         early = self.now < mtu.end + mtu.rules.policy.substitute_after_s
         return {"SubstituteTooEarly"} if early else set()
@@ -155,7 +122,8 @@ class World(ClearedMarket):
             reasons = {"ClearingUnfinished"} if self.now <= mtu.deadline else set()
         else:
             outcome = mtu.outcome(self.now)
-            reasons = {"proceeds": {"DispatchProceeds"}, "void": set()}.get(outcome, {"DispatchUnanswered"})
+            proceeds = {"DispatchProceeds"}
+            reasons = {"proceeds": proceeds, "curtailed": proceeds, "void": set()}.get(outcome, {"DispatchUnanswered"})
         self._close_some(rng, mtu, chunk, "refund", reasons)
 
     def _close_some(self, rng: Random, mtu: Mtu, chunk: int, function: str, reasons: Collection[str]) -> None:

@@ -54,6 +54,8 @@ class Setpoints:
 
     def opened(self, meters: Iterable[int]) -> list[tuple[int, int, bytes, list[bytes]]]:
         """The setpoints of those meters with their proofs, as the contract takes them."""
+        if not self.rows:
+            return []
         salts = self._salts
         tree = setpoint_tree(self.rows, salts)
         by_meter = {row.meter: row for row in self.rows}

@@ -81,6 +81,22 @@ SEEN = (
     "setSuspended",
     "setHalted",
     "answer",
+    "stop",
+    "curtailed, in order",
+    "curtailed, out of order",
+    "curtailed, unchecked",
+    "curtail: OrderOfCurtailmentBroken",
+    "curtail: CapAboveSchedule",
+    "curtail: NothingCurtailed",
+    "curtail: SequenceDiffers",
+    "caps applied",
+    "caps that shrank trades",
+    "caps paid for by the operator",
+    "applyCaps: CurtailmentTooEarly",
+    "applyCaps: CapsDiffer",
+    "applyCaps: CapsAlreadyApplied",
+    "applyCaps: ChunksOutOfSequence",
+    "settle: CapsNotApplied",
     "settled",
     "corrected",
     "substituted",
@@ -287,10 +303,20 @@ class MarketMachine(RuleBasedStateMachine):
             world.wait_until(mtu.deadline + 1)
         late = world.now > mtu.end + mtu.rules.policy.correction_s
         proceeds = world.substitute if late and rng.random() < 0.8 else world.settle
+        if mtu.outcome(world.now) == "curtailed":
+            self._apply_caps(rng, mtu, chunk)
         act = {"void": world.refund, "none": world.refund}.get(mtu.outcome(world.now), proceeds)
         if rng.random() < 0.2:
-            act = rng.choice([world.settle, world.substitute, world.refund])
+            act = rng.choice([world.settle, world.substitute, world.refund, world.apply_caps])
         act(rng, mtu, chunk)
+
+    def _apply_caps(self, rng: Random, mtu: Mtu, chunk: int) -> None:
+        """Mostly to the next chunk, sometimes to one at a wrong time."""
+        world = self.market
+        if rng.random() < 0.1:
+            world.apply_caps(rng, mtu, chunk)
+        if mtu.applied < len(mtu.chunks) and rng.random() < 0.8:
+            world.apply_caps(rng, mtu, mtu.applied)
 
     def _unsettled(self, rng: Random) -> tuple[Mtu, int]:
         """Mostly a chunk with open positions."""
@@ -343,7 +369,7 @@ class MarketMachine(RuleBasedStateMachine):
         for mtu in self.world.mtus:
             for kept in mtu.chunks:
                 escrow = sum(one.locked_microcents for one in kept.positions if not one.settled)
-                if mtu.outcome(self.world.now) == "proceeds":
+                if mtu.outcome(self.world.now) in ("proceeds", "curtailed"):
                     escrow -= sum(trade_microcents(one, *mtu.prices_cleared) for one in kept.positions if one.settled)
                 assert escrow >= 0
                 assert escrow == 0 or not all(one.settled for one in kept.positions)

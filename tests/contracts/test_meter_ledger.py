@@ -290,6 +290,24 @@ def test_anybody_carries_out_what_is_proven_and_the_operator_cannot_take_it_back
     assert (event["meter"], event["meteredWh"], event["version"]) == (meter, NET_WH, 1)
 
 
+def test_what_a_device_signs_ahead_of_time_is_not_settled_before_the_mtu_is_over(market: Market) -> None:
+    """Until then the grid operator may stop the zone, and whoever is settled would be paid for what is refunded."""
+    kept = Pair.of(market).cleared(market)
+    first, last = registered(market, kept.positions[0].meter)
+    market.answer(ACKNOWLEDGED)
+    dispute(market, kept.positions[0].meter, words(first), words(last))
+    arguments = settle_arguments(kept, [0], [])[:-1]
+    market.move_to(END - 1)
+    with market.refuses("SettlementTooEarly", FIRST_MTU, END, END - 1):
+        market.send(market.outsider, "EnergySettlement", "settleProven", *arguments)
+    with market.undone():
+        market.stop()
+        market.refund(kept, [0, 1])
+        assert market.escrow() == 0
+    market.move_to(END)
+    market.send(market.outsider, "EnergySettlement", "settleProven", *arguments)
+
+
 def test_what_is_proven_after_corrections_have_ended_changes_nothing(market: Market) -> None:
     kept = Pair.of(market).cleared(market)
     meter = kept.positions[0].meter

@@ -105,6 +105,7 @@ def a_position(source: random.Random, **changes: Any) -> Position:
         "dealt_wh": drawn(source, UINT48),
         "prior_wh": source.choice([0, drawn(source, UINT48)]),
         "continued": source.random() < 0.3,
+        "curtailed": source.random() < 0.3,
         "settled": source.random() < 0.7,
         "substitute": source.random() < 0.2,
         "version": source.randint(0, 253),
@@ -163,6 +164,7 @@ def test_every_part_of_a_position_is_read_where_the_node_wrote_it(rules: Rules) 
                 position.fee_microcents,
                 position.locked_microcents,
                 position.deal_microcents,
+                position.curtailed,
             )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridledger.dispatch.limits import LimitBasis, MeterLimit
 from gridledger.openadr.dispatch_events import DispatchEvents, dispatch_program, meter_program
 from gridledger.openadr.dispatch_facts import DispatchFacts, DispatchNews, DispatchState, facts_of
 from gridledger.openadr.quantities import euros_per_kwh, grams_per_kwh, kilowatts
@@ -49,12 +50,13 @@ def payloads(event: dict[str, Any], interval: int) -> dict[str, Any]:
     return {payload["type"]: payload["values"][0] for payload in found["payloads"]}
 
 
-WITH_RESIDUALS = scheduled(
-    setpoints=[
-        {"meter": 3, "contracted_wh": 600, "residual_wh": 150, "export_envelope_wh": 900},
-        {"meter": 4, "contracted_wh": -600, "residual_wh": -50},
-    ]
-)
+def private(facts: DispatchFacts, **limits: MeterLimit) -> DispatchFacts:
+    """With residuals of both meters, and limits by the names `meter3` and `meter4`."""
+    return facts.with_meters({3: 150, 4: -50}, {int(name[5:]): limit for name, limit in limits.items()})
+
+
+def capped(export_wh: int | None = None, import_wh: int | None = None) -> MeterLimit:
+    return MeterLimit(basis=LimitBasis.CAP, export_wh=export_wh, import_wh=import_wh)
 
 
 def test_the_zone_s_event_has_each_meter_s_contract_as_net_consumption_in_kw() -> None:
@@ -83,33 +85,33 @@ def test_the_zone_s_interval_leads_to_the_chain() -> None:
 
 
 def test_an_answer_changes_state_and_reason_and_names_its_own_transaction() -> None:
-    told = payloads(events(known(scheduled(), answer("curtailed", reason=1))).of_zone("p"), 0)
+    curtailed = answer("curtailed", reason=1, direction="export", emergency=False)
+    told = payloads(events(known(scheduled(), curtailed)).of_zone("p"), 0)
     assert told["GRIDLEDGER_STATE"] == "curtailed"
     assert told["GRIDLEDGER_REASON"] == 1
+    assert (told["GRIDLEDGER_DIRECTION"], told["GRIDLEDGER_EMERGENCY"]) == ("export", False)
     assert told["GRIDLEDGER_TRANSACTION_HASH"] == HASH
     assert told["GRIDLEDGER_ANSWER_TRANSACTION_HASH"] == ANSWER_HASH
 
 
 def test_the_operator_sees_residuals_and_limits_under_its_target() -> None:
-    facts = known(WITH_RESIDUALS, answer("curtailed", direction="export", caps=[{"meter": 3, "cap_wh": 500}]))
-    event = events(facts).of_operator("p")
+    event = events(private(known(scheduled()), meter3=capped(500), meter9=capped(0))).of_operator("p")
     assert event["targets"] == ["grid-operator-zone-1"]
     assert payloads(event, 3) == {"DISPATCH_SETPOINT": -3, "EXPORT_CAPACITY_LIMIT": 2}
     assert payloads(event, 4) == {"DISPATCH_SETPOINT": 2.6}
+    assert payloads(event, 9) == {"DISPATCH_SETPOINT": 0, "EXPORT_CAPACITY_LIMIT": 0}
     assert payloads(event, 0)["DISPATCH_SETPOINT"] == -0.4
 
 
 def test_nothing_but_contracts_is_public() -> None:
-    """The public event of a dispatch with residuals, envelopes and caps is that of one without, but for its state."""
-    cap = [{"meter": 3, "cap_wh": 500}]
-    rich = events(known(WITH_RESIDUALS, answer("curtailed", direction="export", caps=cap))).of_zone("p")
-    plain = events(known(scheduled(), answer("curtailed"))).of_zone("p")
-    assert rich == plain
+    """The public event of a dispatch with residuals and limits is that of one without."""
+    plain = known(scheduled(), answer("curtailed"))
+    rich = events(private(plain, meter3=capped(500), meter9=capped(0))).of_zone("p")
+    assert rich == events(plain).of_zone("p")
 
 
 def test_a_meter_s_gateway_sees_its_own_meter_alone() -> None:
-    facts = known(WITH_RESIDUALS, answer("curtailed", direction="import", caps=[{"meter": 4, "cap_wh": 300}]))
-    event = events(facts).of_meter("p", 4)
+    event = events(private(known(scheduled()), meter4=capped(import_wh=300))).of_meter("p", 4)
     assert event["targets"] == ["meter-4"]
     told = payloads(event, 0)
     assert (told["DISPATCH_SETPOINT"], told["IMPORT_CAPACITY_LIMIT"]) == (2.6, 1.2)
@@ -118,16 +120,8 @@ def test_a_meter_s_gateway_sees_its_own_meter_alone() -> None:
     assert len(event["intervals"]) == 1
 
 
-def test_an_envelope_and_the_last_caps_give_the_tighter_limit() -> None:
-    def limit(*caps_wh: int) -> object:
-        curtailments = [answer("curtailed", direction="export", caps=[{"meter": 3, "cap_wh": cap}]) for cap in caps_wh]
-        return payloads(events(known(WITH_RESIDUALS, *curtailments)).of_meter("p", 3), 0)["EXPORT_CAPACITY_LIMIT"]
-
-    assert (limit(), limit(1_000), limit(800), limit(100, 700), limit(700, 100)) == (3.6, 3.6, 3.2, 2.8, 0.4)
-
-
 def test_a_stop_alerts_everybody_and_leaves_each_meter_nothing_either_way() -> None:
-    facts = known(WITH_RESIDUALS, answer("stopped", reason=4))
+    facts = private(known(scheduled(), answer("stopped", reason=4)))
     event = events(facts).of_meter("p", 3)
     told = payloads(event, 0)
     assert (told["EXPORT_CAPACITY_LIMIT"], told["IMPORT_CAPACITY_LIMIT"]) == (0, 0)

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from gridledger.simulation.inputs import (
     MetersFile,
     MissingColumns,
     ReadingsFile,
-    data_folder,
     load_carbon,
     load_meters,
     load_prices,
@@ -36,14 +34,6 @@ Loader = Callable[[Path], ReadingsFile | MetersFile | HourlySeries]
 @pytest.fixture(scope="module")
 def day() -> ReadingsFile:
     return load_readings(SIMBENCH_DAY_READINGS)
-
-
-@pytest.fixture(scope="module")
-def outside_data() -> Path:
-    folder = data_folder(os.environ)
-    if folder is None:
-        pytest.skip("the outside data sets are absent; GRIDLEDGER_DATA says where they are")
-    return folder
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

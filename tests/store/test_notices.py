@@ -76,7 +76,16 @@ class Market:
 
         def services(_tx: Transaction) -> Services:
             nothing: Any = None
-            others = ("defender", "metering", "meter_events", "estimation", "anchoring", "dispatch")
+            others = (
+                "defender",
+                "metering",
+                "meter_events",
+                "estimation",
+                "anchoring",
+                "dispatch",
+                "demand",
+                "measurement",
+            )
             rooms = dict.fromkeys(others, nothing)
             return Services(desk=self.room.desk, market=self.room.market, **rooms)
 

@@ -44,7 +44,7 @@ interface IEnergyDispatching {
     /// @notice What the operator signs to curtail.
     /// @param scheduleHash the schedule it is about
     /// @param reason code, 0 to 15; the policy says for each who bears the buyers' replacement cost
-    /// @param emergency recorded whatever the order and the deadline say
+    /// @param emergency recorded whatever the order and the deadline say, unless the schedule is void
     /// @param sequence how many curtailments of the schedule were recorded before
     /// @param caps ascending by meter
     struct Curtailment {

@@ -29,6 +29,7 @@ interface IEnergySettlement {
     error NothingToCorrect(uint32 meter);
     error VersionsUsedUp(uint32 meter);
     error CorrectionsEnded(uint64 mtuStart, uint64 deadline, uint64 blockTime);
+    error SettlementTooEarly(uint64 mtuStart, uint64 earliest, uint64 blockTime);
     error SubstituteTooEarly(uint64 mtuStart, uint64 earliest, uint64 blockTime);
     error ReadingNotProven(uint32 meter, uint64 mtuStart);
     error ProvenOtherwise(uint32 meter, int64 meteredWh, int64 provenWh);

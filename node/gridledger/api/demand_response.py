@@ -14,9 +14,8 @@ from gridledger.dispatch.demand_errors import (
     DemandResultsForbidden,
     DemandSumForbidden,
 )
-from gridledger.dispatch.demand_response import CLOSED_AFTER_S, StoredDemand, demand_typed_data
+from gridledger.dispatch.demand_response import CLOSED_AFTER_S, MeterMeasurement, StoredDemand, demand_typed_data
 from gridledger.metering.access import LONGEST_REASON, SHORTEST_REASON, check_group, why_withheld
-from gridledger.store.demand_measurements import MeterMeasurement
 from gridledger.store.transaction import Transaction
 from gridledger.units import INT64_MAX, UINT32_MAX
 
@@ -35,6 +34,7 @@ def demand_routes(node: NodeContext) -> APIRouter:
     _add_participations(router, node)
     _add_consents(router, node)
     _add_results(router, node)
+    _add_sums(router, node)
     return router
 
 
@@ -150,6 +150,8 @@ def _add_results(router: APIRouter, node: NodeContext) -> None:
             "next": found[-1].meter if len(found) == limit else None,
         }
 
+
+def _add_sums(router: APIRouter, node: NodeContext) -> None:
     @router.get("/events/{event_id}/sums")
     def get_sums(event_id: EventId, response: Response, bearer: Bearer) -> dict[str, Any]:
         """What all participants shifted together, per MTU, for the zone's grid operator.
@@ -218,6 +220,7 @@ def _event_out(node: NodeContext, stored: StoredDemand) -> dict[str, Any]:
         "salt": "0x" + event.salt.hex(),
         "signature": "0x" + stored.signature.hex(),
         "received_at": stored.received_at,
+        "terms_signature": "0x" + stored.terms_signature.hex(),
         "baseline": {
             "working_days": {"highest": rule.working_highest, "of": rule.working_days},
             "other_days": {"highest": rule.other_highest, "of": rule.other_days},
@@ -249,7 +252,8 @@ def _measurement_out(one: MeterMeasurement) -> dict[str, Any]:
     return {
         "meter": one.meter,
         "number": one.number,
-        "block_number": one.block_number,
+        "anchors": one.anchors,
+        "proofs": one.proofs,
         "measured_at": one.measured_at,
         "baseline_days": list(measured.days),
         "adjustment_bp": measured.adjustment_bp,

@@ -9,7 +9,7 @@ from gridledger.api.context import NodeContext
 from gridledger.api.sessions import Bearer, session_owner
 from gridledger.chain.roles import Role
 from gridledger.errors import Forbidden
-from gridledger.store.openadr_origins import LinkedReport
+from gridledger.store.openadr_origins import About, LinkedReport
 from gridledger.store.transaction import Transaction
 from gridledger.units import INT64_MAX, UINT32_MAX
 
@@ -40,9 +40,10 @@ def dispatch_report_routes(node: NodeContext) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=INT64_MAX, description="Start after this id")] = 0,
         limit: Annotated[int, Query(ge=1, le=MOST_REPORTS)] = 100,
     ) -> dict[str, Any]:
-        """Reports on dispatches with from <= MTU start < to (Unix seconds), in the order they came.
+        """Reports on dispatches and demand response, from <= MTU start < to (Unix seconds), in the order they came.
 
-        For the zone's grid operator and the regulator. `transaction_hash` is that of the schedule on the chain.
+        For the zone's grid operator and the regulator. `transaction_hash` is that of the schedule on the chain, null
+        for demand response and for a stop of what was not scheduled.
         """
         response.headers["Cache-Control"] = "no-store"
         with node.database.read() as tx:
@@ -68,6 +69,7 @@ def _report_out(one: LinkedReport) -> dict[str, Any]:
         "client_id": one.client_id,
         "client_name": one.content["clientName"],
         "reported_at": one.reported_at,
+        "about": "demand" if one.origin.about is About.DEMAND else "dispatch",
         "zone": one.origin.zone,
         "mtu_start": one.origin.mtu_start,
         "meter": one.origin.meter or None,

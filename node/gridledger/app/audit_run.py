@@ -345,7 +345,7 @@ def _roles(
 ) -> dict[int, dict[str, int]]:
     roles = {int(role): {config.account(role): 0} for role in EXTERNAL_ROLES}
     roles[int(Role.TRADING_CONTRACT)] = {addresses["EnergyTrading"]: 0}
-    roles[int(Role.SETTLEMENT_CONTRACT)] = {addresses["EnergySettlement"]: 0}
+    roles[int(Role.SETTLEMENT_CONTRACT)] = {addresses["EnergySettlement"]: 0, addresses["EnergyCurtailment"]: 0}
     roles[int(Role.CARBON_CONTRACT)] = {addresses["CarbonLedger"]: 0}
     roles[int(Role.ADMIN)] = {config.account(Role.REGULATOR): parameters.admin_delay_s}
     return roles

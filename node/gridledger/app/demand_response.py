@@ -1,7 +1,7 @@
 """Demand response in the engine: measures what is due, a few meters of one event at a time."""
 
 from gridledger.api.context import Services
-from gridledger.dispatch.demand_response import MeasuringTerms
+from gridledger.dispatch.baseline import MeasuringTerms
 from gridledger.metering.estimation import Calendar
 from gridledger.store.transaction import Transaction
 

@@ -37,6 +37,8 @@ from gridledger.store.schema import (
     demand_measurement,
     demand_participation,
     demand_shift,
+    dispatch_schedule,
+    dispatch_setpoint,
     erased_reading,
     market_acceptance,
     market_mtu,
@@ -173,6 +175,7 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     yield formats.BOOKS, _books().order_by(books.zone, books.mtu_start, books.position)
     yield formats.TRADES, _trades()
     yield formats.POSITIONS, _positions()
+    yield formats.SETPOINTS, _setpoints()
     yield formats.READINGS, by_mtu
     yield formats.METER_EVENTS, select(meter_event).order_by(meter_event.c.meter, meter_event.c.happened_at)
     yield formats.METERS, with_supplier.order_by(meter.c.meter)
@@ -181,9 +184,11 @@ def _queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
 
 def _demand_queries() -> Iterator[tuple[RowFile[Any], Select[Any]]]:
     notes, made, shifts = demand_participation.c, demand_measurement.c, demand_shift.c
+    newest = select(func.max(notes.id)).group_by(notes.event_id, notes.meter)
+    takes_part = notes.id.in_(newest) & notes.joined.is_(True) & notes.meter.is_not(None)
     yield formats.DEMAND_EVENTS, select(demand_event).order_by(demand_event.c.number)
-    named = select(demand_participation).where(notes.meter.is_not(None))
-    yield formats.DEMAND_PARTICIPATIONS, named.order_by(notes.id)
+    participants = select(demand_participation).where(takes_part).order_by(notes.event_id, notes.meter)
+    yield formats.DEMAND_PARTICIPATIONS, participants
     by_number = (made.event_id, made.meter, made.number)
     yield formats.DEMAND_MEASUREMENTS, select(demand_measurement).order_by(*by_number)
     by_mtu = (shifts.event_id, shifts.meter, shifts.number, shifts.mtu_start)
@@ -231,6 +236,14 @@ def _positions() -> Select[Any]:
     )
 
 
+def _setpoints() -> Select[Any]:
+    """Setpoints of what the chain has scheduled; those of a clearing on its way there commit to nothing yet."""
+    setpoints, schedules = dispatch_setpoint.c, dispatch_schedule.c
+    scheduled = (schedules.zone == setpoints.zone) & (schedules.mtu_start == setpoints.mtu_start)
+    query = select(dispatch_setpoint).join(dispatch_schedule, scheduled)
+    return query.order_by(setpoints.zone, setpoints.mtu_start, setpoints.meter)
+
+
 def _readings() -> Select[Any]:
     """Readings; the number of their batch only once the chain has it."""
     anchors, readings = reading_anchor.c, meter_reading.c
@@ -248,6 +261,7 @@ def _total(connection: Connection) -> int:
         book_entry,
         contract_trade,
         contract_position,
+        dispatch_setpoint,
         meter_reading,
         meter_event,
         meter,
@@ -284,7 +298,7 @@ def _values(row: RowMapping) -> Mapping[str, Any]:
     for column, kind in (("side", Side), ("product", Product), ("pricing", Pricing)):
         if column in values:
             values[column] = kind(values[column])
-    for column in ("signature", "receipt_signature", "device_key_x", "device_key_y"):
+    for column in ("signature", "receipt_signature", "terms_signature", "device_key_x", "device_key_y"):
         if column in values:
             values[column] = bytes.fromhex(values[column][2:])
     if isinstance(values.get("salt"), str):

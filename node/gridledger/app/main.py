@@ -10,6 +10,7 @@ from typing import Any
 
 from gridledger.app.audit_run import audit
 from gridledger.app.bench import run_bench
+from gridledger.app.demand_response_run import run_demand_response
 from gridledger.app.dispatch_check import check_dispatch
 from gridledger.app.erase import apply_erasure, prepare_erasure, sign_erasure
 from gridledger.app.export import export_run
@@ -53,6 +54,7 @@ def _operations() -> Operations:
         network_up=_network_up,
         listen=_listen,
         check_dispatch=check_dispatch,
+        issue_demand=run_demand_response,
         import_file=run_import,
         post_readings=run_post,
         post_telegrams=run_telegrams,

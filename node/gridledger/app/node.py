@@ -228,6 +228,7 @@ class Node:
         self._webhook_guard = TargetGuard(self._settings.webhook_allow)
         self._webhook_box = SecretBox(self._folder.webhook_key)
         self._registry = CollectorRegistry()
+        self._grid = GridLimits.load(self._settings, config.mtu_length_s)
         self._readings = ReadingIntake(acceptor=readings, registry=self._registry)
         self._application = create_application(
             NodeContext(
@@ -249,7 +250,7 @@ class Node:
                 readings=self._readings,
                 registry=self._registry,
                 smallest_group=self._settings.smallest_group,
-                grid=GridLimits.load(self._settings, config.mtu_length_s),
+                grid=self._grid,
                 answer_signatures=AnswerSignatures(client),
             )
         )
@@ -294,6 +295,7 @@ class Node:
             guard=self._webhook_guard,
             box=self._webhook_box,
             broker=self._settings.openadr_broker,
+            limit_wh=self._grid.limit_wh,
         )
         worker.start()
         self._closing.callback(worker.close)

@@ -1,4 +1,4 @@
-"""Turns the node's dispatches and tariffs into OpenADR objects: each change once, in one transaction with its cursor.
+"""Turns what the node knows into OpenADR objects: each change once, in one transaction with its cursor.
 
 What is to be done follows from the database alone, so a node that was killed neither loses nor repeats one.
 """
@@ -6,12 +6,15 @@ What is to be done follows from the database alone, so a node that was killed ne
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gridledger.app.openadr_demands import DemandTeller
+from gridledger.app.openadr_events import Document, program_id, put_event
 from gridledger.clock import Clock
-from gridledger.openadr.dispatch_events import DispatchEvents, dispatch_program, meter_program
-from gridledger.openadr.dispatch_facts import DispatchFacts, DispatchNews, facts_of
+from gridledger.dispatch.limits import meter_limits
+from gridledger.openadr.demand_events import demand_program
+from gridledger.openadr.dispatch_events import DispatchEvents, dispatch_program, meter_program, stop_event
+from gridledger.openadr.dispatch_facts import DispatchFacts, DispatchNews, DispatchState, StopFacts, facts_of
 from gridledger.openadr.tariff_events import MtuTariff, tariff_event, tariff_program
 from gridledger.store.database import Database
-from gridledger.store.openadr_model import ObjectKind
 from gridledger.store.openadr_origins import About, EventOrigin
 from gridledger.store.transaction import Transaction
 
@@ -24,22 +27,32 @@ _NEWS_AT_ONCE = 50
 _DISPATCH_CURSOR, _TARIFF_CURSOR, _TIDIED = "openadr_dispatch_cursor", "openadr_tariff_cursor", "openadr_tidied_at"
 _TIDY_EVERY_S = 3_600
 
-Document = dict[str, Any]
-
 
 class OpenAdrFollower:
     """Follows what the node has indexed."""
 
-    def __init__(self, *, database: Database, clock: Clock, mtu_length_s: int, chain_id: int) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        mtu_length_s: int,
+        chain_id: int,
+        limit_wh: Callable[[int], int | None],
+    ) -> None:
+        """`limit_wh` is a zone's highest net energy in an MTU, None without one."""
         self._database = database
         self._clock = clock
         self._mtu_length_s = mtu_length_s
         self._chain_id = chain_id
+        self._limit_wh = limit_wh
+        self._demands = DemandTeller(mtu_length_s=mtu_length_s, chain_id=chain_id)
 
     def follow(self) -> None:
         """Do everything there is to do, a few changes in each transaction."""
         for due, task in (
             (self._dispatches_due, self._tell_dispatches),
+            (self._demands.is_due, self._tell_demands),
             (self._tariffs_due, self._tell_tariffs),
             (self._tidying_due, self._tidy),
         ):
@@ -59,23 +72,17 @@ class OpenAdrFollower:
 
     def _tell_dispatches(self, tx: Transaction) -> None:
         news = tx.dispatches.events_after(tx.directory.fact(_DISPATCH_CURSOR) or 0, _NEWS_AT_ONCE)
-        oldest = self._clock.now() - KEPT_S
-        for zone, mtu_start in dict.fromkeys(slot for one in news for slot in self._slots_of(one)):
-            if mtu_start + self._mtu_length_s > oldest:
+        for one in news:
+            if one["kind"] == DispatchState.STOPPED:
+                self._tell_stop(tx, one)
+        for zone, mtu_start in dict.fromkeys(slot for one in news for slot in _slots(tx, one)):
+            if mtu_start + self._mtu_length_s > self._oldest:
                 self._tell_dispatch(tx, zone, mtu_start)
         if news:
             tx.directory.set_fact(_DISPATCH_CURSOR, news[-1]["id"])
 
-    def _slots_of(self, news: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
-        """Zone and MTU that news are about; a stop is about several MTUs."""
-        last = news["payload"].get("last_mtu_start", news["mtu_start"])
-        for mtu_start in range(news["mtu_start"], last + 1, self._mtu_length_s):
-            yield news["zone"], mtu_start
-
     def _tell_dispatch(self, tx: Transaction, zone: int, mtu_start: int) -> None:
-        history = tx.dispatches.events_of_slot(zone, mtu_start)
-        facts = facts_of(zone, mtu_start, (DispatchNews(kind=one["kind"], payload=one["payload"]) for one in history))
-        assert facts is not None
+        facts = self._facts(tx, zone, mtu_start)
         for about, meter, event in self._events(tx, facts):
             origin = EventOrigin(
                 event_id="",
@@ -86,7 +93,41 @@ class OpenAdrFollower:
                 schedule_hash=facts.schedule_hash,
                 transaction_hash=facts.transaction_hash,
             )
-            self._put(tx, origin, event)
+            put_event(tx, origin, event, self._clock.now())
+
+    def _facts(self, tx: Transaction, zone: int, mtu_start: int) -> DispatchFacts:
+        """What was announced, with what setpoints and limits of single meters are now."""
+        history = tx.dispatches.events_of_slot(zone, mtu_start)
+        facts = facts_of(zone, mtu_start, (DispatchNews(kind=one["kind"], payload=one["payload"]) for one in history))
+        assert facts is not None
+        residuals_wh = {one.row.meter: one.row.residual_wh for one in tx.dispatches.setpoints(zone, mtu_start)}
+        state = tx.dispatches.zone_state(zone, mtu_start, self._limit_wh(zone), self._mtu_length_s)
+        return facts.with_meters(residuals_wh, meter_limits(state))
+
+    def _tell_stop(self, tx: Transaction, news: Mapping[str, Any]) -> None:
+        payload = news["payload"]
+        stop = StopFacts(
+            zone=news["zone"],
+            first_mtu_start=news["mtu_start"],
+            last_mtu_start=payload["last_mtu_start"],
+            reason=payload["reason"],
+            transaction_hash=payload["transaction_hash"],
+            block_number=payload["block_number"],
+        )
+        if stop.last_mtu_start + self._mtu_length_s <= self._oldest:
+            return
+        for about, program in ((About.STOP, dispatch_program), (About.GATEWAYS, meter_program)):
+            event = stop_event(
+                self._program_id(tx, program(stop.zone)), stop, mtu_length_s=self._mtu_length_s, chain_id=self._chain_id
+            )
+            origin = EventOrigin(
+                event_id="",
+                about=about,
+                zone=stop.zone,
+                mtu_start=stop.first_mtu_start,
+                transaction_hash=stop.transaction_hash,
+            )
+            put_event(tx, origin, event, self._clock.now())
 
     def _events(self, tx: Transaction, facts: DispatchFacts) -> Iterator[tuple[About, int, Document]]:
         """What the dispatch is told as: to everybody, to the operator if there is more, to each meter's gateway."""
@@ -98,6 +139,11 @@ class OpenAdrFollower:
         of_meters = self._program_id(tx, meter_program(facts.zone))
         for meter in tx.openadr_origins.gateway_meters(facts.zone):
             yield About.METER, meter, events.of_meter(of_meters, meter)
+
+    # ---- demand response
+
+    def _tell_demands(self, tx: Transaction) -> None:
+        self._demands.tell(tx, self._clock.now(), self._oldest)
 
     # ---- tariffs
 
@@ -111,7 +157,7 @@ class OpenAdrFollower:
         """Today's and tomorrow's, and the programs of all zones, before anything is dispatched in them."""
         tip, zones, today = tx.chain_log.tip(), list(tx.directory.zones()), self._today()
         for zone in zones:
-            for program in (dispatch_program(zone), meter_program(zone)):
+            for program in (dispatch_program(zone), meter_program(zone), demand_program(zone)):
                 self._program_id(tx, program)
             program_id = self._program_id(tx, tariff_program(zone))
             for day in range(_TOLD_DAYS):
@@ -125,7 +171,7 @@ class OpenAdrFollower:
         event = tariff_event(
             program_id, zone=zone, first_mtu_start=day, mtu_length_s=self._mtu_length_s, tariffs=tariffs
         )
-        self._put(tx, EventOrigin(event_id="", about=About.TARIFF, zone=zone, mtu_start=day), event)
+        put_event(tx, EventOrigin(event_id="", about=About.TARIFF, zone=zone, mtu_start=day), event, self._clock.now())
 
     def _tariff(self, tx: Transaction, mtu_start: int, factor: int | None) -> MtuTariff:
         prices = tx.directory.prices_at(mtu_start)
@@ -158,19 +204,20 @@ class OpenAdrFollower:
 
     # ---- objects
 
-    def _put(self, tx: Transaction, origin: EventOrigin, event: Document) -> None:
-        """Make the event that tells this, or bring it up to date; one that says so already is left alone."""
-        now = self._clock.now()
-        known = tx.openadr_origins.find(origin.about, origin.zone, origin.mtu_start, origin.meter)
-        kept = None if known is None else tx.openadr.find(ObjectKind.EVENT, known.event_id)
-        if kept is None:
-            told = tx.openadr.add(ObjectKind.EVENT, event, now=now)
-        elif kept.content == event:
-            told = kept
-        else:
-            told = tx.openadr.replace(ObjectKind.EVENT, kept.id, event, now=now)
-        tx.openadr_origins.keep(origin.of(told.id))
+    @property
+    def _oldest(self) -> int:
+        """What had ended by then is told no more."""
+        return self._clock.now() - KEPT_S
 
     def _program_id(self, tx: Transaction, program: Document) -> str:
-        found = tx.openadr.find_by_name(ObjectKind.PROGRAM, program["programName"])
-        return (found or tx.openadr.add(ObjectKind.PROGRAM, program, now=self._clock.now())).id
+        return program_id(tx, program, self._clock.now())
+
+
+def _slots(tx: Transaction, news: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """Zone and MTUs that news changes something scheduled of."""
+    zone, mtu_start = news["zone"], news["mtu_start"]
+    if news["kind"] != DispatchState.STOPPED:
+        yield zone, mtu_start
+        return
+    for stopped in tx.dispatches.scheduled_between(zone, mtu_start, news["payload"]["last_mtu_start"]):
+        yield zone, stopped

@@ -149,10 +149,14 @@ def openadr_worker(
     guard: TargetGuard,
     box: SecretBox,
     broker: OpenAdrBroker | None,
+    limit_wh: Callable[[int], int | None],
 ) -> OpenAdrWorker:
-    """A node's worker: callbacks wait by the machine's clock, objects bear the node's. Raises MqttTlsUnusable."""
+    """A node's worker: callbacks wait by the machine's clock, objects bear the node's. Raises MqttTlsUnusable.
+
+    `limit_wh` is a zone's highest net energy in an MTU, None without one.
+    """
     follower = OpenAdrFollower(
-        database=database, clock=clock, mtu_length_s=config.mtu_length_s, chain_id=config.chain_id
+        database=database, clock=clock, mtu_length_s=config.mtu_length_s, chain_id=config.chain_id, limit_wh=limit_wh
     )
     notifier = OpenAdrNotifier(database=database, guard=guard, box=box, clock=SystemClock())
     return OpenAdrWorker(database=database, follower=follower, notifier=notifier, broker=broker)

@@ -1,17 +1,18 @@
 """Rooms wired to the repositories of one transaction."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from coincurve import PrivateKey
+from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 from gridledger.api.context import Services
 from gridledger.app.demand_response import calendar_of
 from gridledger.chain.commands import Command, CommandEncoder
 from gridledger.clock import Clock
-from gridledger.dispatch.baseline import BaselineRule
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
 from gridledger.dispatch.committing import SetpointService
-from gridledger.dispatch.demand_response import MeasuringTerms
 from gridledger.dispatch.demand_service import DemandService
 from gridledger.dispatch.measurement import MeasurementService
 from gridledger.dispatch.model import DispatchDomain
@@ -60,6 +61,7 @@ class OperatorReceipts:
     """Signs receipts with the market operator's key."""
 
     def __init__(self, key: LocalAccount, domain: OrderDomain) -> None:
+        self._account = key
         self._key = PrivateKey(bytes(key.key))
         self._domain = domain
 
@@ -68,6 +70,10 @@ class OperatorReceipts:
         digest = receipt_digest(self._domain, order_uid, running_number, received_at, block_hash)
         compact = self._key.sign_recoverable(digest, hasher=None)
         return "0x" + compact[:64].hex() + f"{compact[64] + 27:02x}"
+
+    def sign_document(self, document: dict[str, Any]) -> bytes:
+        """65 bytes r, s, v over an EIP-712 document."""
+        return bytes(self._account.sign_message(encode_typed_data(full_message=document)).signature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +162,7 @@ class ServiceFactory:
                 clock=self.clock,
                 mtu_length_s=self.desk_settings.mtu_length_s,
                 terms=self.demand_terms,
+                signer=self.receipts,
             ),
             measurement=MeasurementService(
                 store=tx.demand_measurements,

@@ -61,7 +61,7 @@ def _check_chunk(evidence: Evidence, slot: Slot, market: Market, chunk: Chunk, n
     moment = "in time" if cleared.time_s <= deadline else cleared.time_s
     findings.compare(Rule.CLEARING, f"{name}, cleared by {deadline}", "in time", moment)
     _check_traded(evidence, name, chunk, chunk.opened)
-    _check_energy(evidence, name, chunk)
+    _check_energy(evidence, name, chunk, chunk.opened)
 
 
 def _check_traded(evidence: Evidence, name: str, chunk: Chunk, opened: Opened) -> None:
@@ -73,10 +73,10 @@ def _check_traded(evidence: Evidence, name: str, chunk: Chunk, opened: Opened) -
         evidence.findings.compare(Rule.CLEARING, f"{name}, trade {index}", trade, event)
 
 
-def _check_energy(evidence: Evidence, name: str, chunk: Chunk) -> None:
+def _check_energy(evidence: Evidence, name: str, chunk: Chunk, opened: Opened) -> None:
     """Sold, bought and traded energy of a chunk agree."""
-    sold = sum(position.quantity_wh for position in chunk.positions if position.sells)
-    bought = sum(position.quantity_wh for position in chunk.positions if not position.sells)
+    sold = sum(position.quantity_wh for position in opened.positions if position.sells)
+    bought = sum(position.quantity_wh for position in opened.positions if not position.sells)
     traded = sum(energy_wh for _, _, energy_wh in chunk.traded)
     cleared = chunk.cleared.traded_wh
     evidence.findings.compare(

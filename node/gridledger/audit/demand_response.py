@@ -1,6 +1,7 @@
-"""Checks demand response: who asked for what, who took part, and what each measured from the exported readings.
+"""Checks demand response: who asked for what, who took part, and what each measured, from the exported readings.
 
-A measurement names the block it rests on: the readings anchored and proven by then make it again, to the Wh.
+A measurement names its evidence: the readings in earlier anchors than one, and so many proofs in the chain's order.
+With those it is made again, to the Wh.
 """
 
 from collections import defaultdict
@@ -16,54 +17,58 @@ from gridledger.dispatch.baseline import Connection, EventWindow, MeasuredMtu, M
 from gridledger.dispatch.demand_response import (
     CLOSED_AFTER_S,
     MEASURED_AFTER_S,
+    StoredDemand,
     demand_id,
     demand_signer,
     measuring_plan,
+    terms_signer,
 )
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.errors import GridLedgerError
 from gridledger.metering.estimation import Calendar
 from gridledger.metering.validation import capacity_wh_rounded_up
 
-__all__ = ["check_demand_response", "check_demand_signature"]
-
-_MeterEvent = tuple[str, int]
+__all__ = ["check_demand_response", "sound_demand"]
 
 
 @dataclass(frozen=True)
 class _Demand:
-    """A sound event with its plan, and the meters that took part when it began."""
+    """A sound event with its plan, and the meters that took part."""
 
-    row: DemandEventRow
+    stored: StoredDemand
     plan: MeasuringPlan
-    meters: dict[int, bool]
+    meters: set[int]
 
     @property
     def window(self) -> EventWindow:
         return self.plan.window
 
-    def participants(self) -> list[int]:
-        return sorted(meter for meter, joined in self.meters.items() if joined)
-
 
 def check_demand_response(evidence: Evidence) -> None:
-    """Events are signed and apart, participations of the owners and in time, measurements what the readings give."""
+    """Events are signed and apart, participants are of their zone, and measurements are what the readings give."""
     demands = _sound_events(evidence)
     _check_participations(evidence, demands)
     _Measurements(evidence, demands).check()
 
 
-def check_demand_signature(row: DemandEventRow, domain: DispatchDomain, grid_operator: str, findings: Findings) -> bool:
-    """Whether the zone's grid operator signed the event, and its id is what was signed."""
+def sound_demand(
+    row: DemandEventRow, domain: DispatchDomain, grid_operator: str, market_operator: str, findings: Findings
+) -> StoredDemand | None:
+    """The event if its zone's grid operator signed it, and the market operator how it is measured."""
     record = _event_name(row)
     try:
-        event = row.event()
-        signed = (demand_id(domain, event), demand_signer(domain, event, row.signature))
+        stored = row.stored()
+        found = (
+            demand_id(domain, stored.event),
+            demand_signer(domain, stored.event, row.signature),
+            terms_signer(domain, stored),
+        )
     except GridLedgerError as error:
         findings.report(Rule.DEMAND_RESPONSE, record, "a signed event", error)
-        return False
-    expected = (row.event_id, grid_operator)
-    return findings.compare(Rule.DEMAND_RESPONSE, f"{record}, digest and signer", expected, signed)
+        return None
+    expected = (row.event_id, grid_operator, market_operator)
+    agree = findings.compare(Rule.DEMAND_RESPONSE, f"{record}, digest and signers", expected, found)
+    return stored if agree else None
 
 
 def _sound_events(evidence: Evidence) -> dict[str, _Demand]:
@@ -74,42 +79,50 @@ def _sound_events(evidence: Evidence) -> dict[str, _Demand]:
     sound: dict[str, _Demand] = {}
     for row in rows:
         operator = evidence.history.members.grid_operators.get(row.zone, "")
-        if not check_demand_signature(row, facts.dispatch_domain, operator, findings):
+        stored = sound_demand(row, facts.dispatch_domain, operator, facts.market_operator, findings)
+        if stored is None:
             continue
         try:
-            terms = row.terms()
-            calendar = Calendar.named(terms.civil_time, terms.holidays)
-            plan = measuring_plan(row.event(), terms, calendar, facts.mtu_length_s)
+            calendar = Calendar.named(stored.terms.civil_time, stored.terms.holidays)
+            plan = measuring_plan(stored.event, stored.terms, calendar, facts.mtu_length_s)
         except GridLedgerError as error:
             findings.report(Rule.DEMAND_RESPONSE, _event_name(row), "an event that can be measured", error)
             continue
-        if not row.received_at < row.first_mtu_start:
-            findings.report(Rule.DEMAND_RESPONSE, _event_name(row), "issued before it began", row.received_at)
-        for other in sound.values():
-            apart = other.window.end <= plan.window.first_mtu_start or plan.window.end <= other.window.first_mtu_start
-            if row.zone == other.row.zone and not apart:
-                findings.report(Rule.DEMAND_RESPONSE, _event_name(row), "MTUs of its own", _event_name(other.row))
-        sound[row.event_id] = _Demand(row, plan, {})
+        in_time = "issued before it began" if row.received_at < row.first_mtu_start else "issued later"
+        findings.compare(Rule.DEMAND_RESPONSE, _event_name(row), "issued before it began", in_time)
+        _check_apart(row, plan.window, sound, findings)
+        sound[row.event_id] = _Demand(stored, plan, set())
     return sound
 
 
+def _check_apart(row: DemandEventRow, window: EventWindow, others: Mapping[str, _Demand], findings: Findings) -> None:
+    for other in others.values():
+        apart = other.window.end <= window.first_mtu_start or window.end <= other.window.first_mtu_start
+        if row.zone == other.stored.event.zone and not apart:
+            findings.report(Rule.DEMAND_RESPONSE, _event_name(row), "MTUs of its own", other.stored.event_id)
+
+
 def _check_participations(evidence: Evidence, demands: Mapping[str, _Demand]) -> None:
-    """Each note is of the meter's owner and the event's zone, between issue and beginning, and changes something."""
+    """Each participation is once, of the meter's owner and of the event's zone."""
     members, findings = evidence.history.members, evidence.findings
     for row in evidence.run.demand_participations:
         demand, facts = demands.get(row.event_id), members.meters.get(row.meter)
         record = f"participation of meter {row.meter} in event {row.event_id}"
-        if demand is None or facts is None:
-            findings.report(Rule.DEMAND_RESPONSE, record, "of a known meter and event", "none")
+        if demand is None or facts is None or row.meter in demand.meters:
+            findings.report(Rule.DEMAND_RESPONSE, record, "of a sound event and a registered meter, once", "none")
             continue
-        expected = (facts.owner, facts.zone, not demand.meters.get(row.meter, False))
-        found = (row.account, demand.row.zone, row.joined)
-        findings.compare(Rule.DEMAND_RESPONSE, f"{record}, owner, zone and change", expected, found)
-        in_time = demand.row.received_at <= row.noted_at < demand.row.first_mtu_start
-        issued = row.noted_at == demand.row.received_at or not row.standing
-        if not (in_time and issued):
-            findings.report(Rule.DEMAND_RESPONSE, record, "noted from issue until it began", row.noted_at)
-        demand.meters[row.meter] = row.joined
+        expected, found = (facts.owner, facts.zone), (row.account, demand.stored.event.zone)
+        findings.compare(Rule.DEMAND_RESPONSE, f"{record}, owner and zone", expected, found)
+        demand.meters.add(row.meter)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What there was of a meter: import less export by MTU start, and how to name the evidence."""
+
+    net_import_wh: Mapping[int, int]
+    anchors: int
+    proofs: int
 
 
 class _Measurements:
@@ -117,110 +130,114 @@ class _Measurements:
 
     def __init__(self, evidence: Evidence, demands: Mapping[str, _Demand]) -> None:
         self._evidence = evidence
+        self._findings = evidence.findings
         self._demands = demands
         self._shifts: defaultdict[tuple[str, int, int], list[DemandShiftRow]] = defaultdict(list)
         for shift in evidence.run.demand_shifts:
             self._shifts[shift.event_id, shift.meter, shift.number].append(shift)
-        self._made: defaultdict[_MeterEvent, list[DemandMeasurementRow]] = defaultdict(list)
+        self._made: defaultdict[tuple[str, int], list[DemandMeasurementRow]] = defaultdict(list)
         for row in evidence.run.demand_measurements:
             self._made[row.event_id, row.meter].append(row)
 
     def check(self) -> None:
         """Every measurement is that of a participant and what its readings give; none is missing."""
-        findings = self._evidence.findings
         known = {(row.event_id, row.meter, row.number) for row in self._evidence.run.demand_measurements}
         for key in sorted(self._shifts.keys() - known):
-            findings.report(Rule.DEMAND_RESPONSE, _record(*key), "a measurement", "MTUs of none")
-        for event_id, meter in sorted(self._made):
+            self._findings.report(Rule.DEMAND_RESPONSE, _record(*key), "a measurement", "MTUs of none")
+        for (event_id, meter), rows in sorted(self._made.items()):
             demand = self._demands.get(event_id)
-            if demand is None or not demand.meters.get(meter, False):
-                findings.report(Rule.DEMAND_RESPONSE, _record(event_id, meter, 1), "of a participant", "of another")
+            if demand is None or meter not in demand.meters:
+                record = _record(event_id, meter, rows[0].number)
+                self._findings.report(Rule.DEMAND_RESPONSE, record, "of a participant", "of none")
                 continue
-            self._check_numbered(demand, meter, self._made[event_id, meter])
+            self._check_numbered(demand, meter, rows)
         for demand in self._demands.values():
-            self._check_complete(demand)
+            for meter in sorted(demand.meters):
+                self._check_newest(demand, meter, self._made.get((demand.stored.event_id, meter), []))
 
     def _check_numbered(self, demand: _Demand, meter: int, rows: Sequence[DemandMeasurementRow]) -> None:
-        findings, blocks = self._evidence.findings, self._evidence.history.blocks
-        numbers, stated = [row.number for row in rows], [row.block_number for row in rows]
-        record = f"measurements of meter {meter} in event {demand.row.event_id}"
-        findings.compare(Rule.DEMAND_RESPONSE, f"{record}, numbers", list(range(1, len(rows) + 1)), numbers)
-        findings.compare(Rule.DEMAND_RESPONSE, f"{record}, blocks ascending", sorted(set(stated)), stated)
+        """Numbers count from 1, evidence only grows, and each says what it gives."""
+        numbers = [row.number for row in rows]
+        record = f"measurements of meter {meter} in event {demand.stored.event_id}, numbers"
+        self._findings.compare(Rule.DEMAND_RESPONSE, record, list(range(1, len(rows) + 1)), numbers)
+        before = (-1, -1)
         for row in rows:
-            record = _record(row.event_id, meter, row.number)
-            if not row.block_number < len(blocks):
-                findings.report(Rule.DEMAND_RESPONSE, record, "on a block of the chain", row.block_number)
-                continue
-            in_time = demand.window.end <= row.measured_at and blocks[row.block_number].earliest_s <= row.measured_at
-            if not in_time:
-                findings.report(Rule.DEMAND_RESPONSE, record, "made after its event and block", row.measured_at)
-            found = _stated(row, self._shifts[row.event_id, meter, row.number])
-            expected = self._measured(demand, meter, row.block_number)
-            findings.compare(Rule.DEMAND_RESPONSE, record, expected, found)
+            record, stated = _record(row.event_id, meter, row.number), (row.anchors, row.proofs)
+            if stated == before or stated != (max(before[0], row.anchors), max(before[1], row.proofs)):
+                self._findings.report(Rule.DEMAND_RESPONSE, record, f"more evidence than {before}", stated)
+            before = stated
+            known = self._known(demand, meter, row.anchors, row.proofs)
+            found = self._stated(row)
+            self._findings.compare(Rule.DEMAND_RESPONSE, f"{record}, evidence", (known.anchors, known.proofs), stated)
+            self._findings.compare(Rule.DEMAND_RESPONSE, record, self._measured(demand, meter, known), found)
 
-    def _check_complete(self, demand: _Demand) -> None:
-        """Participants have a measurement once it is due, and the newest knows what the chain knew when it closed."""
+    def _check_newest(self, demand: _Demand, meter: int, rows: Sequence[DemandMeasurementRow]) -> None:
+        """A participant has a measurement once it is due, and the newest knows what the chain knew when it closed."""
         evidence, end = self._evidence, demand.window.end
+        record = _record(demand.stored.event_id, meter, max(1, len(rows)))
+        if not rows:
+            if evidence.is_late(end + MEASURED_AFTER_S):
+                self._findings.report(Rule.DEMAND_RESPONSE, record, "a measurement", None)
+            return
         latest = min(evidence.history.head.time_s, end + CLOSED_AFTER_S) - GRACE_S
         last = max((block.number for block in evidence.history.blocks if block.time_s <= latest), default=0)
-        for meter in demand.participants():
-            rows = self._made.get((demand.row.event_id, meter), [])
-            if not rows:
-                if evidence.is_late(end + MEASURED_AFTER_S):
-                    record = _record(demand.row.event_id, meter, 1)
-                    evidence.findings.report(Rule.DEMAND_RESPONSE, record, "a measurement", None)
-                continue
-            if rows[-1].block_number < last:
-                found = _stated(rows[-1], self._shifts[demand.row.event_id, meter, rows[-1].number])
-                record = f"{_record(demand.row.event_id, meter, rows[-1].number)}, the newest"
-                evidence.findings.compare(Rule.DEMAND_RESPONSE, record, self._measured(demand, meter, last), found)
+        anchors = [anchor.sequence + 1 for anchor in evidence.history.anchors if anchor.block_number <= last]
+        proofs = [
+            start
+            for (of_meter, start), one in evidence.history.proven.items()
+            if of_meter == meter and start in demand.plan.needed_starts and one.block_number <= last
+        ]
+        known = self._known(demand, meter, max(anchors, default=0), len(proofs))
+        if known.anchors > rows[-1].anchors or known.proofs > rows[-1].proofs:
+            expected = self._measured(demand, meter, known)
+            self._findings.compare(Rule.DEMAND_RESPONSE, f"{record}, the newest", expected, self._stated(rows[-1]))
 
-    def _measured(self, demand: _Demand, meter: int, block_number: int) -> Measurement:
-        """The measurement again, on what the chain had by a block."""
+    def _measured(self, demand: _Demand, meter: int, known: _Known) -> Measurement:
+        """The measurement again."""
         facts, length_s = self._evidence.history.members.meters[meter], self._evidence.facts.mtu_length_s
         earlier = [
             other.window
             for other in self._demands.values()
-            if other.meters.get(meter, False) and other.window.first_mtu_start < demand.window.first_mtu_start
+            if meter in other.meters and other.window.first_mtu_start < demand.window.first_mtu_start
         ]
-        known: dict[int, int] = {}
-        for start in demand.plan.needed_starts:
-            net_wh = self._net_import_wh(meter, start, block_number)
-            if net_wh is not None:
-                known[start] = net_wh
         connection = Connection(
             import_wh=capacity_wh_rounded_up(facts.import_capacity_w, length_s),
             export_wh=capacity_wh_rounded_up(facts.export_capacity_w, length_s),
         )
-        return measure(demand.plan, known, earlier, connection)
+        return measure(demand.plan, known.net_import_wh, earlier, connection)
 
-    def _net_import_wh(self, meter: int, start: int, block_number: int) -> int | None:
-        proven = self._evidence.history.proven.get((meter, start))
-        if proven is not None and proven.block_number <= block_number:
-            return -proven.net_wh
-        row = self._evidence.readings.get((meter, start))
-        if row is None or row.anchor_sequence is None:
-            return None
-        anchored_in = self._anchor_blocks.get(row.anchor_sequence)
-        return None if anchored_in is None or anchored_in > block_number else row.import_wh - row.export_wh
+    def _known(self, demand: _Demand, meter: int, anchors: int, proofs: int) -> _Known:
+        """What there was of a meter in that many anchors, and by that many of all its proofs in chain order."""
+        known: dict[int, int] = {}
+        newest = 0
+        for start in demand.plan.needed_starts:
+            row = self._evidence.readings.get((meter, start))
+            if row is not None and row.anchor_sequence is not None and row.anchor_sequence < anchors:
+                known[start] = row.import_wh - row.export_wh
+                newest = max(newest, row.anchor_sequence + 1)
+        proven = [one for one in self._proven.get(meter, []) if one[0] in demand.plan.needed_starts][:proofs]
+        return _Known({**known, **dict(proven)}, newest, len(proven))
 
     @cached_property
-    def _anchor_blocks(self) -> dict[int, int]:
-        return {anchor.sequence: anchor.block_number for anchor in self._evidence.history.anchors}
+    def _proven(self) -> dict[int, list[tuple[int, int]]]:
+        """MTU start and import less export of each meter's proofs, in chain order."""
+        found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for (meter, start), one in self._evidence.history.proven.items():
+            found[meter].append((start, -one.net_wh))
+        return found
 
-
-def _stated(row: DemandMeasurementRow, shifts: Sequence[DemandShiftRow]) -> Measurement:
-    """What the rows of a measurement say."""
-    mtus = (
-        MeasuredMtu(
-            mtu_start=shift.mtu_start,
-            baseline_import_wh=shift.baseline_import_wh,
-            net_import_wh=shift.net_import_wh,
-            energy_wh=shift.energy_wh,
+    def _stated(self, row: DemandMeasurementRow) -> Measurement:
+        """What the rows of a measurement say."""
+        mtus = (
+            MeasuredMtu(
+                mtu_start=shift.mtu_start,
+                baseline_import_wh=shift.baseline_import_wh,
+                net_import_wh=shift.net_import_wh,
+                energy_wh=shift.energy_wh,
+            )
+            for shift in self._shifts[row.event_id, row.meter, row.number]
         )
-        for shift in shifts
-    )
-    return Measurement(days=row.days, adjustment_bp=row.adjustment_bp, mtus=tuple(mtus))
+        return Measurement(days=row.days, adjustment_bp=row.adjustment_bp, mtus=tuple(mtus))
 
 
 def _event_name(row: DemandEventRow) -> str:

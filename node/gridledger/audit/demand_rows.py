@@ -3,14 +3,14 @@
 from datetime import date
 from typing import NamedTuple
 
-from gridledger.dispatch.baseline import BaselineRule
-from gridledger.dispatch.demand_response import DemandDirection, DemandResponse, MeasuringTerms
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
+from gridledger.dispatch.demand_response import DemandDirection, DemandResponse, StoredDemand
 
 __all__ = ["DemandEventRow", "DemandMeasurementRow", "DemandParticipationRow", "DemandShiftRow"]
 
 
 class DemandEventRow(NamedTuple):
-    """What the grid operator asked of a zone, and what it is measured by; times in Unix seconds."""
+    """What the grid operator asked of a zone, and how the market operator said it is measured; Unix seconds."""
 
     number: int
     event_id: str
@@ -31,6 +31,7 @@ class DemandEventRow(NamedTuple):
     civil_time: str
     holidays: tuple[date, ...]
     received_at: int
+    terms_signature: bytes
 
     def event(self) -> DemandResponse:
         """The event as it was signed. Raises OutOfRange, DemandFieldRefused."""
@@ -44,8 +45,8 @@ class DemandEventRow(NamedTuple):
             salt=self.salt,
         )
 
-    def terms(self) -> MeasuringTerms:
-        """What it is measured by. Raises OutOfRange."""
+    def stored(self) -> StoredDemand:
+        """The event with its terms as they were signed. Raises OutOfRange, DemandFieldRefused."""
         rule = BaselineRule(
             working_highest=self.working_highest,
             working_days=self.working_days,
@@ -54,30 +55,35 @@ class DemandEventRow(NamedTuple):
             look_back_days=self.look_back_days,
             adjustment_bp=self.adjustment_bp,
         )
-        return MeasuringTerms(rule=rule, civil_time=self.civil_time, holidays=self.holidays)
+        return StoredDemand(
+            number=self.number,
+            event_id=self.event_id,
+            event=self.event(),
+            signature=self.signature,
+            terms=MeasuringTerms(rule=rule, civil_time=self.civil_time, holidays=self.holidays),
+            terms_signature=self.terms_signature,
+            received_at=self.received_at,
+        )
 
 
 class DemandParticipationRow(NamedTuple):
-    """That a meter's owner let it join an event or leave it; time in Unix seconds, in the order of the file."""
+    """That a meter took part in an event, by its owner's word."""
 
     event_id: str
     meter: int
     account: str
-    joined: bool
-    standing: bool
-    noted_at: int
 
 
 class DemandMeasurementRow(NamedTuple):
-    """A measurement of a meter, numbered from 1: the averaged days by their first MTUs, and the block it rests on."""
+    """A measurement of a meter, numbered from 1: averaged days by their first MTUs, and the evidence it rests on."""
 
     event_id: str
     meter: int
     number: int
     days: tuple[int, ...]
     adjustment_bp: int
-    block_number: int
-    measured_at: int
+    anchors: int
+    proofs: int
 
 
 class DemandShiftRow(NamedTuple):

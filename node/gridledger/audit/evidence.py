@@ -30,6 +30,7 @@ from gridledger.audit.rows import (
     OrderRow,
     PositionRow,
     ReadingRow,
+    SetpointRow,
     TombstoneRow,
     TradeRow,
 )
@@ -40,7 +41,7 @@ from gridledger.metering.events import MeteringDomain
 
 __all__ = ["ContractCode", "Evidence", "ExportedRun", "MarketFacts", "by_slot", "read_export"]
 
-T = TypeVar("T", BookRow, TradeRow, PositionRow)
+T = TypeVar("T", BookRow, TradeRow, PositionRow, SetpointRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class ExportedRun:
     books: Sequence[BookRow]
     trades: Sequence[TradeRow]
     positions: Sequence[PositionRow]
+    setpoints: Sequence[SetpointRow]
     readings: Sequence[ReadingRow]
     meter_events: Sequence[MeterEventRow]
     meters: Sequence[MeterRow]
@@ -73,6 +75,7 @@ class ExportedRun:
         more: tuple[Sequence[object], ...] = (
             self.trades,
             self.positions,
+            self.setpoints,
             self.readings,
             self.meter_events,
             self.meters,
@@ -163,6 +166,8 @@ class Evidence:
     unsound_orders: set[str]
     erased: dict[tuple[int, int], ErasedRow]
     unverifiable_settlements: int = 0
+    unverifiable_setpoints: int = 0
+    emergencies_out_of_order: int = 0
 
     @cached_property
     def orders(self) -> dict[str, OrderRow]:
@@ -209,6 +214,11 @@ class Evidence:
         """Positions by zone and MTU."""
         return by_slot(self.run.positions)
 
+    @cached_property
+    def setpoints(self) -> dict[Slot, list[SetpointRow]]:
+        """Setpoints by zone and MTU."""
+        return by_slot(self.run.setpoints)
+
     def zone_of(self, row: OrderRow | AcceptanceRow) -> int:
         """The zone an order's meter is registered in; that of the row where the meter is unknown."""
         zone = self.history.members.zone_of(row.meter)
@@ -251,6 +261,7 @@ def read_export(files: ExportFiles, findings: Findings) -> ExportedRun:
         books=reader.rows(formats.BOOKS),
         trades=reader.rows(formats.TRADES),
         positions=reader.rows(formats.POSITIONS),
+        setpoints=reader.rows(formats.SETPOINTS),
         readings=reader.rows(formats.READINGS),
         meter_events=reader.rows(formats.METER_EVENTS),
         meters=reader.rows(formats.METERS),

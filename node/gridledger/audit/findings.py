@@ -3,7 +3,7 @@
 from collections import Counter
 
 from gridledger.audit.hints import HINTS
-from gridledger.audit.model import AuditReport, Mismatch, Rule
+from gridledger.audit.model import AuditReport, Mismatch, Notice, Rule
 
 __all__ = ["Findings"]
 
@@ -15,6 +15,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._mismatches: list[Mismatch] = []
+        self._notices: list[Notice] = []
         self._checked: Counter[Rule] = Counter()
 
     def compare(self, rule: Rule, record: str, expected: object, found: object) -> bool:
@@ -35,11 +36,16 @@ class Findings:
             Mismatch(rule=rule, record=record, expected=_text(expected), found=_text(found), hint=HINTS[rule])
         )
 
+    def note(self, record: str, text: str) -> None:
+        """Keep what is no mismatch but worth knowing."""
+        self._notices.append(Notice(record=record, text=text))
+
     def conclude(self, totals: dict[str, int]) -> AuditReport:
         """The report."""
         return AuditReport(
             ok=not self._mismatches,
             mismatches=tuple(self._mismatches),
+            notices=tuple(self._notices),
             checked={rule.value: self._checked[rule] for rule in Rule},
             totals=totals,
         )

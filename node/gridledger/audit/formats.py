@@ -24,6 +24,7 @@ from gridledger.audit.rows import (
     OrderRow,
     PositionRow,
     ReadingRow,
+    SetpointRow,
     TradeRow,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "POSITIONS",
     "READINGS",
     "ROW_FILES",
+    "SETPOINTS",
     "TOMBSTONES",
     "TRADES",
     "RowFile",
@@ -55,7 +57,7 @@ __all__ = [
     "csv_values",
 ]
 
-EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 4
+EXPORT_FORMAT, FORMAT_VERSION = "gridledger-export", 5
 MANIFEST, MARKET, DEPLOYMENT, BLOCKS = "manifest.json", "market.json", "deployment.json", "blocks.jsonl"
 TOMBSTONES = "tombstones.jsonl"
 R_co = TypeVar("R_co", covariant=True)
@@ -177,6 +179,7 @@ TRADES = RowFile(
         "buy_meter": kinds.WHOLE,
         "energy_wh": kinds.WHOLE,
         "price_cents_per_mwh": kinds.INTEGER,
+        "curtailed_wh": kinds.WHOLE,
     },
 )
 POSITIONS = RowFile(
@@ -194,6 +197,7 @@ POSITIONS = RowFile(
         "dealt_wh": kinds.WHOLE,
         "prior_wh": kinds.WHOLE,
         "continued": kinds.FLAG,
+        "curtailed": kinds.FLAG,
         "locked_microcents": kinds.WHOLE,
         "fee_microcents": kinds.WHOLE,
         "deal_microcents": kinds.INTEGER,
@@ -204,6 +208,17 @@ POSITIONS = RowFile(
         "metered_wh": kinds.INTEGER,
         "trade_microcents": kinds.OPTIONAL_INTEGER,
         "imbalance_microcents": kinds.OPTIONAL_INTEGER,
+    },
+)
+SETPOINTS = RowFile(
+    name="setpoints.csv",
+    make=SetpointRow._make,
+    columns={
+        **_SLOT,
+        "meter": kinds.WHOLE,
+        "contracted_wh": kinds.INTEGER,
+        "residual_wh": kinds.INTEGER,
+        "salt": kinds.BYTES32,
     },
 )
 READINGS = RowFile(
@@ -261,6 +276,7 @@ DEMAND_EVENTS = RowFile(
         "civil_time": kinds.TEXT,
         "holidays": kinds.DATES,
         "received_at": kinds.WHOLE,
+        "terms_signature": kinds.SIGNATURE,
     },
 )
 DEMAND_PARTICIPATIONS = RowFile(
@@ -270,9 +286,6 @@ DEMAND_PARTICIPATIONS = RowFile(
         "event_id": kinds.HASH,
         "meter": kinds.WHOLE,
         "account": kinds.ADDRESS,
-        "joined": kinds.FLAG,
-        "standing": kinds.FLAG,
-        "noted_at": kinds.WHOLE,
     },
 )
 _MEASURED = {"event_id": kinds.HASH, "meter": kinds.WHOLE, "number": kinds.WHOLE}
@@ -283,8 +296,8 @@ DEMAND_MEASUREMENTS = RowFile(
         **_MEASURED,
         "days": kinds.WHOLE_NUMBERS,
         "adjustment_bp": kinds.WHOLE,
-        "block_number": kinds.WHOLE,
-        "measured_at": kinds.WHOLE,
+        "anchors": kinds.WHOLE,
+        "proofs": kinds.WHOLE,
     },
 )
 DEMAND_SHIFTS = RowFile(
@@ -321,6 +334,7 @@ ROW_FILES: tuple[RowFile[tuple[Any, ...]], ...] = (
     BOOKS,
     TRADES,
     POSITIONS,
+    SETPOINTS,
     READINGS,
     METER_EVENTS,
     METERS,

@@ -2,10 +2,11 @@
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gridledger.audit.dispatches import Stopped
 from gridledger.audit.markets import Anchor, Committed, Market, Posted, Proven
 from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
@@ -62,7 +63,7 @@ class Cancellations:
 class History:
     """State rebuilt from the chain. `odd` lists what no honest contract does in that state."""
 
-    def __init__(self) -> None:
+    def __init__(self, mtu_length_s: int) -> None:
         self.odd: list[tuple[str, str]] = []
         self.members, self.rules = Members(), Rules()
         self.cash = Cash(self.odd, self.members.supplier_of)
@@ -84,8 +85,15 @@ class History:
         self.first_admin: tuple[str, int] | None = None
         self.access_changes: list[str] = []
         self.authorities: dict[str, str] = {}
-        self._replay = MarketReplay(self.members, self.rules, self.cash, self.tokens["LowCarbonToken"], self.odd)
+        self._replay = MarketReplay(
+            self.members, self.rules, self.cash, self.tokens["LowCarbonToken"], mtu_length_s, self.odd
+        )
         self.markets: defaultdict[Slot, Market] = self._replay.markets
+
+    @property
+    def stops(self) -> Sequence[Stopped]:
+        """Every emergency stop, once, in their order."""
+        return self._replay.dispatches.stops
 
     @property
     def head(self) -> BlockFacts:
@@ -141,7 +149,7 @@ class History:
                 self._role(event, time_s)
             case "EnergyTrading":
                 self._trading(event, time_s)
-            case "EnergySettlement":
+            case "EnergySettlement" | "EnergyDispatching" | "EnergyCurtailment":
                 self._replay.apply(event, time_s)
             case _:
                 self._market_event(event, time_s)
@@ -206,10 +214,6 @@ class History:
                     values["supplyWh"],
                     values["demandWh"],
                 )
-            case "DispatchScheduled":
-                self._market(values).schedule = (values["scheduleHash"], values["tradedWh"], values["answerDeadline"])
-            case "DispatchAnswered":
-                self._market(values).answer = (values["answer"], values["gridOperator"], time_s)
             case _:
                 self._metering(event, time_s)
 

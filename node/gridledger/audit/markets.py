@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gridledger.audit.dispatches import Curtailed, Dispatch, Outcome
 from gridledger.audit.opening import Opened
 from gridledger.audit.presented import ClearingCall, EntryKind, SettlementCall
-from gridledger.market.model import Position
+from gridledger.audit.presented_dispatch import CapsCall
+from gridledger.market.curtailment import Shrunk
+from gridledger.market.model import Position, Trade
 
 __all__ = [
     "Anchor",
+    "CapsStep",
+    "CapsSums",
     "Chunk",
     "Cleared",
     "Committed",
@@ -23,7 +28,6 @@ __all__ = [
     "TokenDebt",
 ]
 
-CURTAILED = 2  # IEnergyDispatching.Answer
 Debt = tuple[str, str, int]
 
 
@@ -131,7 +135,8 @@ class Step:
 
     It `corrects` where it replaces a reading by another one.
 
-    `debts` and `expected_debts` are (debtor, creditor, microcents); open positions are those of the whole MTU.
+    `debts` and `expected_debts` are (debtor, creditor, microcents); open positions are those of the whole MTU. `deals`
+    are the trades kept beside the positions.
     """
 
     block_number: int
@@ -139,6 +144,7 @@ class Step:
     entries: Sequence[Entry]
     before: tuple[Position, ...]
     after: tuple[Position, ...]
+    deals: tuple[Trade, ...]
     corrects: bool
     debts: Sequence[Debt]
     expected_debts: Sequence[Debt]
@@ -151,9 +157,45 @@ class Step:
     owed: list[TokenDebt] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CapsSums:
+    """What caps take off a chunk, Wh, and what they move, microcents, as CapsApplied states it."""
+
+    curtailed_wh: int
+    low_carbon_wh: int
+    refunded_microcents: int
+    compensated_microcents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapsStep:
+    """Caps applied to a chunk: what the events state, and what the rules make of the caps that hold.
+
+    `shrunk` and `expected` are None where the rules allow no caps. `traded` is (selling meter, buying meter, Wh taken
+    off); debts are (debtor, creditor, microcents); `before` and `deals` are what was kept until then.
+    """
+
+    block_number: int
+    time_s: int
+    curtailed: Curtailed | None
+    before: tuple[Position, ...]
+    deals: tuple[Trade, ...]
+    shrunk: Shrunk | None
+    traded: Sequence[tuple[int, int, int]]
+    expected_traded: Sequence[tuple[int, int, int]]
+    stated: CapsSums
+    expected: CapsSums | None
+    debts: Sequence[Debt]
+    expected_debts: Sequence[Debt]
+    call: CapsCall | None
+
+
 @dataclass(kw_only=True)
 class Chunk:
-    """One chunk of a clearing. `call` and `opened` are None where no usable call data was found."""
+    """One chunk of a clearing. `call` and `opened` are None where no usable call data was found.
+
+    `positions` and `deals` are what is kept now: after caps `deals` has every trade.
+    """
 
     number: int
     cleared: Cleared
@@ -161,7 +203,20 @@ class Chunk:
     opened: Opened | None
     traded: Sequence[tuple[int, int, int]]
     positions: tuple[Position, ...]
+    deals: tuple[Trade, ...]
     steps: list[Step] = field(default_factory=list)
+    caps: list[CapsStep] = field(default_factory=list)
+
+    @property
+    def shrunk(self) -> Shrunk | None:
+        """What caps have left of it; None where none were applied."""
+        return next((step.shrunk for step in self.caps if step.shrunk is not None), None)
+
+    def curtailed_wh(self) -> tuple[int, ...]:
+        """What caps took off each of its trades, Wh."""
+        if self.shrunk is not None:
+            return self.shrunk.curtailed_wh
+        return () if self.opened is None else (0,) * len(self.opened.trades)
 
     def closed(self, kind: EntryKind) -> frozenset[int]:
         """Meters with an event of that kind."""
@@ -173,14 +228,15 @@ class Market:
     """Everything the chain says about one zone and MTU.
 
     `recorded` has the contract's own last word on listed orders, by uid: why they cannot trade, 0 if they can.
+    `left_wh` is what caps have left of meters that go on in a later chunk.
     """
 
     book: Committed | None = None
     reference: tuple[int, int, int] | None = None
     chunks: list[Chunk] = field(default_factory=list)
-    schedule: tuple[str, int, int] | None = None
-    answer: tuple[int, str, int] | None = None
+    dispatch: Dispatch = field(default_factory=Dispatch)
     recorded: dict[str, int] = field(default_factory=dict)
+    left_wh: dict[int, int] = field(default_factory=dict)
 
     @property
     def cleared(self) -> Cleared | None:
@@ -197,15 +253,10 @@ class Market:
         opened = self.chunks[-1].opened if self.chunks else None
         return {} if opened is None else dict(opened.carried_wh)
 
-    def void_at(self, time_s: int, *, proceed_without_answer: bool, clearing_deadline: int) -> bool | None:
-        """Whether positions are refunded at a moment; None while it is still open, or nothing was cleared.
-
-        A clearing that was not finished in time is void; a schedule as its answer says, or without one the policy.
-        """
+    def outcome_after(
+        self, block_number: int, time_s: int, *, proceed_without_answer: bool, clearing_deadline: int
+    ) -> Outcome:
+        """What becomes of the positions; a clearing that was not finished in time is void."""
         if self.chunks and self.cleared is None:
-            return True if time_s > clearing_deadline else None
-        if self.schedule is None:
-            return None
-        if self.answer is not None:
-            return self.answer[0] == CURTAILED
-        return None if time_s <= self.schedule[2] else not proceed_without_answer
+            return Outcome.VOID if time_s > clearing_deadline else Outcome.OPEN
+        return self.dispatch.outcome_after(block_number, time_s, proceed_without_answer=proceed_without_answer)

@@ -116,6 +116,7 @@ class Rules:
         self.versions: list[PolicyVersion] = []
         self.feed_in: dict[int, int] = {}
         self.source_factors: dict[int, tuple[int, str]] = {}
+        self._source_factor_blocks: dict[int, int] = {}
         self.grid_factors: dict[int, int] = {}
         self._values_at = lru_cache(maxsize=None)(self._find_values)
         self._policy_at = lru_cache(maxsize=None)(self._find_policy)
@@ -138,6 +139,7 @@ class Rules:
                 self.feed_in[values["mtuStart"]] = values["feedInCentsPerMwh"]
             case "SourceFactorSet":
                 self.source_factors[values["source"]] = (values["factorMgco2PerKwh"], values["citation"])
+                self._source_factor_blocks.setdefault(values["source"], event.block_number)
             case "GridFactorPublished":
                 self.grid_factors[values["mtuStart"]] = values["factorMgco2PerKwh"]
 
@@ -160,6 +162,12 @@ class Rules:
         """The grid factor as it stands now: published, or the policy's default; mg CO2 per kWh."""
         published = self.grid_factors.get(mtu_start)
         return self.policy_at(mtu_start).default_grid_factor_mgco2_per_kwh if published is None else published
+
+    def source_factor(self, source: int, block_number: int) -> int | None:
+        """The factor of a source, mg CO2 per kWh, where it was set by a block; it never changes."""
+        if self._source_factor_blocks.get(source, block_number + 1) > block_number:
+            return None
+        return self.source_factors[source][0]
 
     def _find_values(self, mtu_start: int) -> Mapping[str, Any]:
         """The last scheduled among the latest effective versions."""

@@ -10,6 +10,7 @@ from gridledger.units import format_utc
 __all__ = [
     "AuditReport",
     "Mismatch",
+    "Notice",
     "Rule",
     "Slot",
     "TradeKind",
@@ -49,6 +50,8 @@ class Rule(StrEnum):
     LOCK = "lock"
     POSITION = "position"
     DISPATCH = "dispatch"
+    SETPOINT = "setpoint"
+    CURTAILMENT = "curtailment"
     METER_EVENT = "meter-event"
     READING_SIGNATURE = "reading-signature"
     READING_COLUMN = "reading-column"
@@ -91,14 +94,23 @@ class Mismatch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something the rules allow but people should know, such as an emergency that broke the order of curtailment."""
+
+    record: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """Outcome of an audit: all mismatches, how many things each rule has checked, and totals.
+    """Outcome of an audit: all mismatches, what is worth knowing, how many things each rule has checked, and totals.
 
     Totals end in their unit; `cash_sum_microcents` is zero when no money was made or lost.
     """
 
     ok: bool
     mismatches: tuple[Mismatch, ...]
+    notices: tuple[Notice, ...]
     checked: Mapping[str, int]
     totals: Mapping[str, int]
 
@@ -107,6 +119,7 @@ class AuditReport:
         return {
             "ok": self.ok,
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
+            "notices": [asdict(notice) for notice in self.notices],
             "checked": dict(self.checked),
             "totals": dict(self.totals),
         }

@@ -42,6 +42,10 @@ AUDITED_FUNCTIONS = frozenset(
         ("EnergySettlement", "settle"),
         ("EnergySettlement", "settleSubstitutes"),
         ("EnergySettlement", "refund"),
+        ("EnergyDispatching", "answer"),
+        ("EnergyDispatching", "curtail"),
+        ("EnergyDispatching", "stop"),
+        ("EnergyCurtailment", "applyCaps"),
     }
 )
 

@@ -1,19 +1,18 @@
-"""Checks what the contract keeps of each clearing: positions, locks and fees by hash, and the schedule of dispatch."""
+"""Checks what the contract keeps of each clearing: positions, locks and fees by hash."""
 
 from collections import Counter
 
 from gridledger.audit.evidence import Evidence
-from gridledger.audit.limits import intervals_of
-from gridledger.audit.markets import Chunk, Market, Step
+from gridledger.audit.markets import CapsStep, Chunk, Step
 from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
 from gridledger.audit.ports import StateUnavailable
 from gridledger.audit.presented import EntryKind
 from gridledger.audit.rows import PositionRow
-from gridledger.audit.state_hash import fills_hash, intervals_hash, result_hash, state_hash
+from gridledger.audit.state_hash import state_hash
 from gridledger.market.model import Position, Side
 from gridledger.market.settlement import trade_microcents
 
-__all__ = ["check_dispatch", "check_kept", "check_positions"]
+__all__ = ["check_kept", "check_positions"]
 
 
 def check_kept(evidence: Evidence) -> None:
@@ -22,10 +21,11 @@ def check_kept(evidence: Evidence) -> None:
         for chunk in market.chunks:
             if chunk.opened is None:
                 continue  # named by the clearing rule
-            for step in chunk.steps:
+            steps: tuple[Step | CapsStep, ...] = (*chunk.caps, *chunk.steps)
+            for step in steps:
                 _check_presented(evidence, slot, chunk, step)
             record = f"{chunk_name(slot, chunk.number)}, kept hash"
-            kept = state_hash(chunk.positions, chunk.opened.deals)
+            kept = state_hash(chunk.positions, chunk.deals)
             try:
                 found = evidence.chain.state_hash(slot.zone, slot.mtu_start, chunk.number)
             except StateUnavailable as error:
@@ -34,16 +34,16 @@ def check_kept(evidence: Evidence) -> None:
             evidence.findings.compare(Rule.LOCK, record, kept, found)
 
 
-def _check_presented(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> None:
-    """Positions with locks and fees as a settlement's call data states them; none where a contract made the call."""
-    if step.call is None or chunk.opened is None:
+def _check_presented(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step | CapsStep) -> None:
+    """Positions with locks and fees as the call data of a settlement or of caps states them, where there is any."""
+    if step.call is None:
         return
     findings, name = evidence.findings, chunk_name(slot, chunk.number)
     presented = {position.meter: position for position in step.call.positions}
     for position in step.before:
         record = f"{position_name(position.meter, slot.mtu_start, chunk.number)}, block {step.block_number}"
         findings.compare(Rule.LOCK, record, _comparable(position), _comparable(presented.get(position.meter)))
-    counts = (len(step.before), list(chunk.opened.deals))
+    counts = (len(step.before), list(step.deals))
     found = (len(step.call.positions), list(step.call.deals))
     findings.compare(Rule.LOCK, f"{name}, positions and deals in block {step.block_number}", counts, found)
 
@@ -51,51 +51,6 @@ def _check_presented(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -
 def _comparable(position: Position | None) -> dict[str, object] | None:
     """A position's values; addresses in call data have no checksum."""
     return None if position is None else {**vars(position), "owner": position.owner.lower()}
-
-
-def check_dispatch(evidence: Evidence) -> None:
-    """The schedule is the hash of the recomputed result; only the zone's grid operator has answered."""
-    for slot, market in sorted(evidence.history.markets.items()):
-        if any(chunk.opened is None for chunk in market.chunks):
-            continue  # named by the clearing rule
-        record = f"{slot_name(slot)}, schedule hash, Wh, deadline"
-        evidence.findings.compare(Rule.DISPATCH, record, _schedule(evidence, slot, market), market.schedule)
-        if market.answer is not None:
-            _check_answer(evidence, slot, market, market.answer)
-
-
-def _schedule(evidence: Evidence, slot: Slot, market: Market) -> tuple[str, int, int] | None:
-    """What must be scheduled: nothing without positions, and nothing before the last chunk."""
-    if market.cleared is None or not any(chunk.positions for chunk in market.chunks):
-        return None
-    result = ""
-    for chunk in market.chunks:
-        assert chunk.call is not None  # opened chunks have been presented
-        assert chunk.opened is not None
-        if chunk.number == 0:
-            try:
-                intervals = intervals_of(evidence, slot, market, chunk.call)
-            except LookupError:
-                return None  # named by the limit rule
-            result = intervals_hash(chunk.call.merged, *intervals)
-        result = result_hash(result, fills_hash([item.terms for item in chunk.call.orders]), chunk.opened.state_hash)
-    traded_wh = sum(chunk.cleared.traded_wh for chunk in market.chunks)
-    return result, traded_wh, _deadline(evidence, slot)
-
-
-def _check_answer(evidence: Evidence, slot: Slot, market: Market, answer: tuple[int, str, int]) -> None:
-    findings, name, deadline = evidence.findings, slot_name(slot), _deadline(evidence, slot)
-    _, signer, answered_at = answer
-    operator = evidence.history.members.grid_operators.get(slot.zone)
-    findings.compare(Rule.DISPATCH, f"{name}, answer signed by", operator, signer)
-    scheduled = "a schedule" if market.schedule is not None else "no schedule"
-    findings.compare(Rule.DISPATCH, f"{name}, answer to", "a schedule", scheduled)
-    moment = "in time" if answered_at <= deadline else answered_at
-    findings.compare(Rule.DISPATCH, f"{name}, answered by {deadline}", "in time", moment)
-
-
-def _deadline(evidence: Evidence, slot: Slot) -> int:
-    return slot.mtu_start - evidence.history.rules.policy_at(slot.mtu_start).answer_lead_s
 
 
 def check_positions(evidence: Evidence) -> None:
@@ -150,6 +105,7 @@ def _row(evidence: Evidence, slot: Slot, chunk: Chunk, index: int, imbalance: in
         dealt_wh=now.dealt_wh,
         prior_wh=now.prior_wh,
         continued=now.continued,
+        curtailed=now.curtailed,
         locked_microcents=now.locked_microcents,
         fee_microcents=now.fee_microcents,
         deal_microcents=now.deal_microcents,

@@ -90,7 +90,10 @@ class PresentedWords(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ClearingCall:
-    """One chunk of a clearing as it was presented; prices in cents per MWh, ends by index into `orders` + `ends`."""
+    """One chunk of a clearing as it was presented; prices in cents per MWh, ends by index into `orders` + `ends`.
+
+    The last chunk's root of the setpoints counts.
+    """
 
     zone: int
     mtu_start: int
@@ -107,6 +110,7 @@ class ClearingCall:
     ends: tuple[PresentedWords, ...]
     accepted_offers: tuple[int, ...]
     continued_meters: frozenset[int]
+    setpoints_root: str
 
     @property
     def presented(self) -> tuple[PresentedWords, ...]:
@@ -154,6 +158,7 @@ def clearing_call(arguments: Sequence[Any]) -> ClearingCall:
         ends=_words(values["ends"]),
         accepted_offers=tuple(values["acceptedOffers"]),
         continued_meters=frozenset(values["continuedMeters"]),
+        setpoints_root="0x" + values["setpointsRoot"].hex(),
     )
 
 

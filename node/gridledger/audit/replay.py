@@ -1,11 +1,13 @@
 """Replays clearings and settlements: events say what happened, call data and rules what had to happen."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gridledger.audit.capping import Capping
+from gridledger.audit.dispatch_replay import DispatchReplay
 from gridledger.audit.markets import Chunk, Cleared, Debt, Entry, EntryState, Granted, Market, Step, TokenDebt
 from gridledger.audit.members import Members, Rules
 from gridledger.audit.model import Slot
@@ -13,6 +15,7 @@ from gridledger.audit.money import ZERO_ADDRESS, Cash, TokenBook
 from gridledger.audit.opening import Opened, open_chunk
 from gridledger.audit.ports import ChainCall, Event
 from gridledger.audit.presented import ClearingCall, EntryKind, SettlementCall, clearing_call, settlement_call
+from gridledger.audit.presented_dispatch import CapsCall
 from gridledger.errors import GridLedgerError
 from gridledger.market.errors import NothingToCorrect, VersionsUsedUp
 from gridledger.market.model import Position
@@ -39,6 +42,7 @@ class _Transaction:
     traded: list[tuple[int, int, int]] = field(default_factory=list)
     named: list[_Named] = field(default_factory=list)
     debts: list[Debt] = field(default_factory=list)
+    curtailed: list[tuple[int, int, int]] = field(default_factory=list)
     step: Step | None = None
 
 
@@ -46,31 +50,44 @@ class MarketReplay:
     """Clearings and settlements by zone and MTU. `odd` collects what no honest contract does in that state."""
 
     def __init__(
-        self, members: Members, rules: Rules, cash: Cash, tokens: TokenBook, odd: list[tuple[str, str]]
+        self,
+        members: Members,
+        rules: Rules,
+        cash: Cash,
+        tokens: TokenBook,
+        mtu_length_s: int,
+        odd: list[tuple[str, str]],
     ) -> None:
         self.markets: defaultdict[Slot, Market] = defaultdict(Market)
         self._members, self._rules, self._cash, self._tokens, self._odd = members, rules, cash, tokens, odd
         self._transaction = _Transaction(transaction_hash="")
         self._calls: dict[str, tuple[ChainCall, ...]] = {}
+        self.dispatches = DispatchReplay(self.markets, mtu_length_s, odd)
+        self._capping = Capping(members, rules, cash)
 
-    def begin(self, calls: Iterable[ChainCall]) -> None:
+    def begin(self, calls: Sequence[ChainCall]) -> None:
         """Start a block with these calls."""
-        self.finish()
+        self.dispatches.begin(calls)
         by_hash: defaultdict[str, list[ChainCall]] = defaultdict(list)
         for call in calls:
             by_hash[call.transaction_hash].append(call)
         self._calls = {transaction_hash: tuple(found) for transaction_hash, found in by_hash.items()}
 
     def finish(self) -> None:
-        """End a transaction: nothing may be left that belongs nowhere."""
+        """End a block: nothing may be left that belongs nowhere."""
+        self._end_transaction()
+        self.dispatches.finish()
+
+    def _end_transaction(self) -> None:
         left = self._transaction
-        if left.traded or left.named or left.debts:
-            what = f"{len(left.traded)} trades, {len(left.named)} positions, {len(left.debts)} debts of no MTU"
+        if left.traded or left.named or left.debts or left.curtailed:
+            counts = f"{len(left.traded)} trades, {len(left.named)} positions, {len(left.debts)} debts"
+            what = f"{counts}, {len(left.curtailed)} curtailed trades of no MTU"
             self._odd.append((f"transaction {left.transaction_hash}", what))
         self._transaction = _Transaction(transaction_hash="")
 
     def apply(self, event: Event, time_s: int) -> None:
-        """Apply one event of trading, settlement, carbon ledger or low-carbon token; others change nothing."""
+        """Apply one event of trading, settlement, dispatch, carbon or low-carbon token; others change nothing."""
         transaction, values = self._of(event), event.arguments
         match event.name:
             case "EnergyTraded":
@@ -83,15 +100,21 @@ class MarketReplay:
                 transaction.named.append(_named(event))
             case "SettlementProgressed":
                 self._settle(event, time_s)
+            case "TradeCurtailed":
+                transaction.curtailed.append((values["sellMeter"], values["buyMeter"], values["energyWh"]))
+            case "CapsApplied":
+                self._apply_caps(event, time_s)
             case _ if _is_reward(event):
                 if transaction.step is None:
                     self._odd.append((f"{event.name} in block {event.block_number}", "rewards without a settlement"))
                 else:
                     self._reward(event, transaction.step)
+            case _:
+                self.dispatches.apply(event, time_s)
 
     def _of(self, event: Event) -> _Transaction:
         if self._transaction.transaction_hash != event.transaction_hash:
-            self.finish()
+            self._end_transaction()
             calls = self._calls.get(event.transaction_hash, ())
             self._transaction = _Transaction(transaction_hash=event.transaction_hash, calls=calls)
         return self._transaction
@@ -116,7 +139,15 @@ class MarketReplay:
         )
         traded, transaction.traded = transaction.traded, []
         market.chunks.append(
-            Chunk(number=number, cleared=cleared, call=call, opened=opened, traded=traded, positions=positions)
+            Chunk(
+                number=number,
+                cleared=cleared,
+                call=call,
+                opened=opened,
+                traded=traded,
+                positions=positions,
+                deals=() if opened is None else opened.deals,
+            )
         )
 
     def _clearing_of(self, transaction: _Transaction, slot: Slot, chunk: int) -> ClearingCall | None:
@@ -146,9 +177,8 @@ class MarketReplay:
         market = self.markets[slot]
         named, transaction.named = transaction.named, []
         debts, transaction.debts = transaction.debts, []
-        chunk = next((chunk for chunk in market.chunks if chunk.number == values["chunk"]), None)
-        if chunk is None or chunk.opened is None:
-            self._odd.append((f"{event.name} in block {event.block_number}", f"chunk {values['chunk']} of no clearing"))
+        chunk = self._chunk_of(event, market)
+        if chunk is None:
             return
         before = chunk.positions
         settling = _Settling(chunk, self._members, self._rules, slot)
@@ -160,6 +190,7 @@ class MarketReplay:
             entries=entries,
             before=before,
             after=chunk.positions,
+            deals=chunk.deals,
             corrects=settling.corrects,
             debts=debts,
             expected_debts=self._pay(settling, slot),
@@ -168,6 +199,25 @@ class MarketReplay:
             call=self._settlement_of(transaction, slot, chunk.number),
         )
         chunk.steps.append(transaction.step)
+
+    def _apply_caps(self, event: Event, time_s: int) -> None:
+        values, transaction = event.arguments, self._transaction
+        slot = Slot(values["zone"], values["mtuStart"])
+        market = self.markets[slot]
+        stated = (transaction.curtailed, transaction.debts)
+        transaction.curtailed, transaction.debts = [], []
+        call = self.dispatches.call_of(event, CapsCall, *slot, values["chunk"])
+        if (chunk := self._chunk_of(event, market)) is not None:
+            self._capping.apply(event, time_s, market, chunk, stated, call)
+
+    def _chunk_of(self, event: Event, market: Market) -> Chunk | None:
+        """The chunk an event is about; None, and noted as odd, where there is no such."""
+        number = event.arguments["chunk"]
+        chunk = next((chunk for chunk in market.chunks if chunk.number == number), None)
+        if chunk is None or chunk.opened is None:
+            self._odd.append((f"{event.name} in block {event.block_number}", f"chunk {number} of no clearing"))
+            return None
+        return chunk
 
     def _pay(self, settling: "_Settling", slot: Slot) -> list[Debt]:
         """Carry out the payments as the trading contract does; returns the debts that are left."""

@@ -18,7 +18,7 @@ def check_rewards(evidence: Evidence, slot: Slot, chunk: Chunk, step: Step) -> N
         return
     findings, name = evidence.findings, f"{chunk_name(slot, chunk.number)}, rewards of block {step.block_number}"
     try:
-        trades = rewarded_trades(step.before, step.after, chunk.opened.deals)
+        trades = rewarded_trades(step.before, step.after, step.deals)
     except GridLedgerError as error:
         findings.report(Rule.REWARD, name, "positions in balance", error)
         return

@@ -19,6 +19,7 @@ __all__ = [
     "OrderRow",
     "PositionRow",
     "ReadingRow",
+    "SetpointRow",
     "TombstoneRow",
     "TradeRow",
 ]
@@ -136,7 +137,7 @@ class BookRow(NamedTuple):
 
 
 class TradeRow(NamedTuple):
-    """One trade of a cleared MTU; positions count in each chunk."""
+    """One trade of a cleared MTU, and what caps took off it; positions count in each chunk."""
 
     zone: int
     mtu_start: int
@@ -147,6 +148,7 @@ class TradeRow(NamedTuple):
     buy_meter: int
     energy_wh: int
     price_cents_per_mwh: int
+    curtailed_wh: int
 
 
 class PositionRow(NamedTuple):
@@ -166,6 +168,7 @@ class PositionRow(NamedTuple):
     dealt_wh: int
     prior_wh: int
     continued: bool
+    curtailed: bool
     locked_microcents: int
     fee_microcents: int
     deal_microcents: int
@@ -176,6 +179,17 @@ class PositionRow(NamedTuple):
     metered_wh: int
     trade_microcents: int | None
     imbalance_microcents: int | None
+
+
+class SetpointRow(NamedTuple):
+    """What a meter was expected to do in an MTU, Wh, export positive, with the salt of its commitment."""
+
+    zone: int
+    mtu_start: int
+    meter: int
+    contracted_wh: int
+    residual_wh: int
+    salt: bytes
 
 
 class ReadingRow(NamedTuple):

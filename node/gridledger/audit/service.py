@@ -6,7 +6,9 @@ from gridledger.audit.accounts import check_accounts, check_low_carbon_tokens, c
 from gridledger.audit.books import check_books, check_fills, check_reference_prices
 from gridledger.audit.cancellations import check_cancellations
 from gridledger.audit.clearings import check_clearings
-from gridledger.audit.demand_response import check_demand_response, check_demand_signature
+from gridledger.audit.curtailments import check_curtailments
+from gridledger.audit.demand_response import check_demand_response, sound_demand
+from gridledger.audit.dispatching import check_dispatch
 from gridledger.audit.evidence import Evidence, ExportedRun, MarketFacts
 from gridledger.audit.findings import Findings
 from gridledger.audit.foundations import check_blocks, check_code, check_meters, check_roles, check_settings
@@ -24,7 +26,7 @@ from gridledger.audit.orders import (
     check_receipt_sequence,
 )
 from gridledger.audit.ports import Chain, OnProgress, StateUnavailable
-from gridledger.audit.positions import check_dispatch, check_kept, check_positions
+from gridledger.audit.positions import check_kept, check_positions
 from gridledger.audit.readings import (
     MeterHistory,
     check_anchors,
@@ -34,6 +36,7 @@ from gridledger.audit.readings import (
     stated_events,
 )
 from gridledger.audit.rows import AcceptanceRow, OrderRow
+from gridledger.audit.setpoints import check_setpoints
 from gridledger.audit.settlements import check_settlements
 from gridledger.audit.tombstones import check_tombstones
 from gridledger.audit.totals import chain_totals, file_totals
@@ -52,7 +55,7 @@ def audit_run(
     last = run.head.number if run.head is not None else max((row.number for row in run.blocks), default=0)
     total = last + 1 + len(run.orders) + len(run.acceptances) + len(run.readings)
     progress = _Progress(total, on_progress)
-    history = _replay(chain, last, findings, progress)
+    history = _replay(chain, last, facts.mtu_length_s, findings, progress)
     if history is None:
         return audit_without_chain(run, facts, findings)
     evidence = Evidence(
@@ -76,12 +79,17 @@ def audit_run(
     check_low_carbon_tokens(evidence)
     progress.finish("done")
     totals = {**file_totals(run), **chain_totals(history), "cash_sum_microcents": cash_sum}
-    return findings.conclude({**totals, "unverifiable_settlements": evidence.unverifiable_settlements})
+    unverifiable = {
+        "unverifiable_settlements": evidence.unverifiable_settlements,
+        "unverifiable_setpoints": evidence.unverifiable_setpoints,
+        "emergencies_out_of_order": evidence.emergencies_out_of_order,
+    }
+    return findings.conclude({**totals, **unverifiable})
 
 
-def _replay(chain: Chain, last: int, findings: Findings, progress: "_Progress") -> History | None:
+def _replay(chain: Chain, last: int, mtu_length_s: int, findings: Findings, progress: "_Progress") -> History | None:
     """The chain's history; None, and a mismatch, where it is not that of a market."""
-    history = History()
+    history = History(mtu_length_s)
     number = 0
     try:
         for block in chain.blocks(last):
@@ -107,7 +115,7 @@ def audit_without_chain(run: ExportedRun, facts: MarketFacts | None, findings: F
             check_receipt(row, facts.order_domain, facts.market_operator, findings)
         for event in run.demand_events:
             operator = facts.grid_operators.get(event.zone, "")
-            check_demand_signature(event, facts.dispatch_domain, operator, findings)
+            sound_demand(event, facts.dispatch_domain, operator, facts.market_operator, findings)
     operators = {} if facts is None else {row.meter: facts.grid_operators.get(row.zone, "") for row in run.meters}
     known = MeterHistory(
         device_keys={row.meter: [DeviceKey(x=row.device_key_x, y=row.device_key_y)] for row in run.meters},
@@ -167,6 +175,8 @@ def _check_market(evidence: Evidence) -> None:
         check_trades,
         check_kept,
         check_dispatch,
+        check_setpoints,
+        check_curtailments,
         check_positions,
         check_settlements,
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from gridledger.audit.dispatches import Outcome, Stopped
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.markets import Anchor, Chunk, Entry, Market, Step
 from gridledger.audit.model import Rule, Slot, chunk_name, position_name, slot_name
@@ -12,6 +13,12 @@ from gridledger.metering.balance import zone_balance
 
 __all__ = ["check_settlements"]
 
+_EXPECTED = {
+    Outcome.OPEN: "an answer first",
+    Outcome.PROCEEDS: "settlements",
+    Outcome.CURTAILED: "settlements after caps",
+    Outcome.VOID: "refunds",
+}
 KNOWN_AFTER_S = 60  # a settlement under way when the last reading was anchored is nobody's fault
 
 
@@ -51,18 +58,21 @@ class _Settlement:
         debts, stated = Counter(step.expected_debts), Counter(step.debts)
         self._findings.compare(Rule.CASH, f"{self._name}, debts in block {step.block_number}", debts, stated)
 
-    def _void_at(self, time_s: int) -> bool | None:
-        return self._market.void_at(
+    def _outcome(self, block_number: int, time_s: int) -> Outcome:
+        return self._market.outcome_after(
+            block_number,
             time_s,
             proceed_without_answer=self._policy.proceed_without_answer,
             clearing_deadline=self._policy.clearing_deadline(self._slot.mtu_start),
         )
 
     def _check_outcome(self, step: Step) -> None:
-        """Positions are settled where the dispatch proceeds and refunded where it is void."""
-        expected = {True: "refunds", False: "settlements", None: "an answer first"}[self._void_at(step.time_s)]
+        """Positions are settled where the dispatch proceeds, after their caps where there are any, or refunded."""
+        expected = _EXPECTED[self._outcome(step.block_number, step.time_s)]
         refunds = {entry.kind is EntryKind.REFUNDED for entry in step.entries}
         found = {False: "settlements", True: "refunds"}[refunds.pop()] if len(refunds) == 1 else "nothing, or both"
+        if any(position.curtailed for position in step.before):
+            found += " after caps"
         self._findings.compare(Rule.SETTLEMENT, f"{self._name}, block {step.block_number}", expected, found)
 
     def _check_moment(self, step: Step) -> None:
@@ -139,19 +149,33 @@ class _Settlement:
 
     def check_complete(self) -> None:
         """Nothing that could have been settled or refunded is left open, or left on a substitute."""
-        void = self._void_at(self._evidence.history.head.time_s)
+        head = self._evidence.history.head
+        outcome = self._outcome(head.number, head.time_s)
+        if outcome is Outcome.CURTAILED:
+            self._check_capped()
         for position in self._chunk.positions:
-            due_at = self._due_at(position, void=void)
-            overdue = due_at is not None and self._evidence.is_late(due_at)
+            overdue = self._is_overdue(position, outcome)
             found = "still open" if overdue else "closed or not due"
             self._findings.compare(Rule.COMPLETENESS, self._record(position.meter), "closed or not due", found)
 
-    def _due_at(self, position: Position, *, void: bool | None) -> int | None:
+    def _check_capped(self) -> None:
+        """Caps are applied by the time the first position could be settled."""
+        late = any(self._is_overdue(position, Outcome.CURTAILED) for position in self._chunk.positions)
+        found = "not applied" if late and self._chunk.shrunk is None else "applied or not due"
+        self._findings.compare(Rule.COMPLETENESS, f"{self._name}, caps", "applied or not due", found)
+
+    def _is_overdue(self, position: Position, outcome: Outcome) -> bool:
+        due_at = self._due_at(position, outcome)
+        return due_at is not None and self._evidence.is_late(due_at)
+
+    def _due_at(self, position: Position, outcome: Outcome) -> int | None:
         """When the position could first have been closed, or read after a substitute; None where that is not yet."""
-        if position.read or (void and position.settled) or void is None:
+        is_void = outcome is Outcome.VOID
+        if position.read or (is_void and position.settled) or outcome is Outcome.OPEN:
             return None
-        if void:
-            return self._slot.mtu_start
+        if is_void:
+            stops = (one.time_s for one in self._market.dispatch.answers if isinstance(one, Stopped))
+            return max((self._slot.mtu_start, *stops))
         mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
         key = (position.meter, self._slot.mtu_start)
         reading = self._evidence.readings.get(key) or self._evidence.erased.get(key)

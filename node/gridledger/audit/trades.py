@@ -1,4 +1,4 @@
-"""Checks exported trades against those that follow from the clearing's call data."""
+"""Checks exported trades against those that follow from the clearing's call data, and what caps took off them."""
 
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.markets import Chunk
@@ -39,6 +39,9 @@ def _rows(slot: Slot, chunk: Chunk) -> list[TradeRow]:
             buy_meter=opened.positions[trade.buy].meter,
             energy_wh=trade.energy_wh,
             price_cents_per_mwh=price,
+            curtailed_wh=curtailed_wh,
         )
-        for index, (trade, price) in enumerate(zip(opened.trades, opened.prices_cents_per_mwh, strict=True))
+        for index, (trade, price, curtailed_wh) in enumerate(
+            zip(opened.trades, opened.prices_cents_per_mwh, chunk.curtailed_wh(), strict=True)
+        )
     ]

@@ -27,6 +27,7 @@ def _closing(energy: str, money: str, *, version: str = "") -> tuple[_Field, ...
 
 _FIELDS: Mapping[str, tuple[_Field, ...]] = {
     "EnergyTraded": (_Field("sellMeter", 32), _Field("buyMeter", 32), _Field("energyWh", 192)),
+    "TradeCurtailed": (_Field("sellMeter", 32), _Field("buyMeter", 32), _Field("energyWh", 192)),
     "PositionSettled": _closing("meteredWh", "imbalanceMicrocents"),
     "PositionSubstituted": _closing("substituteWh", "imbalanceMicrocents"),
     "PositionResettled": _closing("meteredWh", "deltaMicrocents", version="version"),

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gridledger import __version__
 from gridledger.cli.auction import auction_json, clear_file, print_auction
+from gridledger.cli.demand_response import add_demand_command
 from gridledger.cli.dispatch import add_dispatch_commands
 from gridledger.cli.erase import add_erase_commands
 from gridledger.cli.imports import add_import_command
@@ -46,6 +47,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     add_dispatch_commands(dispatch, operations, DATA_DIR / "node" / "keys")
+    add_demand_command(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 
     receipt = typer.Typer(no_args_is_help=True, help="Receipts of trades.")

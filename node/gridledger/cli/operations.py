@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from gridledger.cli.output import OnProgress
 
 __all__ = [
+    "DemandRequest",
     "DispatchCheckRequest",
     "FleetRequest",
     "ImportRequest",
@@ -114,6 +115,21 @@ class TelegramRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemandRequest:
+    """Ask a zone to take less from the grid (or more) in some MTUs: an energy of each MTU, or a power."""
+
+    url: str
+    keys: Path
+    zone: int
+    first_mtu_start: int
+    mtu_count: int
+    increases: bool
+    energy_wh: int | None
+    power_w: int | None
+    reason: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The application's functions behind the commands; results are JSON-able."""
 
@@ -126,6 +142,7 @@ class Operations:
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
     check_dispatch: Callable[[DispatchCheckRequest, OnProgress], dict[str, Any]]
+    issue_demand: Callable[[DemandRequest], dict[str, Any]]
     import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
     post_readings: Callable[[PostRequest, OnProgress], dict[str, Any]]
     post_telegrams: Callable[[TelegramRequest, OnProgress], dict[str, Any]]

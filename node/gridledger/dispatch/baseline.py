@@ -28,6 +28,7 @@ __all__ = [
     "MeasuredMtu",
     "Measurement",
     "MeasuringPlan",
+    "MeasuringTerms",
     "measure",
     "rounded_against_participant",
 ]
@@ -72,6 +73,18 @@ class BaselineRule:
     def counts(self, *, working: bool) -> tuple[int, int]:
         """X and Y of an event that begins on a working day, or on another one."""
         return (self.working_highest, self.working_days) if working else (self.other_highest, self.other_days)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuringTerms:
+    """What an event's participants are measured by, kept with the event: later settings do not change it.
+
+    `civil_time` is a name of the time zone database, `holidays` those that the compared days can be, ascending.
+    """
+
+    rule: BaselineRule
+    civil_time: str
+    holidays: tuple[date, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,9 +35,9 @@ class DemandFieldRefused(InvalidInput):
 
 @dataclass(kw_only=True, eq=False)
 class DemandSignatureMalformed(InvalidInput):
-    """A demand response event carries a signature of 65 bytes: r, a low s, and v of 27 or 28."""
+    """What is signed about demand response carries 65 bytes: r, a low s, and v of 27 or 28."""
 
-    zone: int
+    struct: str
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,18 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from gridledger.dispatch.baseline import CivilCalendar, Connection, EventWindow, Measurement
+from gridledger.dispatch.baseline import CivilCalendar, Connection, EventWindow, MeasuringTerms
 from gridledger.dispatch.demand_response import (
     Consent,
-    DemandResponse,
-    MeasuringTerms,
+    MeterMeasurement,
     Participation,
     StoredDemand,
 )
 
-__all__ = ["Calendars", "DemandStore", "DemandZones", "EvidenceMark", "MeasurementStore", "MeterPlace"]
+__all__ = ["Calendars", "DemandStore", "DemandZones", "MeasurementStore", "MeterEvidence", "MeterPlace", "TermsSigner"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +25,16 @@ class MeterPlace:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvidenceMark:
-    """How far the chain is known: the newest indexed block, and how many anchors of readings it has by then."""
+class MeterEvidence:
+    """What the chain has of a meter: import less export by MTU start, Wh; proven readings go before anchored ones.
 
-    block_number: int
+    `anchors` is one more than the newest anchor's number among these readings, 0 without any; `proofs` counts those
+    that are proven. Both say which readings there were: all in earlier anchors, and as many proofs in chain order.
+    """
+
+    net_import_wh: Mapping[int, int]
     anchors: int
+    proofs: int
 
 
 class DemandZones(Protocol):
@@ -47,6 +51,13 @@ class Calendars(Protocol):
         """Civil time and working days."""
 
 
+class TermsSigner(Protocol):
+    """The market operator's key."""
+
+    def sign_document(self, document: dict[str, Any]) -> bytes:
+        """65 bytes r, s, v over an EIP-712 document."""
+
+
 class DemandStore(Protocol):
     """Events and who takes part, of one transaction; nothing that was kept is ever changed."""
 
@@ -59,9 +70,10 @@ class DemandStore(Protocol):
     def count_after(self, zone: int, moment: int) -> int:
         """How many events of a zone end after a moment."""
 
-    def add_event(
-        self, event_id: str, event: DemandResponse, signature: bytes, terms: MeasuringTerms, *, end: int, now: int
-    ) -> StoredDemand:
+    def next_number(self) -> int:
+        """Number of the next event, from 1 without gaps."""
+
+    def add_event(self, stored: StoredDemand, *, end: int) -> None:
         """Keep an event and tell the owners of the zone's meters."""
 
     def places_of(self, meters: Collection[int]) -> Mapping[int, MeterPlace]:
@@ -88,8 +100,8 @@ class DemandStore(Protocol):
 class MeasurementStore(Protocol):
     """Readings on chain and measurements, of one transaction."""
 
-    def mark(self) -> EvidenceMark:
-        """How far the chain is known."""
+    def anchor_count(self) -> int:
+        """How many anchors of readings the chain has."""
 
     def closed_until(self) -> int:
         """Events that ended by this moment, Unix seconds, are closed: nothing more is measured of them."""
@@ -103,14 +115,14 @@ class MeasurementStore(Protocol):
     def unmeasured(self, event_id: str, window: EventWindow, limit: int, *, all_read: bool) -> Sequence[int]:
         """Participants without a measurement, ascending; with `all_read` those whose readings are all on chain."""
 
-    def newly_read(self, event_id: str, mark: EvidenceMark, start: int, end: int, limit: int) -> Sequence[int]:
+    def newly_read(self, event_id: str, anchors: int, start: int, end: int, limit: int) -> Sequence[int]:
         """Measured participants, ascending, of which the chain has since got a reading or proof of these MTUs.
 
-        Where there is none, all of them are measured up to the mark.
+        Where there is none, all of them are measured up to so many anchors.
         """
 
-    def net_import_wh(self, meters: Collection[int], starts: Collection[int]) -> Mapping[int, Mapping[int, int]]:
-        """Import less export by meter and MTU start of readings on chain, proven ones first; Wh."""
+    def evidence_of(self, meters: Collection[int], starts: Collection[int]) -> Mapping[int, MeterEvidence]:
+        """What the chain has of these MTUs of the meters, for each of them."""
 
     def connections_of(self, meters: Collection[int], mtu_length_s: int) -> Mapping[int, Connection]:
         """What the meters' connections carry in an MTU."""
@@ -120,13 +132,11 @@ class MeasurementStore(Protocol):
     ) -> Mapping[int, Sequence[EventWindow]]:
         """By meter the earlier events it took part in that ended after a moment, Unix seconds."""
 
-    def newest_of(self, event_id: str, meters: Collection[int]) -> Mapping[int, tuple[int, Measurement]]:
-        """The newest measurement of each of these meters that has one, with its number."""
+    def newest(self, event_id: str, meters: Collection[int]) -> Sequence[MeterMeasurement]:
+        """The newest measurement of each of these meters that has one, ascending by meter."""
 
-    def add_measurement(
-        self, stored: StoredDemand, meter: int, number: int, measurement: Measurement, *, block_number: int, now: int
-    ) -> None:
-        """Keep a measurement under its number, from 1 for each meter and event, and tell the owner."""
+    def add_measurement(self, stored: StoredDemand, made: MeterMeasurement) -> None:
+        """Keep a measurement and tell the meter's owner."""
 
-    def note_measured(self, event_id: str, meters: Collection[int], mark: EvidenceMark, start: int, end: int) -> None:
-        """Remember that these meters are measured on all readings and proofs of these MTUs up to the mark."""
+    def note_measured(self, event_id: str, meters: Collection[int], anchors: int, start: int, end: int) -> None:
+        """Remember that these meters are measured on all proofs and on so many anchors, as to these MTUs."""

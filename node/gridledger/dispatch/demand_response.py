@@ -6,17 +6,16 @@ An event asks the meters of a zone to take less from the grid (or more) during s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from enum import IntEnum
 from typing import Any
 
 import sha3
 from eth_account import Account
-from eth_account.messages import SignableMessage, encode_typed_data
+from eth_account.messages import encode_typed_data
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 
-from gridledger.dispatch.baseline import BaselineRule, CivilCalendar, EventWindow, MeasuringPlan
+from gridledger.dispatch.baseline import CivilCalendar, EventWindow, Measurement, MeasuringPlan, MeasuringTerms
 from gridledger.dispatch.demand_errors import DemandFieldRefused, DemandSignatureMalformed
 from gridledger.dispatch.model import DispatchDomain
 from gridledger.units import UINT32_MAX, check_range, require_aligned
@@ -31,7 +30,7 @@ __all__ = [
     "DemandDirection",
     "DemandResponse",
     "DemandSignal",
-    "MeasuringTerms",
+    "MeterMeasurement",
     "Participation",
     "StoredDemand",
     "demand_id",
@@ -40,6 +39,9 @@ __all__ = [
     "demand_typed_data",
     "energy_of_power",
     "measuring_plan",
+    "signer_of",
+    "terms_signer",
+    "terms_typed_data",
 ]
 
 DOMAIN_NAME, DOMAIN_VERSION = "gridledger-dispatch", "1"
@@ -59,6 +61,19 @@ _FIELDS = (
     ("energyWh", "uint64"),
     ("reason", "uint16"),
     ("salt", "bytes32"),
+)
+_TERMS_FIELDS = (
+    ("eventId", "bytes32"),
+    ("number", "uint64"),
+    ("workingHighest", "uint16"),
+    ("workingDays", "uint16"),
+    ("otherHighest", "uint16"),
+    ("otherDays", "uint16"),
+    ("lookBackDays", "uint16"),
+    ("adjustmentBp", "uint16"),
+    ("civilTime", "string"),
+    ("holidays", "string"),
+    ("receivedAt", "uint64"),
 )
 
 
@@ -103,26 +118,18 @@ class DemandResponse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasuringTerms:
-    """What an event's participants are measured by, kept with the event: later settings do not change it.
-
-    `civil_time` is a name of the time zone database, `holidays` those that the compared days can be.
-    """
-
-    rule: BaselineRule
-    civil_time: str
-    holidays: tuple[date, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StoredDemand:
-    """An accepted event: its id (0x hex), signature of 65 bytes, terms; number from 1, received_at in Unix seconds."""
+    """An accepted event: its id (0x hex), both signatures of 65 bytes; number from 1, received_at in Unix seconds.
+
+    `terms_signature` is the market operator's, over the event's id, number, terms and time.
+    """
 
     number: int
     event_id: str
     event: DemandResponse
     signature: bytes
     terms: MeasuringTerms
+    terms_signature: bytes
     received_at: int
 
 
@@ -134,6 +141,18 @@ class Participation:
     owner: str
     standing: bool
     joined_at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeterMeasurement:
+    """A measurement of a meter under its number, from 1 for each event, and what it rests on (`MeterEvidence`)."""
+
+    meter: int
+    number: int
+    anchors: int
+    proofs: int
+    measured_at: int
+    measurement: Measurement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +237,58 @@ def demand_typed_data(domain: DispatchDomain, event: DemandResponse) -> dict[str
         event.reason,
         event.salt,
     )
+    return _typed_data(domain, "DemandResponse", _FIELDS, values)
+
+
+def demand_id(domain: DispatchDomain, event: DemandResponse) -> str:
+    """The event's id: the EIP-712 digest that is signed, 0x hex."""
+    document = encode_typed_data(full_message=demand_typed_data(domain, event))
+    digest: str = sha3.keccak_256(b"\x19" + document.version + document.header + document.body).hexdigest()
+    return "0x" + digest
+
+
+def demand_signer(domain: DispatchDomain, event: DemandResponse, signature: bytes) -> str:
+    """Checksum address that signed the event with 65 bytes r, s, v. Raises DemandSignatureMalformed."""
+    return signer_of(demand_typed_data(domain, event), signature)
+
+
+def terms_typed_data(domain: DispatchDomain, stored: StoredDemand) -> dict[str, Any]:
+    """What the market operator signs when it takes an event (EIP-712 struct `DemandTerms`): how it is measured."""
+    terms, rule = stored.terms, stored.terms.rule
+    values = (
+        stored.event_id,
+        stored.number,
+        rule.working_highest,
+        rule.working_days,
+        rule.other_highest,
+        rule.other_days,
+        rule.look_back_days,
+        rule.adjustment_bp,
+        terms.civil_time,
+        " ".join(day.isoformat() for day in terms.holidays),
+        stored.received_at,
+    )
+    return _typed_data(domain, "DemandTerms", _TERMS_FIELDS, values)
+
+
+def terms_signer(domain: DispatchDomain, stored: StoredDemand) -> str:
+    """Checksum address that signed the terms. Raises DemandSignatureMalformed."""
+    return signer_of(terms_typed_data(domain, stored), stored.terms_signature)
+
+
+def signer_of(document: dict[str, Any], signature: bytes) -> str:
+    """Checksum address that signed an EIP-712 document with 65 bytes r, s, v. Raises DemandSignatureMalformed."""
+    if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64]) > _HIGHEST_S:
+        raise DemandSignatureMalformed(struct=document["primaryType"])
+    try:
+        return str(Account.recover_message(encode_typed_data(full_message=document), signature=signature))
+    except (BadSignature, ValidationError, ValueError):
+        raise DemandSignatureMalformed(struct=document["primaryType"]) from None
+
+
+def _typed_data(
+    domain: DispatchDomain, struct: str, fields: Sequence[tuple[str, str]], values: Sequence[Any]
+) -> dict[str, Any]:
     return {
         "types": {
             "EIP712Domain": [
@@ -226,35 +297,14 @@ def demand_typed_data(domain: DispatchDomain, event: DemandResponse) -> dict[str
                 {"name": "chainId", "type": "uint256"},
                 {"name": "verifyingContract", "type": "address"},
             ],
-            "DemandResponse": [{"name": name, "type": kind} for name, kind in _FIELDS],
+            struct: [{"name": name, "type": kind} for name, kind in fields],
         },
-        "primaryType": "DemandResponse",
+        "primaryType": struct,
         "domain": {
             "name": DOMAIN_NAME,
             "version": DOMAIN_VERSION,
             "chainId": domain.chain_id,
             "verifyingContract": domain.dispatching_contract,
         },
-        "message": {name: value for (name, _), value in zip(_FIELDS, values, strict=True)},
+        "message": {name: value for (name, _), value in zip(fields, values, strict=True)},
     }
-
-
-def demand_id(domain: DispatchDomain, event: DemandResponse) -> str:
-    """The event's id: the EIP-712 digest that is signed, 0x hex."""
-    document = _document(domain, event)
-    digest: str = sha3.keccak_256(b"\x19" + document.version + document.header + document.body).hexdigest()
-    return "0x" + digest
-
-
-def demand_signer(domain: DispatchDomain, event: DemandResponse, signature: bytes) -> str:
-    """Checksum address that signed the event with 65 bytes r, s, v. Raises DemandSignatureMalformed."""
-    if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64]) > _HIGHEST_S:
-        raise DemandSignatureMalformed(zone=event.zone)
-    try:
-        return str(Account.recover_message(_document(domain, event), signature=signature))
-    except (BadSignature, ValidationError, ValueError):
-        raise DemandSignatureMalformed(zone=event.zone) from None
-
-
-def _document(domain: DispatchDomain, event: DemandResponse) -> SignableMessage:
-    return encode_typed_data(full_message=demand_typed_data(domain, event))

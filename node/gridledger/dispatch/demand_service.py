@@ -1,10 +1,11 @@
 """Demand response tasks: take the grid operator's signed events, and owners' word on taking part. They never commit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from gridledger.clock import Clock, civil_time_named
-from gridledger.dispatch.baseline import BaselineRule
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
 from gridledger.dispatch.demand_errors import (
     DemandBegun,
     DemandMetersRefused,
@@ -18,13 +19,13 @@ from gridledger.dispatch.demand_errors import (
     NotTheDemandOperator,
     TooManyDemands,
 )
-from gridledger.dispatch.demand_ports import DemandStore, DemandZones
+from gridledger.dispatch.demand_ports import DemandStore, DemandZones, TermsSigner
 from gridledger.dispatch.demand_response import (
     DemandResponse,
-    MeasuringTerms,
     StoredDemand,
     demand_id,
     demand_signer,
+    terms_typed_data,
 )
 from gridledger.dispatch.model import DispatchDomain
 
@@ -46,6 +47,7 @@ class DemandService:
         clock: Clock,
         mtu_length_s: int,
         terms: MeasuringTerms,
+        signer: TermsSigner,
     ) -> None:
         """`terms` are what events are measured by from now on, with all holidays that are known."""
         self._domain = domain
@@ -54,6 +56,7 @@ class DemandService:
         self._clock = clock
         self._mtu_length_s = mtu_length_s
         self._terms = terms
+        self._signer = signer
 
     def issue(self, event: DemandResponse, signature: bytes) -> tuple[StoredDemand, bool]:
         """Keep an event signed by its zone's grid operator; whether it is new. The same event again changes nothing.
@@ -75,12 +78,25 @@ class DemandService:
             raise DemandOverlaps(zone=event.zone, other_id=other)
         if self._store.count_after(event.zone, now) >= MOST_COMING:
             raise TooManyDemands(zone=event.zone, highest=MOST_COMING)
-        stored = self._store.add_event(
-            event_id, event, signature, self._terms_of(event.first_mtu_start), end=window.end, now=now
-        )
+        stored = self._signed(event_id, event, signature, now)
+        self._store.add_event(stored, end=window.end)
         standing = {consent.meter: consent.owner for consent in self._store.consents_in(event.zone)}
         self._store.note_participation(event_id, standing, joined=True, standing=True, now=now)
         return stored, True
+
+    def _signed(self, event_id: str, event: DemandResponse, signature: bytes, now: int) -> StoredDemand:
+        """The event with the market operator's word on how it is measured."""
+        unsigned = StoredDemand(
+            number=self._store.next_number(),
+            event_id=event_id,
+            event=event,
+            signature=signature,
+            terms=self._terms_of(event.first_mtu_start),
+            terms_signature=b"",
+            received_at=now,
+        )
+        document = terms_typed_data(self._domain, unsigned)
+        return replace(unsigned, terms_signature=self._signer.sign_document(document))
 
     def find(self, event_id: str) -> StoredDemand:
         """An event. Raises DemandUnknown."""

@@ -11,7 +11,7 @@ from gridledger.units import BASIS_POINTS
 
 __all__ = ["FIRM_SHARE_BP", "LimitBasis", "MeterLimit", "ZoneState", "firm_wh", "meter_limits"]
 
-FIRM_SHARE_BP = 5_000  # of forecast flows in one direction that are taken as certain when the other one is limited
+FIRM_SHARE_BP = 3_000  # of forecast flows in one direction that are taken as certain when the other one is limited
 
 
 class LimitBasis(StrEnum):

@@ -1,6 +1,6 @@
 """The task that measures demand response: once a meter's readings are on chain, and again when they are corrected.
 
-A measurement rests on what the chain has anchored or proven by the block it names, so anybody with the export makes it
+A measurement rests on what the chain has anchored or proven by then, and says so, so anybody with the export makes it
 again. What comes later makes a measurement with the next number, as long as the event is open; nothing is edited.
 """
 
@@ -8,8 +8,14 @@ from collections.abc import Sequence
 
 from gridledger.clock import Clock
 from gridledger.dispatch.baseline import measure
-from gridledger.dispatch.demand_ports import Calendars, EvidenceMark, MeasurementStore
-from gridledger.dispatch.demand_response import CLOSED_AFTER_S, MEASURED_AFTER_S, StoredDemand, measuring_plan
+from gridledger.dispatch.demand_ports import Calendars, MeasurementStore
+from gridledger.dispatch.demand_response import (
+    CLOSED_AFTER_S,
+    MEASURED_AFTER_S,
+    MeterMeasurement,
+    StoredDemand,
+    measuring_plan,
+)
 
 __all__ = ["MeasurementService"]
 
@@ -40,28 +46,38 @@ class MeasurementService:
     def _measure_some(self, stored: StoredDemand, now: int) -> bool:
         window = stored.event.window(self._mtu_length_s)
         all_read = now < window.end + MEASURED_AFTER_S
-        mark = self._store.mark()
+        anchors = self._store.anchor_count()
         due = self._store.unmeasured(stored.event_id, window, _METERS_AT_ONCE, all_read=all_read)
         start, end = _span(stored, self._mtu_length_s)
         if not due:
-            due = self._store.newly_read(stored.event_id, mark, start, end, _METERS_AT_ONCE)
+            due = self._store.newly_read(stored.event_id, anchors, start, end, _METERS_AT_ONCE)
         if due:
-            self._measure(stored, due, mark, now)
-            self._store.note_measured(stored.event_id, due, mark, start, end)
+            self._measure(stored, due, now)
+            self._store.note_measured(stored.event_id, due, anchors, start, end)
         return len(due) > 0
 
-    def _measure(self, stored: StoredDemand, meters: Sequence[int], mark: EvidenceMark, now: int) -> None:
+    def _measure(self, stored: StoredDemand, meters: Sequence[int], now: int) -> None:
         store, length_s = self._store, self._mtu_length_s
         plan = measuring_plan(stored.event, stored.terms, self._calendars(stored.terms), length_s)
-        known = store.net_import_wh(meters, plan.needed_starts)
+        evidence = store.evidence_of(meters, plan.needed_starts)
         connections = store.connections_of(meters, length_s)
         others = store.other_windows(stored, meters, _span(stored, length_s)[0], length_s)
-        newest = store.newest_of(stored.event_id, meters)
+        newest = {made.meter: made for made in store.newest(stored.event_id, meters)}
         for meter in meters:
-            measured = measure(plan, known.get(meter, {}), others.get(meter, ()), connections[meter])
-            number, before = newest.get(meter, (0, None))
-            if measured != before:
-                store.add_measurement(stored, meter, number + 1, measured, block_number=mark.block_number, now=now)
+            known, before = evidence[meter], newest.get(meter)
+            measured = measure(plan, known.net_import_wh, others.get(meter, ()), connections[meter])
+            if before is None or measured != before.measurement:
+                store.add_measurement(
+                    stored,
+                    MeterMeasurement(
+                        meter=meter,
+                        number=1 if before is None else before.number + 1,
+                        anchors=known.anchors,
+                        proofs=known.proofs,
+                        measured_at=now,
+                        measurement=measured,
+                    ),
+                )
 
 
 def _span(stored: StoredDemand, mtu_length_s: int) -> tuple[int, int]:

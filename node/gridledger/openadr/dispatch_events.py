@@ -5,6 +5,7 @@
 | `grid-dispatch-zone-N` | the zone's, with the contracted setpoint of each meter | everybody: it is on the chain |
 | `grid-dispatch-zone-N` | the operator's: with residuals and each meter's limits | target `grid-operator-zone-N` |
 | `meter-dispatch-zone-N` | a meter's own setpoint and limits | target `meter-M` |
+| both | an emergency stop, one event from its first MTU to its last | everybody |
 
 Interval 0 is the zone's and says what stands behind the event; in the program of the zone, interval M is meter M's.
 Setpoints are net consumption in kW over the MTU, as the standard defines `DISPATCH_SETPOINT`: what is exported is
@@ -15,7 +16,7 @@ Source: OpenADR 3.1.0 Definition, enumerations of events.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gridledger.openadr.dispatch_facts import DispatchFacts, DispatchState, Limit, MeterPlan
+from gridledger.openadr.dispatch_facts import DispatchFacts, DispatchState, MeterPlan, StopFacts
 from gridledger.openadr.quantities import kilowatts
 from gridledger.units import format_utc
 
@@ -28,6 +29,7 @@ __all__ = [
     "meter_program_name",
     "meter_target",
     "operator_target",
+    "stop_event",
 ]
 
 ZONE_INTERVAL = 0
@@ -89,7 +91,8 @@ class DispatchEvents:
 
     def of_zone(self, program_id: str) -> Document:
         """What the chain shows to everybody. Raises NotExact."""
-        plans = [MeterPlan(meter=plan.meter, contracted_wh=plan.contracted_wh) for plan in self._plans()]
+        known = (MeterPlan(meter=plan.meter, contracted_wh=plan.contracted_wh) for plan in self._plans())
+        plans = [plan for plan in known if plan.contracted_wh]
         meters = [self._interval(plan.meter, [self._setpoint(plan.setpoint_wh)]) for plan in plans]
         total_wh = sum(plan.setpoint_wh for plan in plans)
         return self._event(program_id, "zone", [self._zone_interval(total_wh), *meters])
@@ -139,8 +142,8 @@ class DispatchEvents:
     def _orders(self, plan: MeterPlan) -> Iterator[Document]:
         """Setpoint, limits and alert of one meter."""
         yield self._setpoint(plan.setpoint_wh)
-        for payload_type, way in ((EXPORT_LIMIT, Limit.EXPORT), (IMPORT_LIMIT, Limit.IMPORT)):
-            limit_wh = 0 if self._facts.state is DispatchState.STOPPED else plan.limit_wh(way)
+        for payload_type, bound_wh in ((EXPORT_LIMIT, plan.export_limit_wh), (IMPORT_LIMIT, plan.import_limit_wh)):
+            limit_wh = 0 if self._facts.state is DispatchState.STOPPED else bound_wh
             if limit_wh is not None:
                 yield _payload(payload_type, kilowatts(limit_wh, self._mtu_length_s))
         yield from self._alert()
@@ -150,8 +153,7 @@ class DispatchEvents:
 
     def _alert(self) -> Iterator[Document]:
         if self._facts.state is DispatchState.STOPPED:
-            text = f"zone {self._facts.zone} is stopped: all meters at 0 kW ({_reason(self._facts.reason)})"
-            yield _payload(EMERGENCY, text)
+            yield _payload(EMERGENCY, _alert_text(self._facts.zone, self._facts.reason))
 
     def _evidence(self) -> Iterator[Document]:
         """What links the event to the chain."""
@@ -161,15 +163,54 @@ class DispatchEvents:
             "ZONE": facts.zone,
             "STATE": facts.state.value,
             "REASON": facts.reason or None,
+            "DIRECTION": facts.direction,
+            "EMERGENCY": facts.emergency,
             "SCHEDULE_HASH": facts.schedule_hash,
             "TRANSACTION_HASH": facts.transaction_hash,
             "BLOCK_NUMBER": facts.block_number,
             "ANSWER_TRANSACTION_HASH": facts.answer_hash,
             "ANSWER_DEADLINE": None if facts.answer_deadline is None else format_utc(facts.answer_deadline),
         }
-        for name, value in values.items():
-            if value is not None:
-                yield _payload(f"GRIDLEDGER_{name}", value)
+        yield from _evidence(values)
+
+
+def stop_event(program_id: str, stop: StopFacts, *, mtu_length_s: int, chain_id: int) -> Document:
+    """The alert of an emergency stop over all its MTUs, whether anything is scheduled in them or not."""
+    minutes = (stop.last_mtu_start + mtu_length_s - stop.first_mtu_start) // 60
+    evidence: Mapping[str, Any] = {
+        "CHAIN_ID": chain_id,
+        "ZONE": stop.zone,
+        "STATE": DispatchState.STOPPED.value,
+        "REASON": stop.reason or None,
+        "ANSWER_TRANSACTION_HASH": stop.transaction_hash,
+        "BLOCK_NUMBER": stop.block_number,
+    }
+    payloads = [
+        _payload(EMERGENCY, _alert_text(stop.zone, stop.reason)),
+        _payload(EXPORT_LIMIT, 0),
+        _payload(IMPORT_LIMIT, 0),
+        *_evidence(evidence),
+    ]
+    return {
+        "programID": program_id,
+        "eventName": f"stop zone {stop.zone} {format_utc(stop.first_mtu_start)}",
+        "priority": _URGENCY[DispatchState.STOPPED],
+        "intervalPeriod": {"start": format_utc(stop.first_mtu_start), "duration": f"PT{minutes}M"},
+        "payloadDescriptors": _descriptors(),
+        "reportDescriptors": [{"payloadType": "OPERATING_STATE"}],
+        "intervals": [{"id": ZONE_INTERVAL, "payloads": payloads}],
+    }
+
+
+def _evidence(values: Mapping[str, Any]) -> Iterator[Document]:
+    """Private strings of what is known."""
+    for name, value in values.items():
+        if value is not None:
+            yield _payload(f"GRIDLEDGER_{name}", value)
+
+
+def _alert_text(zone: int, reason: int) -> str:
+    return f"zone {zone} is stopped: all meters at 0 kW ({_reason(reason)})"
 
 
 def _payload(payload_type: str, value: str | float) -> Document:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["DispatchFacts", "DispatchNews", "DispatchState", "Limit", "MeterPlan", "Record", "facts_of"]
+from gridledger.dispatch.limits import MeterLimit
+
+__all__ = ["DispatchFacts", "DispatchNews", "DispatchState", "MeterPlan", "Record", "StopFacts", "facts_of"]
 
 
 class DispatchState(StrEnum):
@@ -18,60 +20,33 @@ class DispatchState(StrEnum):
     DEFAULTED = "defaulted"
 
 
-class Limit(StrEnum):
-    """Which way a limit holds; the words are those of the dispatch events."""
-
-    EXPORT = "export"
-    IMPORT = "import"
-
-
 @dataclass(frozen=True, kw_only=True)
 class MeterPlan:
     """What one meter is to do in an MTU, Wh, export positive.
 
-    `residual_wh` is what it is expected to do beyond its contract. A limit bounds the net energy one way: a cap is what
-    a curtailment has left, an envelope what the feeder bears; None where there is none.
+    `residual_wh` is what it is expected to do beyond its contract. A limit is the most net energy one way, None where
+    there is none.
     """
 
     meter: int
     contracted_wh: int = 0
     residual_wh: int = 0
-    export_cap_wh: int | None = None
-    import_cap_wh: int | None = None
-    export_envelope_wh: int | None = None
-    import_envelope_wh: int | None = None
+    export_limit_wh: int | None = None
+    import_limit_wh: int | None = None
 
     @property
     def setpoint_wh(self) -> int:
         """Contract and residual together."""
         return self.contracted_wh + self.residual_wh
 
-    def limit_wh(self, way: Limit) -> int | None:
-        """The tighter of cap and envelope."""
-        both = (
-            (self.export_cap_wh, self.export_envelope_wh)
-            if way is Limit.EXPORT
-            else (self.import_cap_wh, self.import_envelope_wh)
-        )
-        return min((one for one in both if one is not None), default=None)
-
-    def capped(self, way: Limit, cap_wh: int) -> "MeterPlan":
-        """With a cap."""
-        if way is Limit.EXPORT:
-            return replace(self, export_cap_wh=cap_wh)
-        return replace(self, import_cap_wh=cap_wh)
-
-    def uncapped(self) -> "MeterPlan":
-        """Without any cap."""
-        return replace(self, export_cap_wh=None, import_cap_wh=None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchFacts:
     """One zone's dispatch of one MTU.
 
-    `transaction_hash` and `block_number` are those of the schedule, `answer_hash` that of the newest answer. What was
-    stopped before it was scheduled has no schedule. `plans` are by meter.
+    `transaction_hash` and `block_number` are those of the schedule, `answer_hash` that of the newest answer. The newest
+    curtailment's are `direction` (`export` or `import`) and `emergency`, None without one. What was stopped before it
+    was scheduled has no schedule. `plans` are by meter.
     """
 
     zone: int
@@ -80,6 +55,8 @@ class DispatchFacts:
     plans: Mapping[int, MeterPlan] = field(default_factory=dict)
     traded_wh: int = 0
     reason: int = 0
+    direction: str | None = None
+    emergency: bool | None = None
     schedule_hash: str | None = None
     answer_deadline: int | None = None
     transaction_hash: str | None = None
@@ -96,6 +73,31 @@ class DispatchFacts:
     def plan(self, meter: int) -> MeterPlan:
         """The meter's plan; nothing is expected of a meter without one."""
         return self.plans.get(meter, MeterPlan(meter=meter))
+
+    def with_meters(self, residuals_wh: Mapping[int, int], limits: Mapping[int, MeterLimit]) -> "DispatchFacts":
+        """With what is told of single meters to those it concerns; both by meter."""
+        plans = {}
+        for meter in self.plans.keys() | residuals_wh.keys() | limits.keys():
+            limit = limits.get(meter)
+            plans[meter] = replace(
+                self.plan(meter),
+                residual_wh=residuals_wh.get(meter, 0),
+                export_limit_wh=None if limit is None else limit.export_wh,
+                import_limit_wh=None if limit is None else limit.import_wh,
+            )
+        return replace(self, plans=plans)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopFacts:
+    """An emergency stop of a zone: from the first of these MTUs to the last no meter may export or import."""
+
+    zone: int
+    first_mtu_start: int
+    last_mtu_start: int
+    reason: int
+    transaction_hash: str
+    block_number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,10 @@ def facts_of(zone: int, mtu_start: int, news: Iterable[DispatchNews]) -> Dispatc
 
 def _scheduled(before: DispatchFacts, payload: Record) -> DispatchFacts:
     """A schedule that comes after a stop is stopped."""
-    plans = {entry["meter"]: _plan(entry) for entry in payload["setpoints"]}
+    plans = {
+        entry["meter"]: MeterPlan(meter=entry["meter"], contracted_wh=entry["contracted_wh"])
+        for entry in payload["setpoints"]
+    }
     return replace(
         before,
         plans=plans,
@@ -132,30 +137,15 @@ def _scheduled(before: DispatchFacts, payload: Record) -> DispatchFacts:
     )
 
 
-def _plan(entry: Record) -> MeterPlan:
-    return MeterPlan(
-        meter=entry["meter"],
-        contracted_wh=entry["contracted_wh"],
-        residual_wh=entry.get("residual_wh", 0),
-        export_envelope_wh=entry.get("export_envelope_wh"),
-        import_envelope_wh=entry.get("import_envelope_wh"),
-    )
-
-
 def _answered(before: DispatchFacts, news: DispatchNews) -> DispatchFacts:
     state, payload = DispatchState(news.kind), news.payload
     if before.state is DispatchState.STOPPED:
         state = DispatchState.STOPPED  # nothing that follows takes an emergency back
-    plans = dict(before.plans)
-    if news.kind == DispatchState.CURTAILED:  # its caps hold in place of any before
-        plans = {meter: plan.uncapped() for meter, plan in plans.items()}
-    for cap in payload.get("caps", ()):
-        plan = plans.get(cap["meter"], MeterPlan(meter=cap["meter"]))
-        plans[cap["meter"]] = plan.capped(Limit(payload["direction"]), cap["cap_wh"])
     return replace(
         before,
         state=state,
-        plans=plans,
         reason=payload.get("reason", before.reason),
+        direction=payload.get("direction", before.direction),
+        emergency=payload.get("emergency", before.emergency),
         answer_hash=payload.get("transaction_hash", before.answer_hash),
     )

@@ -1,8 +1,7 @@
 """Measured demand response in the database; implements `dispatch.demand_ports.MeasurementStore`."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection as DatabaseConnection
@@ -10,8 +9,8 @@ from sqlalchemy import Select, bindparam, func, insert, select, text, update
 
 from gridledger.carbon.peak_shift import PeakShift
 from gridledger.dispatch.baseline import Connection, EventWindow, MeasuredMtu, Measurement
-from gridledger.dispatch.demand_ports import EvidenceMark
-from gridledger.dispatch.demand_response import StoredDemand
+from gridledger.dispatch.demand_ports import MeterEvidence
+from gridledger.dispatch.demand_response import MeterMeasurement, StoredDemand
 from gridledger.market.notices import NoticeDetails, NoticeKind
 from gridledger.metering.validation import capacity_wh_rounded_up
 from gridledger.store.demand_response import participants_of, stored_demand
@@ -19,7 +18,6 @@ from gridledger.store.directory import Directory
 from gridledger.store.lists import in_list, list_parameter
 from gridledger.store.notices import Notices
 from gridledger.store.schema import (
-    chain_block,
     demand_event,
     demand_measurement,
     demand_shift,
@@ -30,12 +28,12 @@ from gridledger.store.schema import (
 )
 from gridledger.store.schema import meter as meter_table
 
-__all__ = ["DemandMeasurements", "MeterMeasurement"]
+__all__ = ["DemandMeasurements"]
 
 _CLOSED_FACT = "demand_closed_until"
 _readings, _shifts, _states = meter_reading.c, demand_shift.c, demand_state.c
 _ANCHORED = (
-    select(_readings.meter, _readings.mtu_start, _readings.import_wh - _readings.export_wh)
+    select(_readings.meter, _readings.mtu_start, _readings.import_wh - _readings.export_wh, _readings.anchor_sequence)
     .join(reading_anchor, reading_anchor.c.sequence == _readings.anchor_sequence)
     .where(
         _readings.meter.in_(in_list("meters")),
@@ -46,12 +44,12 @@ _ANCHORED = (
 _PROVEN = select(proven_reading.c.meter, proven_reading.c.mtu_start, -proven_reading.c.net_wh).where(
     proven_reading.c.meter.in_(in_list("meters")), proven_reading.c.mtu_start.in_(in_list("mtu_starts"))
 )
-# The plus keeps SQLite from looking each meter's month up: what few anchors are new names their meters.
+# SQLite takes the tables of a CROSS JOIN in their order: the few new anchors name the readings, each is looked up once.
 _NEWLY_ANCHORED = text("""
 SELECT DISTINCT reading.meter FROM meter_reading reading
-JOIN demand_state state ON state.event_id = :event_id AND state.meter = +reading.meter
+CROSS JOIN demand_state state ON state.event_id = :event_id AND state.meter = reading.meter
 WHERE reading.anchor_sequence >= :seen AND reading.anchor_sequence < :anchors AND state.anchors_seen < :anchors
-    AND +reading.mtu_start >= :start AND +reading.mtu_start < :end
+    AND reading.mtu_start >= :start AND reading.mtu_start < :end
 ORDER BY reading.meter LIMIT :most
 """)
 _PROOFS = (
@@ -66,17 +64,6 @@ _PROOFS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MeterMeasurement:
-    """One measurement of a meter with its number, the block it rests on, and when it was made (Unix seconds)."""
-
-    meter: int
-    number: int
-    block_number: int
-    measured_at: int
-    measurement: Measurement
-
-
 class DemandMeasurements:
     """Measurements of one transaction; who is told goes to `notices`."""
 
@@ -85,13 +72,10 @@ class DemandMeasurements:
         self._notices = notices
         self._directory = directory
 
-    def mark(self) -> EvidenceMark:
-        """How far the chain is known."""
-        anchors = select(func.count()).where(reading_anchor.c.anchored.is_(True))
-        return EvidenceMark(
-            block_number=self._connection.execute(select(func.max(chain_block.c.number))).scalar() or 0,
-            anchors=self._connection.execute(anchors).scalar_one(),
-        )
+    def anchor_count(self) -> int:
+        """How many anchors of readings the chain has."""
+        query = select(func.count()).where(reading_anchor.c.anchored.is_(True))
+        return self._connection.execute(query).scalar_one()
 
     def closed_until(self) -> int:
         """Events that ended by this moment, Unix seconds, are closed: nothing more is measured of them."""
@@ -132,32 +116,39 @@ class DemandMeasurements:
             query = query.where(on_chain == window.mtu_count)
         return self._connection.execute(query.order_by(takes_part.c.meter).limit(limit)).scalars().all()
 
-    def newly_read(self, event_id: str, mark: EvidenceMark, start: int, end: int, limit: int) -> Sequence[int]:
+    def newly_read(self, event_id: str, anchors: int, start: int, end: int, limit: int) -> Sequence[int]:
         """Measured participants, ascending, of which the chain has since got a reading or proof of these MTUs.
 
-        Where there is none, all of them are measured up to the mark.
+        Where there is none, all of them are measured up to so many anchors.
         """
         of_event = _states.event_id == event_id
         seen = self._connection.execute(select(func.min(_states.anchors_seen)).where(of_event)).scalar()
         if seen is None:
             return []
         proven = select(_states.meter).where(of_event, _states.proofs_seen != _PROOFS).limit(limit)
-        values: dict[str, object] = {"event_id": event_id, "seen": seen, "anchors": mark.anchors, "most": limit}
+        values: dict[str, object] = {"event_id": event_id, "seen": seen, "anchors": anchors, "most": limit}
         meters = set(self._connection.execute(proven, {"from_start": start, "to_start": end}).scalars())
-        if seen < mark.anchors:
+        if seen < anchors:
             meters.update(self._connection.execute(_NEWLY_ANCHORED, values | {"start": start, "end": end}).scalars())
             if not meters:
-                self._connection.execute(update(demand_state).where(of_event).values(anchors_seen=mark.anchors))
+                self._connection.execute(update(demand_state).where(of_event).values(anchors_seen=anchors))
         return sorted(meters)[:limit]
 
-    def net_import_wh(self, meters: Collection[int], starts: Collection[int]) -> Mapping[int, Mapping[int, int]]:
-        """Import less export by meter and MTU start of readings on chain, proven ones first; Wh."""
+    def evidence_of(self, meters: Collection[int], starts: Collection[int]) -> Mapping[int, MeterEvidence]:
+        """What the chain has of these MTUs of the meters, for each of them."""
         values = {"meters": list_parameter(meters), "mtu_starts": list_parameter(starts)}
         known: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        for query in (_ANCHORED, _PROVEN):
-            for number, mtu_start, net_wh in self._connection.execute(query, values):
-                known[number][mtu_start] = net_wh
-        return known
+        anchors, proofs = Counter[int](), Counter[int]()
+        for meter, mtu_start, net_wh, sequence in self._connection.execute(_ANCHORED, values):
+            known[meter][mtu_start] = net_wh
+            anchors[meter] = max(anchors[meter], sequence + 1)
+        for meter, mtu_start, net_wh in self._connection.execute(_PROVEN, values):
+            known[meter][mtu_start] = net_wh
+            proofs[meter] += 1
+        return {
+            meter: MeterEvidence(net_import_wh=known[meter], anchors=anchors[meter], proofs=proofs[meter])
+            for meter in meters
+        }
 
     def connections_of(self, meters: Collection[int], mtu_length_s: int) -> Mapping[int, Connection]:
         """What the meters' connections carry in an MTU."""
@@ -188,11 +179,6 @@ class DemandMeasurements:
                     windows[note.meter].append(window)
         return windows
 
-    def newest_of(self, event_id: str, meters: Collection[int]) -> Mapping[int, tuple[int, Measurement]]:
-        """The newest measurement of each of these meters that has one, with its number."""
-        found = self.newest(event_id, meters)
-        return {one.meter: (one.number, one.measurement) for one in found}
-
     def newest(self, event_id: str, meters: Collection[int]) -> tuple[MeterMeasurement, ...]:
         """The newest measurement of each of these meters that has one, ascending by meter."""
         return self._measurements(event_id, demand_measurement.c.meter.in_(in_list("meters")), meters)
@@ -203,25 +189,17 @@ class DemandMeasurements:
         numbers = self._connection.execute(measured.order_by(_states.meter).limit(limit)).scalars().all()
         return self.newest(event_id, numbers)
 
-    def add_measurement(
-        self,
-        stored: StoredDemand,
-        meter: int,
-        number: int,
-        measurement: Measurement,
-        *,
-        block_number: int,
-        now: int,
-    ) -> None:
-        """Keep a measurement under its number, from 1 for each meter and event, and tell the owner."""
-        key = {"event_id": stored.event_id, "meter": meter, "number": number}
+    def add_measurement(self, stored: StoredDemand, made: MeterMeasurement) -> None:
+        """Keep a measurement and tell the meter's owner."""
+        key, measurement = {"event_id": stored.event_id, "meter": made.meter, "number": made.number}, made.measurement
         self._connection.execute(
             insert(demand_measurement).values(
                 **key,
                 days=list(measurement.days),
                 adjustment_bp=measurement.adjustment_bp,
-                block_number=block_number,
-                measured_at=now,
+                anchors=made.anchors,
+                proofs=made.proofs,
+                measured_at=made.measured_at,
             )
         )
         rows = [
@@ -235,10 +213,10 @@ class DemandMeasurements:
             for one in measurement.mtus
         ]
         self._connection.execute(insert(demand_shift), rows)
-        self._tell(stored, meter, number, measurement, now)
+        self._tell(stored, made)
 
-    def note_measured(self, event_id: str, meters: Collection[int], mark: EvidenceMark, start: int, end: int) -> None:
-        """Remember that these meters are measured on all readings and proofs of these MTUs up to the mark."""
+    def note_measured(self, event_id: str, meters: Collection[int], anchors: int, start: int, end: int) -> None:
+        """Remember that these meters are measured on all proofs and on so many anchors, as to these MTUs."""
         known = set(self._connection.execute(select(_states.meter).where(_states.event_id == event_id)).scalars())
         new = [
             {"event_id": event_id, "meter": number, "anchors_seen": 0, "proofs_seen": 0}
@@ -250,7 +228,7 @@ class DemandMeasurements:
         self._connection.execute(
             update(demand_state)
             .where(_states.event_id == event_id, _states.meter.in_(in_list("meters")))
-            .values(anchors_seen=mark.anchors, proofs_seen=_PROOFS),
+            .values(anchors_seen=anchors, proofs_seen=_PROOFS),
             {"meters": list_parameter(meters), "from_start": start, "to_start": end},
         )
 
@@ -300,7 +278,8 @@ class DemandMeasurements:
             MeterMeasurement(
                 meter=row.meter,
                 number=row.number,
-                block_number=row.block_number,
+                anchors=row.anchors,
+                proofs=row.proofs,
                 measured_at=row.measured_at,
                 measurement=Measurement(
                     days=tuple(row.days), adjustment_bp=row.adjustment_bp, mtus=tuple(mtus[row.meter])
@@ -309,22 +288,22 @@ class DemandMeasurements:
             for row in rows
         )
 
-    def _tell(self, stored: StoredDemand, meter: int, number: int, measurement: Measurement, now: int) -> None:
-        query = select(meter_table.c.owner).where(meter_table.c.meter == meter)
+    def _tell(self, stored: StoredDemand, made: MeterMeasurement) -> None:
+        query = select(meter_table.c.owner).where(meter_table.c.meter == made.meter)
         self._notices.add(
             NoticeKind.MEASURED,
             owner=self._connection.execute(query).scalar_one(),
             order_uid=None,
             zone=stored.event.zone,
             mtu_start=stored.event.first_mtu_start,
-            meter=meter,
-            created_at=now,
+            meter=made.meter,
+            created_at=made.measured_at,
             details=NoticeDetails(
                 event_id=stored.event_id,
                 direction=stored.event.direction.name.lower(),
-                energy_wh=measurement.energy_wh,
+                energy_wh=made.measurement.energy_wh,
                 mtu_count=stored.event.mtu_count,
-                sequence=number,
+                sequence=made.number,
             ),
         )
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, select
 
-from gridledger.dispatch.baseline import BaselineRule
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
 from gridledger.dispatch.demand_ports import MeterPlace
 from gridledger.dispatch.demand_response import (
     Consent,
     DemandDirection,
     DemandResponse,
-    MeasuringTerms,
     Participation,
     StoredDemand,
 )
@@ -63,14 +62,17 @@ class DemandEvents:
         query = select(func.count()).where(events.zone == zone, events.ends_at > moment)
         return self._connection.execute(query).scalar_one()
 
-    def add_event(
-        self, event_id: str, event: DemandResponse, signature: bytes, terms: MeasuringTerms, *, end: int, now: int
-    ) -> StoredDemand:
+    def next_number(self) -> int:
+        """Number of the next event, from 1 without gaps."""
+        return self._connection.execute(select(func.count()).select_from(demand_event)).scalar_one() + 1
+
+    def add_event(self, stored: StoredDemand, *, end: int) -> None:
         """Keep an event and tell the owners of the zone's meters."""
-        rule = terms.rule
-        result = self._connection.execute(
+        event, terms, rule = stored.event, stored.terms, stored.terms.rule
+        self._connection.execute(
             insert(demand_event).values(
-                event_id=event_id,
+                number=stored.number,
+                event_id=stored.event_id,
                 zone=event.zone,
                 first_mtu_start=event.first_mtu_start,
                 mtu_count=event.mtu_count,
@@ -78,7 +80,7 @@ class DemandEvents:
                 energy_wh=event.energy_wh,
                 reason=event.reason,
                 salt="0x" + event.salt.hex(),
-                signature="0x" + signature.hex(),
+                signature="0x" + stored.signature.hex(),
                 working_highest=rule.working_highest,
                 working_days=rule.working_days,
                 other_highest=rule.other_highest,
@@ -87,20 +89,12 @@ class DemandEvents:
                 adjustment_bp=rule.adjustment_bp,
                 civil_time=terms.civil_time,
                 holidays=[day.isoformat() for day in terms.holidays],
+                terms_signature="0x" + stored.terms_signature.hex(),
                 ends_at=end,
-                received_at=now,
+                received_at=stored.received_at,
             )
         )
-        assert result.inserted_primary_key is not None
-        self._tell(event_id, event, now)
-        return StoredDemand(
-            number=result.inserted_primary_key[0],
-            event_id=event_id,
-            event=event,
-            signature=signature,
-            terms=terms,
-            received_at=now,
-        )
+        self._tell(stored.event_id, event, stored.received_at)
 
     def places_of(self, meters: Collection[int]) -> Mapping[int, MeterPlace]:
         """Those of these meters that are registered."""
@@ -140,6 +134,12 @@ class DemandEvents:
         if account is not None:
             query = query.where(demand_participation.c.account == account)
         return tuple(_participation(row) for row in self._connection.execute(query))
+
+    def participations_noted_after(self, number: int, limit: int) -> tuple[tuple[int, str], ...]:
+        """Notes that somebody joined or left, after a number, in the order they came: number and event id."""
+        notes = demand_participation.c
+        query = select(notes.id, notes.event_id).where(notes.id > number).order_by(notes.id).limit(limit)
+        return tuple((row.id, row.event_id) for row in self._connection.execute(query))
 
     def erased_participations(self, event_id: str) -> int:
         """How many notes of participations in an event have been emptied because their owner was erased."""
@@ -224,6 +224,7 @@ def stored_demand(row: Row[Any]) -> StoredDemand:
         ),
         signature=bytes.fromhex(row.signature[2:]),
         terms=MeasuringTerms(rule=rule, civil_time=row.civil_time, holidays=holidays),
+        terms_signature=bytes.fromhex(row.terms_signature[2:]),
         received_at=row.received_at,
     )
 

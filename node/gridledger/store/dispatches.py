@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Delete, Row, Select, Table, delete, func, insert, select, update
 
 from gridledger.dispatch.limits import ZoneState
-from gridledger.dispatch.model import ANSWERING, Schedule, ScheduleState
+from gridledger.dispatch.model import ANSWERING, MOST_STOPPED_MTUS, Schedule, ScheduleState
 from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import Direction, SetpointRow
 from gridledger.store.forecasts import Forecasts
@@ -27,6 +27,7 @@ from gridledger.store.schema import (
 __all__ = ["Dispatches"]
 
 _EMERGENCIES = ("RelayCurtailment", "RelayStop")
+_LONGEST_MTU_S = 3_600
 Statement = TypeVar("Statement", Select[Any], Delete)
 
 
@@ -232,12 +233,21 @@ class Dispatches:
         return [row._asdict() for row in self._connection.execute(query)]
 
     def events_of_slot(self, zone_number: int, mtu_start: int) -> list[dict[str, Any]]:
-        """Announcements of one zone and MTU, oldest first, with those of stops that began before."""
-        last = dispatch_event.c.payload["last_mtu_start"].as_integer()
-        goes_on = (dispatch_event.c.kind == "stopped") & (dispatch_event.c.mtu_start < mtu_start) & (last >= mtu_start)
-        of_zone = (dispatch_event.c.zone == zone_number, (dispatch_event.c.mtu_start == mtu_start) | goes_on)
-        query = select(dispatch_event).where(*of_zone).order_by(dispatch_event.c.id)
-        return [row._asdict() for row in self._connection.execute(query)]
+        """Announcements about one zone and MTU, oldest first; stops that began earlier and last until then too."""
+        events = dispatch_event.c
+        lasting = events.payload["last_mtu_start"].as_integer() >= mtu_start
+        of_slot = (events.mtu_start == mtu_start) | ((events.kind == "stopped") & lasting)
+        query = select(dispatch_event).where(events.zone == zone_number, events.mtu_start <= mtu_start, of_slot)
+        earliest = events.mtu_start > mtu_start - MOST_STOPPED_MTUS * _LONGEST_MTU_S
+        return [row._asdict() for row in self._connection.execute(query.where(earliest).order_by(events.id))]
+
+    def scheduled_between(self, zone_number: int, first: int, last: int) -> tuple[int, ...]:
+        """MTUs of a zone from one to another that have a schedule, ascending."""
+        schedules = dispatch_schedule.c
+        query = select(schedules.mtu_start).where(
+            schedules.zone == zone_number, schedules.mtu_start.between(first, last)
+        )
+        return tuple(self._connection.execute(query.order_by(schedules.mtu_start)).scalars())
 
     def events_of(self, grid_operator: str, after: int, limit: int) -> list[dict[str, Any]]:
         """Announcements of a grid operator's zones after an id, oldest first."""

@@ -1,4 +1,4 @@
-"""Which dispatch or tariff each of the node's own OpenADR events tells of, and the reports that answer them."""
+"""Which dispatch, demand response or tariff the node's own OpenADR events tell of, and the reports that answer them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +17,15 @@ _METER_TARGET, _MOST_DIGITS = "meter-", 10
 
 
 class About(StrEnum):
-    """What an event of the node tells."""
+    """What an event of the node tells; a stop is told to all gateways by an event of its own."""
 
     ZONE = "zone"
     OPERATOR = "operator"
     METER = "meter"
     TARIFF = "tariff"
+    STOP = "stop"
+    GATEWAYS = "gateways"
+    DEMAND = "demand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ class EventOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedReport:
-    """A client's report on a dispatch; `number` ascends, `content` is the standard's representation."""
+    """A client's report on a dispatch or demand response; `number` ascends, `content` is the standard's form."""
 
     number: int
     report_id: str
@@ -78,6 +81,16 @@ class OpenAdrOrigins:
         row = self._connection.execute(select(openadr_origin).where(openadr_origin.c.event_id == event_id)).first()
         return None if row is None else _origin(row._asdict())
 
+    def meters_told(self, about: About, zone: int, mtu_start: int) -> tuple[int, ...]:
+        """Meters that an event tells this of their own, ascending."""
+        table = openadr_origin.c
+        query = (
+            select(table.meter)
+            .distinct()
+            .where(table.zone == zone, table.mtu_start == mtu_start, table.about == about, table.meter != 0)
+        )
+        return tuple(self._connection.execute(query.order_by(table.meter)).scalars())
+
     def keep(self, origin: EventOrigin) -> None:
         """Keep what an event tells of, in place of what was known of it."""
         values = asdict(origin)
@@ -86,7 +99,7 @@ class OpenAdrOrigins:
             self._connection.execute(insert(openadr_origin).values(**values))
 
     def reports(self, zone: int, from_s: int, to_s: int, after: int, limit: int) -> tuple[LinkedReport, ...]:
-        """Reports on dispatches of a zone with from <= MTU start < to after a number, oldest first."""
+        """Reports on a zone's dispatches and demand response, from <= MTU start < to, after a number, oldest first."""
         report, origin = openadr_object.c, openadr_origin.c
         query = (
             select(openadr_origin, report.number.label("report_number"), report.id, report.client_id)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {CurtailmentOrder} from "./libraries/CurtailmentOrder.sol";
 import {IntegerMath} from "./libraries/IntegerMath.sol";
 import {OrderHash} from "./libraries/OrderHash.sol";
 import {OrderTerms} from "./libraries/OrderTerms.sol";
@@ -110,8 +111,8 @@ contract RulesHarness {
     }
 
     /// @return parts what Positions reads of each position: identity, energies, money, in the order of the words
-    function partsOfPositions(uint256[] memory positions) external pure returns (int256[18][] memory parts) {
-        parts = new int256[18][](positions.count());
+    function partsOfPositions(uint256[] memory positions) external pure returns (int256[19][] memory parts) {
+        parts = new int256[19][](positions.count());
         for (uint256 i = 0; i < parts.length; ++i) {
             parts[i][0] = int256(uint256(uint160(positions.owner(i))));
             parts[i][1] = int256(uint256(positions.meter(i)));
@@ -131,6 +132,19 @@ contract RulesHarness {
             parts[i][15] = int256(positions.feeMicrocents(i));
             parts[i][16] = int256(positions.lockedMicrocents(i));
             parts[i][17] = positions.dealMicrocents(i);
+            parts[i][18] = positions.isCurtailed(i) ? int256(1) : int256(0);
+        }
+    }
+
+    /// @return indexes of the first broken line of each list of basis, cap and factor; its length if there is none
+    function firstBroken(uint256[3][][] calldata lists) external pure returns (uint256[] memory indexes) {
+        indexes = new uint256[](lists.length);
+        for (uint256 i = 0; i < lists.length; ++i) {
+            CurtailmentOrder.Line[] memory lines = new CurtailmentOrder.Line[](lists[i].length);
+            for (uint256 j = 0; j < lines.length; ++j) {
+                lines[j] = CurtailmentOrder.Line(lists[i][j][0], lists[i][j][1], lists[i][j][2]);
+            }
+            indexes[i] = CurtailmentOrder.firstBroken(lines);
         }
     }
 

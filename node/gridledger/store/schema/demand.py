@@ -16,7 +16,7 @@ __all__ = [
 demand_event = Table(
     "demand_event",
     metadata,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("event_id", String(66), nullable=False, unique=True),
     Column("zone", BigInteger, nullable=False),
     Column("first_mtu_start", BigInteger, nullable=False),
@@ -34,6 +34,7 @@ demand_event = Table(
     Column("adjustment_bp", Integer, nullable=False),
     Column("civil_time", String(64), nullable=False),
     Column("holidays", JSON, nullable=False),
+    Column("terms_signature", String(132), nullable=False),
     Column("ends_at", BigInteger, nullable=False, index=True),
     Column("received_at", BigInteger, nullable=False),
     Index("demand_event_by_zone", "zone", "first_mtu_start"),
@@ -72,7 +73,8 @@ demand_measurement = Table(
     Column("number", Integer, primary_key=True),
     Column("days", JSON, nullable=False),
     Column("adjustment_bp", Integer, nullable=False),
-    Column("block_number", BigInteger, nullable=False),
+    Column("anchors", BigInteger, nullable=False),
+    Column("proofs", Integer, nullable=False),
     Column("measured_at", BigInteger, nullable=False),
     Index("demand_measurement_by_meter", "meter"),
 )

@@ -14,7 +14,7 @@ def upgrade() -> None:
     key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "demand_event",
-        sa.Column("number", key, autoincrement=True, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.String(length=66), nullable=False),
         sa.Column("zone", sa.BigInteger(), nullable=False),
         sa.Column("first_mtu_start", sa.BigInteger(), nullable=False),
@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("adjustment_bp", sa.Integer(), nullable=False),
         sa.Column("civil_time", sa.String(length=64), nullable=False),
         sa.Column("holidays", sa.JSON(), nullable=False),
+        sa.Column("terms_signature", sa.String(length=132), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
@@ -69,7 +70,8 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("days", sa.JSON(), nullable=False),
         sa.Column("adjustment_bp", sa.Integer(), nullable=False),
-        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("anchors", sa.BigInteger(), nullable=False),
+        sa.Column("proofs", sa.Integer(), nullable=False),
         sa.Column("measured_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", "meter", "number"),
     )
