@@ -10,8 +10,8 @@ from tests.app.openadr_ground import MTU_START, OpenAdrGround, transaction_hash,
 from tests.dispatch.demands import a_demand
 
 from gridledger.app.openadr_follower import KEPT_S, OpenAdrFollower
-from gridledger.dispatch.baseline import BaselineRule
-from gridledger.dispatch.demand_response import DemandDirection, MeasuringTerms, StoredDemand
+from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
+from gridledger.dispatch.demand_response import DemandDirection, StoredDemand
 from gridledger.dispatch.model import ScheduleState
 from gridledger.dispatch.setpoints import Direction
 from gridledger.store.openadr_clients import ClientRole
