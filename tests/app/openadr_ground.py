@@ -44,7 +44,6 @@ POLICY = {
     "surplusOffsetCentsPerMwh": -500,
     "capOffsetCentsPerMwh": 0,
     "shortageOffsetCentsPerMwh": 500,
-    "replacementBearers": 0,
 }
 _SECRET = SecretHash(b"salt", b"hash")
 

@@ -14,7 +14,7 @@ from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import setpoint_leaf
 from gridledger.metering.errors import UnknownMeter
 from gridledger.store.transaction import Transaction
-from gridledger.units import UINT32_MAX
+from gridledger.units import UINT32_MAX, require_aligned
 
 __all__ = ["MOST_MTUS", "dispatch_limit_routes"]
 
@@ -69,6 +69,7 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
                 raise UnknownMeter(meter=meter)
             if reader != row.owner and not _may_see_zone(node, tx, reader, row.zone):
                 raise LimitsForbidden(meter=meter)
+            require_aligned(first_mtu_start, node.mtu_length_s)
             starts = [first_mtu_start + index * node.mtu_length_s for index in range(count)]
             limits = [_limit(node, tx, row.zone, meter, mtu_start) for mtu_start in starts]
         return {

@@ -7,7 +7,7 @@ from typing import Any
 from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
-from gridledger.dispatch.curtailment import Basis, allocate_caps, emission_rank
+from gridledger.dispatch.curtailment import MOST_CAPS, Basis, allocate_caps, emission_rank
 from gridledger.dispatch.limits import firm_wh
 from gridledger.dispatch.model import Curtailment, DispatchDomain, answer_typed_data, curtailment_typed_data
 from gridledger.dispatch.setpoints import Direction, SetpointRow, basis_wh
@@ -46,16 +46,17 @@ def decide(meters: Sequence[ScheduledMeter], mtu_length_s: int, limit_kw: int | 
     """The caps a schedule needs, None if it keeps the limit in both directions without.
 
     Forecasts may be wrong: of what flows the other way only the firm part counts against the flow that is limited. All
-    meters of the direction are named; what they may keep together is the limit and that firm part.
+    meters of the direction are named; what they may keep together is the limit and that firm part. Of more than one
+    curtailment can name, those that come first in the order are, the largest first; the others keep what they have.
     """
     if limit_kw is None:
         return None
     limit_wh = capped_wh(limit_kw * WATTS_PER_KW, mtu_length_s)
     for direction, other in ((Direction.EXPORT, Direction.IMPORT), (Direction.IMPORT, Direction.EXPORT)):
         allowed_wh = limit_wh + firm_wh(sum(basis_wh(meter.row, other) for meter in meters))
-        named = [meter for meter in meters if basis_wh(meter.row, direction)]
-        if sum(basis_wh(meter.row, direction) for meter in named) > allowed_wh:
-            return Caps(direction=direction, wh=_allocated(named, direction, allowed_wh))
+        bases = _bases(meters, direction)
+        if sum(basis.basis_wh for basis in bases) > allowed_wh:
+            return Caps(direction=direction, wh=_allocated(bases, allowed_wh))
     return None
 
 
@@ -88,16 +89,24 @@ def curtailment_body(key: LocalAccount, domain: DispatchDomain, curtailment: Cur
     }
 
 
-def _allocated(named: Sequence[ScheduledMeter], direction: Direction, total_wh: int) -> dict[int, int]:
-    bases = [
+def _bases(meters: Sequence[ScheduledMeter], direction: Direction) -> list[Basis]:
+    """The meters that make the direction's flow; all that is taken stands in one class."""
+    return [
         Basis(
             meter=meter.row.meter,
             basis_wh=basis_wh(meter.row, direction),
             rank=meter.rank if direction is Direction.EXPORT else 0,
         )
-        for meter in sorted(named, key=lambda meter: meter.row.meter)
+        for meter in meters
+        if basis_wh(meter.row, direction)
     ]
-    return {basis.meter: cap_wh for basis, cap_wh in zip(bases, allocate_caps(bases, total_wh), strict=True)}
+
+
+def _allocated(bases: Sequence[Basis], allowed_wh: int) -> dict[int, int]:
+    first = sorted(bases, key=lambda basis: (-basis.rank, -basis.basis_wh, basis.meter))
+    left_wh = max(0, allowed_wh - sum(basis.basis_wh for basis in first[MOST_CAPS:]))
+    named = sorted(first[:MOST_CAPS], key=lambda basis: basis.meter)
+    return {basis.meter: cap_wh for basis, cap_wh in zip(named, allocate_caps(named, left_wh), strict=True)}
 
 
 def _signature(key: LocalAccount, document: dict[str, Any]) -> str:
