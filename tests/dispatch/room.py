@@ -79,6 +79,7 @@ class FakeSchedules:
         self._kept = {(schedule.zone, schedule.mtu_start): schedule for schedule in schedules}
         self.answered: set[tuple[int, int]] = set()
         self.stopped: set[tuple[int, int]] = set()
+        self.silence_proceeds = True
 
     def find(self, zone: int, mtu_start: int) -> Schedule | None:
         return self._kept.get((zone, mtu_start))
@@ -91,6 +92,10 @@ class FakeSchedules:
 
     def grid_operator_of(self, zone: int) -> str | None:
         return str(OPERATOR.address) if zone in (ZONE, OTHER_ZONE) else None
+
+    def proceeds_unanswered(self, mtu_start: int) -> bool:
+        assert mtu_start == MTU_START
+        return self.silence_proceeds
 
     def is_stopped(self, zone: int, mtu_start: int) -> bool:
         return (zone, mtu_start) in self.stopped

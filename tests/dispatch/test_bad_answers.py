@@ -330,6 +330,13 @@ def test_nothing_of_a_stopped_mtu_is_capped_not_even_in_an_emergency() -> None:
     assert_refused((curtail(emergency=True), AlreadyAnswered, {**KEY, "state": "stopped"}), world)
 
 
+def test_what_silence_has_voided_is_not_capped_either() -> None:
+    world = World()
+    world.schedules.silence_proceeds = False
+    late = at(DEADLINE + 1, curtail(emergency=True))
+    assert_refused((late, AnswerTooLate, {**KEY, "answer_deadline": DEADLINE, "now": DEADLINE + 1}), world)
+
+
 def test_a_curtailment_is_recorded_once() -> None:
     """What was recorded with a sequence cannot be relayed again, by whomever."""
     world = World(state=ScheduleState.CURTAILED, curtailments=1)

@@ -14,7 +14,7 @@ from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import setpoint_leaf
 from gridledger.metering.errors import UnknownMeter
 from gridledger.store.transaction import Transaction
-from gridledger.units import UINT32_MAX
+from gridledger.units import UINT32_MAX, require_aligned
 
 __all__ = ["MOST_MTUS", "dispatch_limit_routes"]
 
@@ -47,6 +47,10 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
             "schedule_hash": schedule.schedule_hash,
             "result_hash": schedule.result_hash,
             "setpoints_root": schedule.setpoints_root,
+            "traded_wh": schedule.traded_wh,
+            "answer_deadline": schedule.answer_deadline,
+            "state": schedule.state,
+            "curtailments": schedule.curtailments,
             "limit_wh": node.grid.limit_wh(zone),
             "exceeded": [_exceeded_out(one) for one in exceeded],
             "setpoints": [_setpoint_out(one, places[one.row.meter]) for one in setpoints],
@@ -69,6 +73,7 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
                 raise UnknownMeter(meter=meter)
             if reader != row.owner and not _may_see_zone(node, tx, reader, row.zone):
                 raise LimitsForbidden(meter=meter)
+            require_aligned(first_mtu_start, node.mtu_length_s)
             starts = [first_mtu_start + index * node.mtu_length_s for index in range(count)]
             limits = [_limit(node, tx, row.zone, meter, mtu_start) for mtu_start in starts]
         return {

@@ -32,7 +32,7 @@ class HolidaysMalformed(InvalidInput):
 
 @dataclass(kw_only=True, eq=False)
 class ZoneSettingMalformed(InvalidInput):
-    """GRIDLEDGER_ZONE_LIMITS_KW and GRIDLEDGER_FEEDERS are lists of zone=value, separated by commas."""
+    """GRIDLEDGER_ZONE_LIMITS_KW and GRIDLEDGER_FEEDERS are lists of zone=value, separated by commas, each zone once."""
 
     name: str
     entry: str
@@ -111,7 +111,9 @@ def _by_zone(environment: Mapping[str, str], name: str) -> dict[int, str]:
         zone, equals, value = entry.partition("=")
         if not (zone.isdecimal() and zone.isascii() and equals and value) or len(zone) > _ZONE_DIGITS:
             raise ZoneSettingMalformed(name=name, entry=entry[:_SHOWN_CHARACTERS])
-        found[check_range(name, int(zone), 1, UINT32_MAX)] = value
+        if (number := check_range(name, int(zone), 1, UINT32_MAX)) in found:
+            raise ZoneSettingMalformed(name=name, entry=entry[:_SHOWN_CHARACTERS])
+        found[number] = value
     return found
 
 

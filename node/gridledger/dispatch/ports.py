@@ -114,6 +114,9 @@ class ScheduleStore(Protocol):
     def grid_operator_of(self, zone: int) -> str | None:
         """The account that answers for the zone; None for an unknown one."""
 
+    def proceeds_unanswered(self, mtu_start: int) -> bool:
+        """Whether a schedule of the MTU proceeds if nobody answers it, or is void."""
+
     def is_stopped(self, zone: int, mtu_start: int) -> bool:
         """Whether the zone is stopped for the MTU."""
 

@@ -146,10 +146,12 @@ class DispatchService:
             )
 
     def _require_running(self, schedule: Schedule) -> None:
-        """It is not stopped, no answer is on its way, and the MTU has not ended."""
+        """It is not void, no answer is on its way, and the MTU has not ended."""
         state = ANSWERING if self._is_answering(schedule) else schedule.state
         if state in (ANSWERING, ScheduleState.STOPPED):
             raise AlreadyAnswered(zone=schedule.zone, mtu_start=schedule.mtu_start, state=state)
+        if state == ScheduleState.PENDING and not self._schedules.proceeds_unanswered(schedule.mtu_start):
+            self._require_open(schedule)
         self._require_before_end(schedule.zone, schedule.mtu_start)
 
     def _require_before_end(self, zone: int, mtu_start: int) -> None:

@@ -35,7 +35,9 @@ class NoticeDetails:
     """Figures of a notice; what a kind does not speak of is None.
 
     `energy_wh` is the order's own energy: asked for when accepted or cancelled, filled from then on. `metered_wh` and
-    the money are those of the meter's whole position in the MTU: each order of that meter bears the same figures.
+    the money are those of the meter's whole position in the MTU: each order of that meter bears the same figures. So is
+    `curtailed_wh`, which the grid operator's caps have taken from it; `compensated_microcents` is what the grid
+    operator pays the buyer for that, or owes it.
     Where demand response asks, it is what the zone shall shift in each of the `mtu_count` MTUs from the notice's on;
     where it has been measured, what the meter has shifted in all of them.
     """
@@ -49,6 +51,8 @@ class NoticeDetails:
     trade_microcents: int | None = None
     imbalance_microcents: int | None = None
     refunded_microcents: int | None = None
+    curtailed_wh: int | None = None
+    compensated_microcents: int | None = None
     reward_ugco2: int | None = None
     sequence: int | None = None
     reason: str | None = None

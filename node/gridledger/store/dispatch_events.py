@@ -107,8 +107,9 @@ def _caps_applied(tx: "Transaction", event: ChainEvent, time: int) -> None:
     for index, row in enumerate(rows):
         if lost_wh[index]:
             details = NoticeDetails(
-                energy_wh=lost_wh[index],
+                curtailed_wh=lost_wh[index],
                 refunded_microcents=shrunk.released_microcents[index],
+                compensated_microcents=shrunk.compensated_microcents[index] or None,
                 reason_code=None if schedule is None else schedule.reason,
                 transaction_hash=event.transaction_hash,
             )

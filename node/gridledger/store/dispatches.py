@@ -9,6 +9,7 @@ from gridledger.dispatch.limits import ZoneState
 from gridledger.dispatch.model import ANSWERING, MOST_STOPPED_MTUS, Schedule, ScheduleState
 from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import Direction, SetpointRow
+from gridledger.store.directory import Directory
 from gridledger.store.forecasts import Forecasts
 from gridledger.store.lists import in_list, list_parameter
 from gridledger.store.outbox import Outbox
@@ -64,6 +65,10 @@ class Dispatches:
     def grid_operator_of(self, zone_number: int) -> str | None:
         """The account that answers for the zone; None for an unknown one."""
         return self._connection.execute(select(zone.c.grid_operator).where(zone.c.zone == zone_number)).scalar()
+
+    def proceeds_unanswered(self, mtu_start: int) -> bool:
+        """Whether a schedule of the MTU proceeds if nobody answers it, or is void."""
+        return Directory(self._connection).policy_at(mtu_start).proceed_without_answer
 
     def is_stopped(self, zone_number: int, mtu_start: int) -> bool:
         """Whether the zone is stopped for the MTU."""
