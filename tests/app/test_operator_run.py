@@ -121,7 +121,7 @@ def test_a_schedule_is_shown_with_setpoints_deadline_and_caps(operator: Operator
     path = tmp_path / "schedule.json"
     shown = operator.show("--json", path)
     assert shown.exit_code == 0, (shown.output, shown.exception)
-    assert f"zone 1, {MTU}: pending, 0 curtailments" in shown.stdout
+    assert f"zone 1, {MTU}: pending, curtailments recorded: 0" in shown.stdout
     assert f"{format_utc(DEADLINE)} (4 min 0 s left)" in shown.stdout
     rows = [line.split() for line in shown.stdout.splitlines()]
     assert [str(SELL_METER), "600", "0", "600", "1", "41,000"] in rows
@@ -131,7 +131,7 @@ def test_a_schedule_is_shown_with_setpoints_deadline_and_caps(operator: Operator
     good(operator.curtail(*EXPORT, "--total-wh", 1))
     operator.node.work()
     operator.node.advance(DEADLINE + 1)
-    assert f"{MTU}: curtailed, 1 curtailments" in (again := operator.show()).stdout
+    assert f"{MTU}: curtailed, curtailments recorded: 1" in (again := operator.show()).stdout
     assert "(over)" in again.stdout
 
 

@@ -26,6 +26,7 @@ from gridledger.simulation.session import signed_in
 __all__ = ["run_curtail", "run_show", "run_stop"]
 
 _KEY = "grid_operator"
+_STANDING_BEFORE = ("state", "curtailments")
 _SIGNED = ("direction", "reason", "emergency", "sequence", "caps")
 
 
@@ -67,7 +68,9 @@ def run_curtail(request: CurtailRequest) -> dict[str, Any]:
             caps_wh=_caps_wh(request, meters, facts.mtu_length_s),
         )
         body = curtailment_body(key, facts.dispatch_domain, curtailment)
-        return _posted(client, "/v1/dispatch/curtailments", body) | {name: body[name] for name in _SIGNED}
+        answer = _posted(client, "/v1/dispatch/curtailments", body)
+    told = {name: value for name, value in answer.items() if name not in _STANDING_BEFORE}
+    return told | {name: body[name] for name in _SIGNED}
 
 
 def run_show(request: SlotRequest) -> dict[str, Any]:

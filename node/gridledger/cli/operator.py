@@ -157,8 +157,9 @@ def _print_schedule(console: Console, schedule: dict[str, Any]) -> None:
     deadline = f"{left_s // 60} min {left_s % 60} s left" if left_s >= 0 else "over"
     console.print(
         f"zone {schedule['zone']}, {format_utc(schedule['mtu_start'])}: {schedule['state']}, "
-        f"{schedule['curtailments']} curtailments; to be answered by "
-        f"{format_utc(schedule['answer_deadline'])} ({deadline})"
+        f"curtailments recorded: {schedule['curtailments']}; to be answered by "
+        f"{format_utc(schedule['answer_deadline'])} ({deadline})",
+        soft_wrap=True,
     )
     console.print(_setpoint_table(schedule["setpoints"]))
     if schedule["limit_wh"] is not None:
@@ -167,6 +168,7 @@ def _print_schedule(console: Console, schedule: dict[str, Any]) -> None:
         console.print(
             f"exceeded: {one['element']}, {one['flow_w']:,} W of {one['direction']}, limit {one['limit_w']:,} W",
             markup=False,
+            soft_wrap=True,
         )
     if not schedule["exceeded"]:
         known = "no limit is exceeded" if schedule["limit_wh"] is not None else "the node knows no limit of this zone"
@@ -176,8 +178,8 @@ def _print_schedule(console: Console, schedule: dict[str, Any]) -> None:
 def _setpoint_table(setpoints: Sequence[dict[str, Any]]) -> Table:
     """Those curtailed first stand first."""
     table = Table(box=None, padding=(0, 2))
-    for heading in ("meter", "contracted, Wh", "residual, Wh", "setpoint, Wh", "source", "mgCO2/kWh"):
-        table.add_column(heading, justify="right")
+    for heading in ("meter", "contract Wh", "residual Wh", "setpoint Wh", "source", "mgCO2/kWh"):
+        table.add_column(heading, justify="right", no_wrap=True)
     parts = ("contracted_wh", "residual_wh", "setpoint_wh")
     ranked = sorted(
         setpoints, key=lambda one: (-emission_rank(one["source"], one["factor_mgco2_per_kwh"]), one["meter"])

@@ -30,7 +30,6 @@ from gridledger.simulation.operator_answers import (
     decide,
 )
 from gridledger.simulation.session import signed_in
-from gridledger.units import kwh_text
 
 __all__ = ["DispatchListener"]
 
@@ -135,7 +134,7 @@ class DispatchListener:
             outcome = f"{refused.problem}: {refused.explanation}"
             if refused.problem == ALREADY_ANSWERED:
                 outcome = "answered before"
-        self._on_event(f"zone {scheduled.zone}, {body['mtu_start']}, {kwh_text(scheduled.traded_wh)} traded: {outcome}")
+        self._on_event(f"zone {scheduled.zone}, {body['mtu_start']}, {scheduled.traded_wh:,} Wh traded: {outcome}")
         with self._news:
             self._answered.add((scheduled.zone, scheduled.mtu_start))
             self._news.notify_all()
@@ -164,7 +163,7 @@ class DispatchListener:
             sequence=0,
             caps_wh=caps.wh,
         )
-        said = f"{caps.direction.name.lower()} of {len(caps.wh)} meters capped at {kwh_text(sum(caps.wh.values()))}"
+        said = f"{caps.direction.name.lower()} capped at {sum(caps.wh.values()):,} Wh, meters: {len(caps.wh)}"
         body = curtailment_body(self._key, facts.dispatch_domain, curtailment)
         return "/v1/dispatch/curtailments", body, said
 
