@@ -9,7 +9,7 @@ lock_python() {
   "${UV:-uv}" pip compile "$@" --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url
 }
 
-lock_python pyproject.toml --group dev -o requirements/dev.txt
+lock_python pyproject.toml --group dev --extra grid -o requirements/dev.txt
 lock_python pyproject.toml --group build -c requirements/dev.txt -o requirements/service.txt
 lock_python requirements/node.in -o requirements/node.txt
 lock_python requirements/slither.in -o requirements/slither.txt

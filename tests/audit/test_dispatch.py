@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from tests.audit import evm_export
-from tests.audit.evm_day import UNANSWERED
+from tests.audit.evm_day import FULL, UNANSWERED
 from tests.audit.evm_desk import MeterOf
 from tests.audit.evm_grid import EvmGrid
 from tests.audit.evm_node import LENGTH_S
-from tests.audit.evm_second_day import CAPPED, OVERRULED, STOPPED_LATER
+from tests.audit.evm_second_day import CAPPED, CAPPED_IN_TWO, OVERRULED, STOPPED_LATER
 from tests.audit.fakes import MemoryFiles, RecordedChain, judge
 from tests.audit.test_tampered_chain import other
 from tests.contracts.words import EUR, FIRST_MTU, actor
@@ -84,6 +84,28 @@ def test_any_changed_cap_is_found_and_so_is_a_left_out_one(
             for changed in ([word + 1], [word + (1 << 32)], []):
                 forged = instead(chain, target, caps=[*caps[:place], *changed, *caps[place + 1 :]])
                 assert not judge(files, facts, forged).ok
+
+
+def test_an_emergency_cannot_call_back_what_has_become_void(
+    files: MemoryFiles, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    """Under another policy the schedule nobody had answered would have been refunded by then."""
+    target = events(chain, "PolicyScheduled")[0]
+    policy = {**target.arguments["policy"], "proceedWithoutAnswer": False}
+    late = records(judge(files, facts, instead(chain, target, policy=policy)), Rule.DISPATCH)
+    assert [record for record in late if record.startswith(slot_name(Slot(1, CAPPED_IN_TWO))) and ", by " in record]
+
+
+def test_a_settlement_before_the_end_of_its_mtu_is_found(
+    files: MemoryFiles, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    settled = next(event for event in chain.events() if event.name == "PositionSettled")
+    blocks = [
+        replace(block, time_s=FULL + LENGTH_S - 1) if block.number == settled.block_number else block
+        for block in chain.recorded_blocks
+    ]
+    report = judge(files, facts, replace(chain, recorded_blocks=tuple(blocks)))
+    assert f"{slot_name(Slot(1, FULL))}, time of block {settled.block_number}" in records(report, Rule.SETTLEMENT)
 
 
 # ---- the order of curtailment

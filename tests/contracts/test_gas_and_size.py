@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
+from tests.contracts.curtailing import Curtailer, apply_arguments
 from tests.contracts.harness import (
     ACKNOWLEDGED,
     BUY,
@@ -51,6 +52,7 @@ class Neighbourhood:
         for meter in (*self.sellers, *self.buyers):
             self.market.deposit(meter.owner, EUR)
         self.market.deposit(self.market.supplier, EUR)
+        self.market.deposit(self.market.grid_operator, EUR)
         self.lifecycle(FIRST_MTU)
 
     def lifecycle(self, mtu_start: int) -> dict[str, int]:
@@ -81,6 +83,23 @@ class Neighbourhood:
         gas["settle"] = market.send(market.market_operator, "EnergySettlement", "settle", *arguments).gas_used
         return gas
 
+    def curtailment(self, mtu_start: int) -> dict[str, int]:
+        """Gas of an ordinary curtailment of all sellers by half, and of carrying it out; the operator pays."""
+        market, gas = self.market, {}
+        offers = [self._order(meter, SELL, 10_000, mtu_start) for meter in self.sellers]
+        book = [*offers, *(self._order(meter, BUY, 20_000, mtu_start) for meter in self.buyers)]
+        kept = market.clear_book(book, mtu_start=mtu_start)
+        curtailer = Curtailer.of(market, [kept], self.sellers)
+        caps = curtailer.fair([meter.number for meter in self.sellers], 300 * len(self.sellers))
+        curtailment = curtailer.arguments(curtailer.message(caps, reason=1))
+        market.rebase()
+        gas["curtail"] = market.send(market.outsider, "EnergyDispatching", "curtail", *curtailment).gas_used
+        market.pass_mtu(mtu_start)
+        arguments = apply_arguments(kept, caps)
+        market.rebase()
+        gas["apply_caps"] = market.send(market.outsider, "EnergyCurtailment", "applyCaps", *arguments).gas_used
+        return gas
+
     def _order(self, meter: Meter, side: int, limit: int, mtu_start: int) -> SignedOrder:
         return self.market.order(meter, side, 600, limit, mtu_start=mtu_start)
 
@@ -88,7 +107,9 @@ class Neighbourhood:
 @cache
 def lifecycle_gas(trades: int) -> dict[str, int]:
     """Gas of each transaction of an MTU with that many trades, each between two owners of their own."""
-    return Neighbourhood(trades).lifecycle(FIRST_MTU + MTU_LENGTH_S)
+    neighbourhood = Neighbourhood(trades)
+    gas = neighbourhood.lifecycle(FIRST_MTU + MTU_LENGTH_S)
+    return gas | neighbourhood.curtailment(FIRST_MTU + 2 * MTU_LENGTH_S)
 
 
 @cache

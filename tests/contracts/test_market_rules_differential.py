@@ -23,6 +23,7 @@ from tests.contracts.harness import (
 )
 from tests.contracts.words import FIRST_MTU
 
+from gridledger.chain.plan import PolicyParameters
 from gridledger.market.auction import AuctionResult
 from gridledger.market.locking import Proposal
 from gridledger.market.model import Position, Pricing, Product, Side, SignedOrder
@@ -39,8 +40,8 @@ AVOIDED_PER_WH = 363_000 - 41_000
 class Room:
     """A market with members of two suppliers; every third has no low-carbon source."""
 
-    def __init__(self, members: int = MEMBERS) -> None:
-        self.market = Market()
+    def __init__(self, members: int = MEMBERS, policy: PolicyParameters | None = None) -> None:
+        self.market = Market(policy=policy)
         suppliers = (self.market.supplier, self.market.other_supplier)
         self.meters = [self._meter(number) for number in range(members)]
         for supplier in suppliers:
@@ -98,10 +99,11 @@ class Room:
 
 
 def metered(source: random.Random, position: Position) -> int:
-    """Mostly about the contract, sometimes anything the connection carries."""
-    if source.random() < 0.3:
-        return source.randint(-40_000, 40_000)
-    return max(-40_000, min(40_000, position.contracted_wh + source.randint(-500, 500)))
+    """Mostly about the contract, sometimes anything the connection carries; never what was read before."""
+    value = source.randint(-40_000, 40_000) if source.random() < 0.3 else None
+    if value is None:
+        value = max(-40_000, min(40_000, position.contracted_wh + source.randint(-500, 500)))
+    return value ^ 1 if position.read and value == position.metered_wh else value
 
 
 def settled(market: Market, source: random.Random, kept: Kept, seen: Counter[str]) -> None:

@@ -122,10 +122,10 @@ def test_setpoints_envelopes_and_caps_of_the_chain_are_told_in_kw_to_whom_they_c
     public, operators = vtn.events(OPERATOR, GRID)
     assert values(public, SELL_METER) == {"DISPATCH_SETPOINT": -2.4}
     assert values(operators, SELL_METER)["DISPATCH_SETPOINT"] == -2.8
-    # The limit of 1,500 Wh and 300 of the buyer's 600 Wh, less the 700 Wh, leave 550 Wh to each meter of equal capacity
-    assert values(operators, SELL_METER)["EXPORT_CAPACITY_LIMIT"] == 5
-    assert (vtn.own(SELLERS)["DISPATCH_SETPOINT"], vtn.own(SELLERS)["EXPORT_CAPACITY_LIMIT"]) == (-2.8, 5)
-    assert (vtn.own(BUYERS)["DISPATCH_SETPOINT"], vtn.own(BUYERS)["EXPORT_CAPACITY_LIMIT"]) == (2.4, 2.2)
+    # The limit of 1,500 Wh and 180 of the buyer's 600 Wh, less the 700 Wh, leave 490 Wh to each meter of equal capacity
+    assert values(operators, SELL_METER)["EXPORT_CAPACITY_LIMIT"] == 4.76
+    assert (vtn.own(SELLERS)["DISPATCH_SETPOINT"], vtn.own(SELLERS)["EXPORT_CAPACITY_LIMIT"]) == (-2.8, 4.76)
+    assert (vtn.own(BUYERS)["DISPATCH_SETPOINT"], vtn.own(BUYERS)["EXPORT_CAPACITY_LIMIT"]) == (2.4, 1.96)
     assert [one.get("targets") for one in vtn.events(SELLERS, GRID)] == [None]
 
     node.curtail({SELL_METER: 250})

@@ -261,7 +261,6 @@ def _total(connection: Connection) -> int:
         book_entry,
         contract_trade,
         contract_position,
-        dispatch_setpoint,
         meter_reading,
         meter_event,
         meter,
@@ -270,7 +269,8 @@ def _total(connection: Connection) -> int:
         demand_measurement,
         demand_shift,
     )
-    return sum(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
+    sources = (*tables, _setpoints().subquery())
+    return sum(connection.execute(select(func.count()).select_from(source)).scalar_one() for source in sources)
 
 
 def _write_tables(connection: Connection, folder: Path, counter: "_Counter") -> dict[str, _Written]:

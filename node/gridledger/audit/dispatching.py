@@ -95,13 +95,14 @@ class _Answers:
         self.evidence.findings.compare(Rule.DISPATCH, record, expected, found)
 
     def _check_moment(self, answer: Answered, earlier: list[Answered]) -> None:
-        """An emergency counts until the MTU is over or stopped, everything else once and by the deadline."""
+        """An emergency counts until the MTU is over, stopped or void, everything else once and by the deadline."""
         schedule, slot = self.dispatch.schedule, self.slot
         operator = self.evidence.history.members.grid_operators.get(slot.zone)
         self._compare(answer, "signed by", operator, answer.grid_operator)
         scheduled = schedule is not None and schedule.block_number <= answer.block_number
         self._compare(answer, "answers", "a schedule", "a schedule" if scheduled else "no schedule")
-        if isinstance(answer, Curtailed) and answer.emergency:
+        proceeds = self.evidence.history.rules.policy_at(slot.mtu_start).proceed_without_answer
+        if isinstance(answer, Curtailed) and answer.emergency and (earlier or proceeds):
             latest = slot.mtu_start + self.evidence.facts.mtu_length_s - 1
             before = sum(isinstance(one, Stopped) for one in earlier)
         else:

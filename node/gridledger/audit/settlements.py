@@ -76,12 +76,13 @@ class _Settlement:
         self._findings.compare(Rule.SETTLEMENT, f"{self._name}, block {step.block_number}", expected, found)
 
     def _check_moment(self, step: Step) -> None:
-        """Readings count until corrections end; substitutes only from their time on."""
+        """Only after the MTU: readings until corrections end, substitutes from their time."""
         mtu_end = self._slot.mtu_start + self._evidence.facts.mtu_length_s
         kinds = {entry.kind for entry in step.entries}
-        latest, earliest = mtu_end + self._policy.correction_s, mtu_end + self._policy.substitute_after_s
+        latest = mtu_end + self._policy.correction_s
+        earliest = mtu_end + (self._policy.substitute_after_s if EntryKind.SUBSTITUTED in kinds else 0)
         too_late = bool(kinds & {EntryKind.READ, EntryKind.CORRECTED}) and step.time_s > latest
-        too_early = EntryKind.SUBSTITUTED in kinds and step.time_s < earliest
+        too_early = kinds != {EntryKind.REFUNDED} and step.time_s < earliest
         found = step.time_s if too_late or too_early else "in time"
         record = f"{self._name}, time of block {step.block_number}"
         self._findings.compare(Rule.SETTLEMENT, record, "in time", found)

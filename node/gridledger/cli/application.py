@@ -220,6 +220,8 @@ def _add_network_commands(network: typer.Typer, operations: Operations) -> None:
 
 
 def _say_verdict(report: dict[str, Any]) -> None:
+    for notice in report["notices"][:20]:
+        say(f"{notice['record']}: {notice['text']}")
     if report["ok"]:
         say("[bold green]audit ok[/]: every recomputed figure equals the chain")
         if erased := report["totals"]["erased_readings"]:
