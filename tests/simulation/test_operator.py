@@ -126,7 +126,7 @@ def test_above_the_limit_exports_are_capped_low_carbon_last_with_the_operators_o
         "sequence": 0,
         "schedule_hash": SCHEDULE_HASH,
     }
-    assert "1,400 Wh traded: export capped at 1,250 Wh, meters: 3" in operator.said[1]
+    assert "1,400 Wh traded: export capped at 850 Wh, meters: 3" in operator.said[1]
 
 
 def test_foreign_zones_past_deadlines_and_other_events_are_left_alone() -> None:
