@@ -30,6 +30,7 @@ MTU_START, MTU_LENGTH_S, ZONE = 1_465_776_000, 900, 1
 POLICY = {
     "gateClosureS": 300,
     "answerLeadS": 60,
+    "replacementBearers": 0,
     "proceedWithoutAnswer": True,
     "substituteAfterS": 1,
     "correctionS": 1,
