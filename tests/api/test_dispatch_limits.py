@@ -52,7 +52,7 @@ def ask(market: RunningNode, path: str, account: LocalAccount | None, **params: 
     return market.http.get(path, params=params, headers=headers)
 
 
-def told(market: RunningNode, path: str, account: LocalAccount = OPERATOR, **params: Any) -> Any:
+def told(market: RunningNode, path: str, account: LocalAccount = OPERATOR, /, **params: Any) -> Any:
     answer = ask(market, path, account, **params)
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"
@@ -83,7 +83,7 @@ def test_setpoints_are_contract_and_forecast_and_open_the_schedule_s_commitment(
 
 
 def test_setpoints_within_the_zone_s_limit_exceed_nothing(market: RunningNode) -> None:
-    document = told(market, SETPOINTS, **OF_SLOT)
+    document = told(market, SETPOINTS, OPERATOR, **OF_SLOT)
     assert (document["limit_wh"], document["exceeded"]) == (500, [])
 
 
@@ -188,7 +188,7 @@ def test_a_network_s_limits_are_held_against_the_setpoints_of_where_meters_are(
     with onboarded.served(tmp_path / "data", settings) as market:
         market.deliver({SELL_METER: 700, BUY_METER: -550})
         market.pair(NEXT_DAY)
-        document = told(market, SETPOINTS, **OF_SLOT)
+        document = told(market, SETPOINTS, OPERATOR, **OF_SLOT)
         assert document["limit_wh"] == 25
         assert document["exceeded"] == [
             {"element": "village", "limit_w": 100, "flow_w": 400, "direction": "export"},
