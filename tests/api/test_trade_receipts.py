@@ -229,7 +229,30 @@ def test_each_link_says_what_is_missing_as_long_as_it_is(market: RunningNode) ->
     assert [side["settlement"]["state"] for side in told["sides"]] == ["recorded", "pending"]
 
 
-def test_a_curtailed_dispatch_voids_what_comes_after_it(market: RunningNode) -> None:
+def test_caps_are_told_at_once_and_what_they_take_off_when_the_mtu_is_over(market: RunningNode) -> None:
+    market.pair()
+    market.curtail({SELL_METER: 400})
+    told = receipt(market)
+    (answer,) = told["answers"]["answers"]
+    assert (answer["kind"], answer["reason"], answer["stop"]) == ("curtailed", 1, None)
+    assert answer["curtailment"]["caps"] == [{"meter": SELL_METER, "cap_wh": 400}]
+    assert answer["curtailment"]["order_check"] == "kept"
+    assert (told["clearing"]["chunks"][0]["caps"], told["trades"][0]["curtailment"]) == (None, None)
+    market.deliver({SELL_METER: 400, BUY_METER: -600})
+    told = receipt(market)
+    assert told["clearing"]["chunks"][0]["caps"]["curtailed_wh"] == 200
+    (trade,) = told["trades"]
+    assert (trade["energy_wh"], trade["curtailment"]["curtailed_wh"], trade["curtailment"]["left_wh"]) == (
+        600,
+        200,
+        400,
+    )
+    assert trade["curtailment"]["seller_refund_microcents"] == str(200 * 17_500)
+    assert trade["curtailment"]["buyer_refund_microcents"] == str(200 * 16_000)
+    assert told["sides"][0]["settlement"]["state"] == "recorded"
+
+
+def test_a_stopped_dispatch_voids_what_comes_after_it(market: RunningNode) -> None:
     market.pair()
     market.stop(reason=3)
     told = receipt(market, market.sign_in(SELLER))

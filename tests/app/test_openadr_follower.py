@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.app.openadr_ground import MTU_START, OpenAdrGround, transaction_hash, values
 from tests.dispatch.demands import a_demand
+from tests.store.builders import curtailed, stopped
 
 from gridledger.app.openadr_follower import KEPT_S, OpenAdrFollower
 from gridledger.dispatch.baseline import BaselineRule, MeasuringTerms
@@ -62,6 +63,35 @@ def test_a_schedule_becomes_an_event_and_its_answer_brings_it_up_to_date(ground:
     assert origin is not None
     assert (origin.about, origin.zone, origin.mtu_start) == (About.ZONE, 1, MTU_START)
     assert origin.transaction_hash == transaction_hash(MTU_START)
+
+
+def test_caps_as_the_chain_records_them_reach_the_operator_and_the_last_ones_hold(ground: OpenAdrGround) -> None:
+    ground.schedule()
+    for sequence, cap_wh in enumerate((100, 500)):
+        name, arguments = curtailed({3: cap_wh}, MTU_START, emergency=True, sequence=sequence)
+        ground.block(name, **arguments)
+        ground.follower().follow()
+        to_everybody, to_operator = ground.events()
+        assert values(to_everybody)["GRIDLEDGER_STATE"] == "curtailed"
+        assert values(to_operator, 3)["EXPORT_CAPACITY_LIMIT"] == cap_wh * 4 / 1_000
+
+
+def test_a_stop_of_several_mtus_is_told_of_each(ground: OpenAdrGround) -> None:
+    second, third, fourth = (MTU_START + place * 900 for place in (1, 2, 3))
+    ground.schedule(second)
+    name, arguments = stopped(MTU_START, third)
+    ground.block(name, **arguments)
+    ground.follower().follow()
+    ground.schedule(third)
+    ground.schedule(fourth)
+    ground.follower().follow()
+    told = {event.content["intervalPeriod"]["start"]: values(event)["GRIDLEDGER_STATE"] for event in ground.events()}
+    assert told == {
+        "2016-06-13T00:00:00Z": "stopped",
+        "2016-06-13T00:15:00Z": "stopped",
+        "2016-06-13T00:30:00Z": "stopped",
+        "2016-06-13T00:45:00Z": "scheduled",
+    }
 
 
 def test_nothing_is_lost_or_told_twice_over_restarts(ground: OpenAdrGround) -> None:

@@ -4,10 +4,10 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.api.running import BUY_METER, MTU_START, OUTSIDER, SELL_METER, Onboarded, RunningNode, key
+from tests.api.running import BUY_METER, MTU_START, SELL_METER, Onboarded, RunningNode
+from tests.app.receipts import OTHER_ADDRESS, OTHER_HASH, REASON, Document, altered, fetched, links, verified
 from typer.testing import CliRunner
 
 from gridledger.api.receipt_forms import LARGEST_RECEIPT_BYTES, ReceiptUnreadable
@@ -17,11 +17,6 @@ from gridledger.chain.deployment import DeploymentMismatch
 from gridledger.chain.rpc import RpcUnreachable
 from gridledger.cli.application import create_cli
 from gridledger.market.model import Side
-
-REASON = "complaint 17 of the owner"
-OTHER_HASH, OTHER_ADDRESS = "0x" + "ab" * 32, OUTSIDER.address
-RECEIPT = f"/v1/proofs/trades/1/{MTU_START}"
-Document = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +36,6 @@ def settled(tmp_path_factory: pytest.TempPathFactory, onboarded: Onboarded) -> I
 def whole(settled: RunningNode) -> Document:
     """What the regulator is told."""
     return fetched(settled, "regulator", meter=SELL_METER, reason=REASON)
-
-
-def fetched(market: RunningNode, role: str | None = None, **params: Any) -> Document:
-    session = market.sign_in(key(role)) if role else None
-    answer = market.http.get(RECEIPT, params=params, headers=session)
-    assert answer.status_code == 200, answer.text
-    document: Document = answer.json()
-    return document
-
-
-def verified(market: RunningNode, document: Document, folder: Path, deployment: Path | None = None) -> Document:
-    path = folder / "receipt.json"
-    path.write_text(json.dumps(document))
-    return verify_receipt(path, market.node.chain_url, deployment)
-
-
-def links(result: Document, verdict: str) -> list[str]:
-    return [link["link"] for link in result["links"] if link["verdict"] == verdict]
 
 
 def test_every_link_of_an_untouched_receipt_holds(settled: RunningNode, whole: Document, tmp_path: Path) -> None:
@@ -190,14 +167,7 @@ TAMPERED: tuple[tuple[str, tuple[str | int, ...], object], ...] = (
 def test_a_link_that_was_changed_fails_by_its_name(
     settled: RunningNode, whole: Document, tmp_path: Path, link: str, path: tuple[str | int, ...], value: object
 ) -> None:
-    document: Any = copy.deepcopy(whole)
-    *way, last = path
-    place = document
-    for step in way:
-        place = place[step]
-    assert place[last] != value
-    place[last] = value
-    result = verified(settled, document, tmp_path)
+    result = verified(settled, altered(whole, path, value), tmp_path)
     assert not result["ok"]
     failed = links(result, "fails")
     assert any(name.startswith(link) for name in failed), failed

@@ -40,10 +40,9 @@ class Operator:
         self.said: list[str] = []
         self.listener = DispatchListener(
             "http://node.test",
-            key=role_keys()["grid_operator"],
             on_event=self._say,
             transport=httpx.MockTransport(server),
-            **options,
+            **{"key": role_keys()["grid_operator"]} | options,
         )
         self._news = threading.Condition()
         self._stop = threading.Event()
@@ -127,7 +126,7 @@ def test_above_the_limit_exports_are_capped_low_carbon_last_with_the_operators_o
         "sequence": 0,
         "schedule_hash": SCHEDULE_HASH,
     }
-    assert "3 meters capped at 0.8 kWh" in operator.said[0]
+    assert "1,400 Wh traded: export capped at 850 Wh, meters: 3" in operator.said[1]
 
 
 def test_foreign_zones_past_deadlines_and_other_events_are_left_alone() -> None:
@@ -234,7 +233,7 @@ def test_a_schedule_answered_before_is_done_with() -> None:
     server.before_answer = lambda attempt: problem(409, "already-answered") if attempt == 1 else None
     with Operator(server) as operator:
         assert operator.answers(1, 2)
-    assert operator.said[0].endswith("answered before")
+    assert operator.said[1].endswith("answered before")
     assert len(server.answers) == 1
 
 
@@ -243,4 +242,18 @@ def test_an_answer_the_node_refuses_is_said_with_the_node_s_reason() -> None:
     server.before_answer = lambda attempt: problem(409, "answer-too-late") if attempt == 1 else None
     with Operator(server) as operator:
         assert operator.answers(1, 2)
-    assert "answer-too-late" in operator.said[0]
+    assert "answer-too-late" in operator.said[1]
+
+
+def test_it_says_once_which_zones_it_answers_for() -> None:
+    server = EventServer(an_event(1))
+    server.before_answer = lambda attempt: problem(500, "internal") if attempt == 1 else None
+    with Operator(server) as operator:
+        assert operator.answers(1)
+    assert server.resumed_after[:2] == [0, 0]
+    assert [line.endswith("answers for zone 1") for line in operator.said].count(True) == 1
+
+
+def test_a_key_of_no_zone_is_said() -> None:
+    with Operator(EventServer(an_event(1)), key=role_keys()["supplier"]) as operator:
+        assert operator.says("answers for no zone")

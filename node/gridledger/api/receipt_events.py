@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from gridledger.audit.presented import EntryKind
-from gridledger.audit.trade_receipt import Answer, Book, Chunk, Closing, Recorded, Schedule, State, TradeEntry
+from gridledger.audit.trade_receipt import (
+    Book,
+    CapsApplied,
+    Chunk,
+    Closing,
+    Recorded,
+    Schedule,
+    State,
+    TradeCurtailment,
+    TradeEntry,
+)
+from gridledger.market.curtailment import Bearer, bearer_of
+from gridledger.market.settlement import buyer_lock_microcents, grid_fee_microcents, seller_lock_microcents
 from gridledger.relay import ChainEvent
 from gridledger.store.trade_facts import TradeRow
 from gridledger.store.transaction import Transaction
@@ -18,7 +30,6 @@ _CLOSINGS = {
     EntryKind.CORRECTED: ("resettled", "meteredWh", "deltaMicrocents"),
     EntryKind.REFUNDED: ("refunded", None, "lockedMicrocents"),
 }
-_ANSWERS = {1: "acknowledged", 2: "curtailed"}
 
 
 class ReceiptEvents:
@@ -26,6 +37,7 @@ class ReceiptEvents:
 
     def __init__(self, tx: Transaction, zone: int, mtu_start: int) -> None:
         self._tx = tx
+        self._slot = (zone, mtu_start)
         self._mtu_start = mtu_start
         self._events = tx.chain_log.events_about(zone, mtu_start)
         self._block_hashes: dict[int, str] = {}
@@ -69,8 +81,21 @@ class ReceiptEvents:
                 low_carbon_price_cents_per_mwh=event.arguments["lowCarbonPrice"],
                 traded_wh=event.arguments["tradedWh"],
                 recorded=self.recorded(event),
+                caps=self._caps_applied(event.arguments["chunk"]),
             )
             for event in self._named("MarketCleared")
+        )
+
+    def _caps_applied(self, chunk: int) -> CapsApplied | None:
+        event = self._applied.get(chunk)
+        if event is None:
+            return None
+        return CapsApplied(
+            curtailed_wh=int(event.arguments["curtailedWh"]),
+            low_carbon_wh=int(event.arguments["lowCarbonWh"]),
+            refunded_microcents=int(event.arguments["refundedMicrocents"]),
+            compensated_microcents=int(event.arguments["compensatedMicrocents"]),
+            recorded=self.recorded(event),
         )
 
     def trades(self, rows: Sequence[TradeRow]) -> tuple[TradeEntry, ...]:
@@ -85,6 +110,7 @@ class ReceiptEvents:
                 energy_wh=row.energy_wh,
                 price_cents_per_mwh=row.price_cents_per_mwh,
                 recorded=self._trade_recorded(row),
+                curtailment=self._trade_curtailment(row),
             )
             for row in rows
         )
@@ -112,18 +138,11 @@ class ReceiptEvents:
             recorded=None,
         )
 
-    def answers(self) -> tuple[Answer, ...]:
-        """What the grid operator has said, without its signatures, which stand in call data."""
-        return tuple(
-            Answer(
-                kind=_ANSWERS.get(event.arguments["answer"], str(event.arguments["answer"])),
-                reason=event.arguments["reason"],
-                grid_operator=event.arguments["gridOperator"],
-                signature=None,
-                recorded=self.recorded(event),
-            )
-            for event in self._named("DispatchAnswered")
-        )
+    def answers(self) -> tuple[ChainEvent, ...]:
+        """Everything the grid operator has said about the schedule, in chain order."""
+        said = [event for event in self._events if event.name in ("DispatchAnswered", "DispatchCurtailed")]
+        said += self._tx.chain_log.stops_over(*self._slot)
+        return tuple(sorted(said, key=lambda event: (event.block_number, event.log_index)))
 
     def closings(self, meter: int) -> tuple[Closing, ...]:
         """What settlements did to the positions of a meter, oldest first."""
@@ -169,6 +188,43 @@ class ReceiptEvents:
         if row.position >= len(events):
             return None
         return self.recorded(events[row.position])
+
+    def _trade_curtailment(self, row: TradeRow) -> TradeCurtailment | None:
+        """What caps took off a trade, and what that gives back; locks and fees are of each Wh the same."""
+        applied = self._applied.get(row.chunk)
+        if applied is None or not row.curtailed_wh:
+            return None
+        events = [event for event in self._tx.chain_log.events_beside(applied) if event.name == "TradeCurtailed"]
+        place = self._tx.trade_facts.curtailed_places(*self._slot, row.chunk).index(row.position)
+        policy, shortage = self._tx.directory.policy_at(self._mtu_start), self._shortage
+        lost_wh, price = row.curtailed_wh, row.price_cents_per_mwh
+        fee, relief = policy.grid_fee_cents_per_mwh, policy.low_carbon_relief_cents_per_mwh
+        fee_microcents = grid_fee_microcents(lost_wh, fee, relief, low_carbon=row.source != 0)
+        bearer = bearer_of(policy.replacement_bearers, self._reason)
+        return TradeCurtailment(
+            curtailed_wh=lost_wh,
+            left_wh=row.energy_wh - lost_wh,
+            seller_refund_microcents=seller_lock_microcents(lost_wh, price, shortage),
+            buyer_refund_microcents=buyer_lock_microcents(lost_wh, price) + fee_microcents,
+            compensation_microcents=0 if bearer is Bearer.BUYER else lost_wh * max(0, shortage - price),
+            borne_by=bearer.name.lower(),
+            recorded=self.recorded(events[place]),
+        )
+
+    @property
+    def _shortage(self) -> int:
+        return self._tx.directory.prices_at(self._mtu_start).shortage
+
+    @property
+    def _reason(self) -> int:
+        """The reason of the caps that were applied: the newest ones."""
+        reason: int = self._named("DispatchCurtailed")[-1].arguments["reason"]
+        return reason
+
+    @cached_property
+    def _applied(self) -> dict[int, ChainEvent]:
+        """By chunk what says that caps were applied to it."""
+        return {event.arguments["chunk"]: event for event in self._named("CapsApplied")}
 
     @cached_property
     def _traded(self) -> dict[int, list[ChainEvent]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 
 from gridledger.api.context import NodeContext
+from gridledger.api.receipt_answers import receipt_answers
 from gridledger.api.receipt_events import ReceiptEvents
 from gridledger.api.receipt_forms import receipt_document
 from gridledger.api.receipt_sides import Shown, SideBuilder
@@ -187,7 +188,7 @@ class _Receipts:
             trades=events.trades(asked.rows),
             next=asked.next,
             schedule=schedule,
-            answers=self._answers(tx, mtu_start, schedule, events.answers()),
+            answers=self._answers(tx, mtu_start, schedule, receipt_answers(events, asked.owners)),
             sides=sides.sides(asked.owners),
         )
 

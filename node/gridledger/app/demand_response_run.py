@@ -3,11 +3,9 @@
 import secrets
 from typing import Any
 
-import httpx
 from eth_account.messages import encode_typed_data
-from eth_account.signers.local import LocalAccount
 
-from gridledger.app.gateway import NodeUnreachable
+from gridledger.app.node_calls import node_at
 from gridledger.chain.keys import Keystore
 from gridledger.cli.operations import DemandRequest
 from gridledger.dispatch.demand_response import (
@@ -16,30 +14,23 @@ from gridledger.dispatch.demand_response import (
     demand_typed_data,
     energy_of_power,
 )
-from gridledger.simulation.node_client import market_facts, require_success
+from gridledger.simulation.node_client import read_market, require_success
 from gridledger.units import format_utc
 
 __all__ = ["run_demand_response"]
 
-_TIMEOUT_S = 30.0
 _SALT_BYTES = 32
 
 
 def run_demand_response(request: DemandRequest) -> dict[str, Any]:
     """What the node says of the event it has taken.
 
-    Raises KeyMissing, KeyUnreadable, UnalignedMtu, OutOfRange, RequestRefused, NodeFailing, NodeUnreachable.
+    Raises KeyMissing, KeyUnreadable, UnalignedMtu, OutOfRange, NodeUrlRefused, NodeUnreachable, NotANode, NodeFailing,
+    RequestRefused.
     """
     key = Keystore(request.keys).load("grid_operator")
-    try:
-        return _issue(request, key)
-    except httpx.TransportError as error:
-        raise NodeUnreachable(url=request.url, problem=type(error).__name__) from None
-
-
-def _issue(request: DemandRequest, key: LocalAccount) -> dict[str, Any]:
-    with httpx.Client(base_url=request.url, timeout=_TIMEOUT_S, trust_env=False) as client:
-        facts = market_facts(require_success(client.get("/v1/market")).json())
+    with node_at(request.url) as client:
+        facts = read_market(client)
         event = _event(request, facts.mtu_length_s)
         event.window(facts.mtu_length_s)
         document = encode_typed_data(full_message=demand_typed_data(facts.dispatch_domain, event))

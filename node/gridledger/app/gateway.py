@@ -54,7 +54,7 @@ class NodeRefusesReadings(Unavailable):
 
 @dataclass(kw_only=True, eq=False)
 class NodeUnreachable(Unavailable):
-    """The node has not answered for a minute; what it had answered before is kept there."""
+    """The node does not answer; what it had answered before is kept there."""
 
     url: str
     problem: str

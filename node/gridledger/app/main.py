@@ -18,7 +18,9 @@ from gridledger.app.fleet_run import run_fleet
 from gridledger.app.import_run import run_import
 from gridledger.app.market_folder import create_market
 from gridledger.app.node import NodeFolder
+from gridledger.app.node_calls import require_node_url
 from gridledger.app.openadr_clients import add_openadr_client, list_openadr_clients, remove_openadr_client
+from gridledger.app.operator_run import run_curtail, run_show, run_stop
 from gridledger.app.post_run import run_post, run_telegrams
 from gridledger.app.receipt_run import verify_receipt
 from gridledger.app.replay import run_demo, run_replay
@@ -54,6 +56,9 @@ def _operations() -> Operations:
         network_up=_network_up,
         listen=_listen,
         check_dispatch=check_dispatch,
+        show_schedule=run_show,
+        curtail=run_curtail,
+        stop_zone=run_stop,
         issue_demand=run_demand_response,
         import_file=run_import,
         post_readings=run_post,
@@ -135,6 +140,7 @@ def _network_up(data: Path, port: int | None) -> None:
 
 
 def _listen(url: str, keys: Path, limit_kw: int | None) -> None:
+    require_node_url(url)
     listener = DispatchListener(url, key=Keystore(keys).load("grid_operator"), limit_kw=limit_kw, on_event=say)
     listener.run(threading.Event())
 

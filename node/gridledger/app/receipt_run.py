@@ -13,7 +13,7 @@ from eth_utils.address import to_checksum_address
 from gridledger.api.receipt_forms import LARGEST_RECEIPT_BYTES, parse_receipt
 from gridledger.audit.evidence import ContractCode
 from gridledger.audit.receipt_checks import check_receipt
-from gridledger.audit.receipt_links import LinkReport, MinedCall
+from gridledger.audit.receipt_links import CurtailmentPrices, LinkReport, MinedCall
 from gridledger.chain.client import ChainClient
 from gridledger.chain.codec import ContractReverted, UndecodableLog
 from gridledger.chain.compiler import Artifacts, load_artifacts
@@ -129,6 +129,25 @@ class EndpointReceiptChain:
     def schedule_hash(self, zone: int, mtu_start: int) -> str:
         """Schedule hash, 0x hex."""
         return "0x" + bytes(self._view("EnergyDispatching", "scheduleHashOf", zone, mtu_start)).hex()
+
+    def recorded_caps(self, zone: int, mtu_start: int) -> tuple[str, int]:
+        """Hash, 0x hex, and direction of the caps that hold."""
+        found = self._view("EnergyDispatching", "capsOf", zone, mtu_start)
+        return "0x" + bytes(found["capsHash"]).hex(), int(found["direction"])
+
+    def applied_chunks(self, zone: int, mtu_start: int) -> int:
+        """Chunks that caps were applied to."""
+        return int(self._view("EnergyCurtailment", "appliedChunksOf", zone, mtu_start))
+
+    def curtailment_prices(self, mtu_start: int) -> CurtailmentPrices:
+        """Prices and rules for curtailed energy."""
+        policy, _version = self._view("GridPolicy", "policyAt", mtu_start)
+        return CurtailmentPrices(
+            shortage=self._view("GridPolicy", "pricesAt", mtu_start)["shortage"],
+            fee=policy["gridFeeCentsPerMwh"],
+            relief=policy["lowCarbonReliefCentsPerMwh"],
+            replacement_bearers=policy["replacementBearers"],
+        )
 
     def result_hash(self, zone: int, mtu_start: int) -> str:
         """Result hash, 0x hex."""

@@ -1,11 +1,12 @@
 """The EIP-712 digests a grid operator signs, hashed here a second time so that nothing of them comes from the node."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gridledger.audit.hashing import keccak256
 from gridledger.audit.presented_dispatch import AnswerCall, CurtailCall, StopCall
 
-__all__ = ["DispatchContract", "answer_digest", "curtailment_digest", "schedule_hash", "stop_digest"]
+__all__ = ["DispatchContract", "answer_digest", "caps_hash", "curtailment_digest", "schedule_hash", "stop_digest"]
 
 _DOMAIN = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 _ANSWER = b"DispatchAnswer(uint32 zone,uint64 mtuStart,bytes32 scheduleHash,uint8 answer,uint16 reason)"
@@ -31,6 +32,11 @@ def schedule_hash(result_hash: str, setpoints_root: str) -> str:
     return "0x" + keccak256(bytes.fromhex(result_hash[2:]) + bytes.fromhex(setpoints_root[2:])).hex()
 
 
+def caps_hash(caps: Sequence[tuple[int, int]]) -> bytes:
+    """Commitment to caps (meter, Wh) as EnergyDispatching keeps it."""
+    return keccak256(b"".join(_hash(keccak256(_CAP), meter, cap_wh) for meter, cap_wh in caps))
+
+
 def answer_digest(contract: DispatchContract, call: AnswerCall, scheduled: str) -> bytes:
     """What was signed to acknowledge a schedule."""
     return _digest(contract, _ANSWER, call.zone, call.mtu_start, _bytes32(scheduled), call.answer, call.reason)
@@ -38,7 +44,6 @@ def answer_digest(contract: DispatchContract, call: AnswerCall, scheduled: str) 
 
 def curtailment_digest(contract: DispatchContract, call: CurtailCall) -> bytes:
     """What was signed to curtail."""
-    caps = (_hash(keccak256(_CAP), meter, cap_wh) for meter, cap_wh in call.caps)
     return _digest(
         contract,
         _CURTAILMENT,
@@ -49,7 +54,7 @@ def curtailment_digest(contract: DispatchContract, call: CurtailCall) -> bytes:
         call.reason,
         call.emergency,
         call.sequence,
-        keccak256(b"".join(caps)),
+        caps_hash(call.caps),
     )
 
 

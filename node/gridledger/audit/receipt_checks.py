@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from gridledger.audit.hashing import keccak256
+from gridledger.audit.receipt_answers import AnswerLinks
+from gridledger.audit.receipt_caps import CapsLinks
 from gridledger.audit.receipt_links import Links, ReceiptChain
 from gridledger.audit.receipt_market import MarketLinks
 from gridledger.audit.receipt_outcome import OutcomeLinks
@@ -26,7 +28,9 @@ def check_receipt(receipt: TradeReceipt, chain: ReceiptChain, code: Mapping[str,
     steps: list[Callable[[], None]] = [market.check_book, market.check_clearing]
     steps += [partial(market.check_trade, trade) for trade in receipt.trades]
     steps += [partial(market.check_orders, side) for side in receipt.sides]
-    steps += [outcome.check_schedule, outcome.check_answers]
+    caps = CapsLinks(receipt, chain, links)
+    steps += [outcome.check_schedule, AnswerLinks(receipt, chain, links).check_answers, caps.check_chunks]
+    steps += [partial(caps.check_trade, trade) for trade in receipt.trades]
     steps += [partial(outcome.check_side, side) for side in receipt.sides]
     for step in steps:
         _guarded(links, step)

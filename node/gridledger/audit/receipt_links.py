@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from gridledger.audit.ports import Event
 from gridledger.audit.trade_receipt import Recorded
 
-__all__ = ["LinkReport", "Links", "MinedCall", "Problem", "ReceiptChain", "Verdict", "event_at"]
+__all__ = ["CurtailmentPrices", "LinkReport", "Links", "MinedCall", "Problem", "ReceiptChain", "Verdict", "event_at"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,16 @@ class MinedCall:
     function: str | None
     arguments: tuple[Any, ...]
     events: Sequence[Event]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurtailmentPrices:
+    """What curtailed energy is worth in an MTU, cents per MWh; who bears replacement, two bits for each reason."""
+
+    shortage: int
+    fee: int
+    relief: int
+    replacement_bearers: int
 
 
 class ReceiptChain(Protocol):
@@ -57,6 +67,15 @@ class ReceiptChain(Protocol):
 
     def schedule_hash(self, zone: int, mtu_start: int) -> str:
         """What the dispatching contract keeps, zero where nothing was scheduled."""
+
+    def recorded_caps(self, zone: int, mtu_start: int) -> tuple[str, int]:
+        """Hash and direction of the caps that hold; zeros where there are none."""
+
+    def applied_chunks(self, zone: int, mtu_start: int) -> int:
+        """To how many chunks of a clearing the caps were applied."""
+
+    def curtailment_prices(self, mtu_start: int) -> CurtailmentPrices:
+        """Prices and rules for curtailed energy of an MTU."""
 
     def result_hash(self, zone: int, mtu_start: int) -> str:
         """What the trading contract keeps of a clearing."""

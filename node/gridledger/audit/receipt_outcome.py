@@ -1,10 +1,8 @@
-"""Checks what came of a trade: schedule, answers, deliveries, settlements and tokens of a trade receipt."""
+"""Checks what came of a trade: schedule, deliveries, settlements and tokens of a trade receipt."""
 
 from collections.abc import Sequence
 
 from eth_abi.abi import encode
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 
 from gridledger.audit.hashing import keccak256
 from gridledger.audit.ports import Event
@@ -12,7 +10,6 @@ from gridledger.audit.presented import EntryKind
 from gridledger.audit.receipt_links import LinkReport, Links, MinedCall, ReceiptChain, event_at
 from gridledger.audit.trade_receipt import (
     AnchoredReading,
-    Answer,
     Closing,
     Delivery,
     Grant,
@@ -20,15 +17,12 @@ from gridledger.audit.trade_receipt import (
     State,
     TradeReceipt,
 )
-from gridledger.dispatch.model import Answer as AnswerNumber
-from gridledger.dispatch.model import DispatchDomain, answer_typed_data
 from gridledger.merkle import verify
 from gridledger.metering.merkle import leaf
 
 __all__ = ["OutcomeLinks"]
 
 _NOTHING = "0x" + "00" * 32
-_ANSWERS = {"acknowledged": AnswerNumber.ACKNOWLEDGED}
 _CLOSINGS = {
     "settled": (EntryKind.READ, "meteredWh", "imbalanceMicrocents"),
     "substituted": (EntryKind.SUBSTITUTED, "substituteWh", "imbalanceMicrocents"),
@@ -76,18 +70,6 @@ class OutcomeLinks:
             committed = encode(["bytes32", "bytes32"], [result, bytes.fromhex(schedule.setpoints_root[2:])])
             report.compare("hash of result and setpoints", "0x" + keccak256(committed).hex(), schedule.schedule_hash)
 
-    def check_answers(self) -> None:
-        """Every answer is on chain, and signed by the zone's grid operator where its transaction shows it."""
-        answers = self._receipt.answers
-        if not answers.answers:
-            self._links.begin("answer", open_because=answers.why)
-        for number, answer in enumerate(answers.answers, start=1):
-            known = _ANSWERS.get(answer.kind)
-            why = None if known is not None else f"nothing here judges answers of the kind {answer.kind!r}"
-            report = self._links.begin(f"answer {number}", open_because=why)
-            if known is not None:
-                self._check_answer(report, answer, known)
-
     def check_side(self, side: Side) -> None:
         """The meter's owner, deliveries, settlements and tokens."""
         report = self._links.begin(f"meter {side.meter}")
@@ -101,26 +83,6 @@ class OutcomeLinks:
             self._links.begin(f"tokens of meter {side.meter}", open_because=side.tokens.why)
         for number, grant in enumerate(side.tokens.grants, start=1):
             self._check_grant(side, number, grant)
-
-    def _check_answer(self, report: LinkReport, answer: Answer, number: AnswerNumber) -> None:
-        found = event_at(report, self._chain, answer.recorded, "EnergyDispatching", "DispatchAnswered")
-        operator = self._chain.grid_operator(self._receipt.zone)
-        report.compare("grid operator of the zone", operator, answer.grid_operator)
-        if found is None:
-            return
-        stated = {**self._slot, "answer": int(number), "reason": answer.reason, "gridOperator": answer.grid_operator}
-        report.compare_values(dict(found[1].arguments), stated)
-        presented = _presented_signature(found[0])
-        report.compare("signature in the call data", presented, answer.signature)
-        if answer.signature is not None:
-            report.compare("signer of the answer", operator, self._answer_signer(answer))
-
-    def _answer_signer(self, answer: Answer) -> str:
-        facts = self._receipt.chain
-        domain = DispatchDomain(chain_id=facts.chain_id, dispatching_contract=facts.contracts["EnergyDispatching"])
-        slot = (self._receipt.zone, self._receipt.mtu_start)
-        typed = answer_typed_data(domain, *slot, self._receipt.schedule.schedule_hash or _NOTHING, answer.reason)
-        return str(Account.recover_message(encode_typed_data(full_message=typed), signature=answer.signature))
 
     def _check_delivery(self, side: Side) -> None:
         delivery, closings = side.delivery, side.settlement.versions
@@ -201,14 +163,6 @@ def _check_settled_on(report: LinkReport, delivery: Delivery, closings: Sequence
     elif delivery.reading is not None:
         net_wh = delivery.reading.export_wh - delivery.reading.import_wh
         report.compare("settled on the reading", net_wh, delivery.delivered_wh)
-
-
-def _presented_signature(mined: MinedCall) -> str | None:
-    """r, s, v of the answer that a transaction relayed itself; None where another contract did."""
-    if (mined.contract, mined.function) != ("EnergyDispatching", "answer"):
-        return None
-    r, vs = (int.from_bytes(word) for word in mined.arguments[-2:])
-    return f"0x{r:064x}{vs & (1 << 255) - 1:064x}{27 + (vs >> 255):02x}"
 
 
 def _progress_after(mined: MinedCall, closed: Event) -> Event | None:

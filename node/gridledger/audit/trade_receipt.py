@@ -17,10 +17,13 @@ __all__ = [
     "Answer",
     "Answers",
     "Book",
+    "Cap",
+    "CapsApplied",
     "ChainFacts",
     "Chunk",
     "Clearing",
     "Closing",
+    "Curtailment",
     "Delivery",
     "FilledOrder",
     "Grant",
@@ -31,7 +34,9 @@ __all__ = [
     "Settlement",
     "Side",
     "State",
+    "Stop",
     "Tokens",
+    "TradeCurtailment",
     "TradeEntry",
     "TradeReceipt",
     "Viewer",
@@ -94,8 +99,23 @@ class Book:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CapsApplied:
+    """What caps did to all trades of a chunk, once the MTU was over.
+
+    `curtailed_wh` was taken off, `low_carbon_wh` of it from low-carbon sources; locks of `refunded_microcents` went
+    back, and buyers were paid `compensated_microcents` for replacing it.
+    """
+
+    curtailed_wh: int
+    low_carbon_wh: int
+    refunded_microcents: int
+    compensated_microcents: int
+    recorded: Recorded
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One transaction of the clearing; prices in cents per MWh."""
+    """One transaction of the clearing; prices in cents per MWh. `caps` where caps have been applied to it."""
 
     chunk: int
     last: bool
@@ -103,6 +123,7 @@ class Chunk:
     low_carbon_price_cents_per_mwh: int
     traded_wh: int
     recorded: Recorded
+    caps: CapsApplied | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +136,28 @@ class Clearing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TradeCurtailment:
+    """What caps took off a trade and what they left of it.
+
+    The refunds are what both sides had locked for the energy taken off; the compensation is the buyer's cost of
+    replacing it, which `borne_by` pays: `seller`, `grid_operator`, or the `buyer` itself (then it is 0).
+    """
+
+    curtailed_wh: int
+    left_wh: int
+    seller_refund_microcents: int
+    buyer_refund_microcents: int
+    compensation_microcents: int
+    borne_by: str
+    recorded: Recorded
+
+
+@dataclass(frozen=True, kw_only=True)
 class TradeEntry:
     """One trade: its place among the trades of its chunk, the two meters, energy and price.
 
-    `kind` is `auction` or `deal`. Without `recorded` it is decided and not on chain yet.
+    `kind` is `auction` or `deal`. Without `recorded` it is decided and not on chain yet. `energy_wh` is what was
+    traded; `curtailment` is there if caps have taken some of it off.
     """
 
     chunk: int
@@ -129,6 +168,7 @@ class TradeEntry:
     energy_wh: int
     price_cents_per_mwh: int
     recorded: Recorded | None
+    curtailment: TradeCurtailment | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +185,49 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cap:
+    """The highest net energy of a meter."""
+
+    meter: int
+    cap_wh: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curtailment:
+    """Caps of net `export` or `import`; `sequence` counts the schedule's curtailments before.
+
+    `order_check` says how they stand to the order of curtailment: `kept`, `broken`, or `unchecked` where the setpoints
+    were not presented. `caps` are those of the meters of these trades; `caps_hash` commits to all.
+    """
+
+    direction: str
+    emergency: bool
+    sequence: int
+    order_check: str
+    caps_hash: str
+    caps: tuple[Cap, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """The MTUs of an emergency stop."""
+
+    first_mtu_start: int
+    last_mtu_start: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One word of the grid operator; 65 bytes of signature, or None where its transaction does not show it plainly."""
+    """One word of the grid operator: `acknowledged`, `curtailed` or `stopped`, of which the last two say more.
+
+    The signature has 65 bytes, None where the answer's transaction does not show it plainly.
+    """
 
     kind: str
     reason: int
     grid_operator: str
+    curtailment: Curtailment | None
+    stop: Stop | None
     signature: str | None
     recorded: Recorded
 

@@ -17,6 +17,7 @@ from gridledger.cli.imports import add_import_command
 from gridledger.cli.meters import add_meter_commands
 from gridledger.cli.openadr import add_openadr_commands
 from gridledger.cli.operations import Operations, ReplayRequest, ServeRequest
+from gridledger.cli.operator import add_operator_commands
 from gridledger.cli.output import console, fail, interrupts, progress, say, write_json
 from gridledger.cli.receipt import add_receipt_commands
 from gridledger.cli.summary import print_summary
@@ -47,6 +48,7 @@ def create_cli(operations: Operations) -> typer.Typer:
     cli.add_typer(meter, name="meter")
     dispatch = typer.Typer(no_args_is_help=True, help="The grid operator's side.")
     add_dispatch_commands(dispatch, operations, DATA_DIR / "node" / "keys")
+    add_operator_commands(dispatch, operations, DATA_DIR / "node" / "keys")
     add_demand_command(dispatch, operations, DATA_DIR / "node" / "keys")
     cli.add_typer(dispatch, name="dispatch")
 

@@ -20,7 +20,13 @@ def add_dispatch_commands(dispatch: typer.Typer, operations: Operations, keys_fo
     def listen(
         url: Annotated[str, typer.Option(help="The node's API.")] = "http://127.0.0.1:8000",
         keys: Annotated[Path, typer.Option(help="Folder of keystore files.")] = keys_folder,
-        limit_kw: Annotated[int | None, typer.Option(min=0, help="Curtail schedules that feed in more.")] = None,
+        limit_kw: Annotated[
+            int | None,
+            typer.Option(
+                min=0,
+                help="Curtail schedules above this net flow, either way; half of what flows against it counts.",
+            ),
+        ] = None,
     ) -> None:
         """Receive schedules and answer them with the grid operator's own key."""
         operations.listen(url, keys, limit_kw)

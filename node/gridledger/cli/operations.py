@@ -1,15 +1,16 @@
 """What the commands ask of the application; the wiring hands the functions in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from gridledger.cli.output import OnProgress
 
 __all__ = [
+    "CurtailRequest",
     "DemandRequest",
     "DispatchCheckRequest",
     "FleetRequest",
@@ -18,6 +19,8 @@ __all__ = [
     "PostRequest",
     "ReplayRequest",
     "ServeRequest",
+    "SlotRequest",
+    "StopRequest",
     "TelegramRequest",
 ]
 
@@ -130,6 +133,43 @@ class DemandRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlotRequest:
+    """A zone's MTU at a node, and the folder of the keys to ask with."""
+
+    url: str
+    keys: Path
+    zone: int
+    mtu_start: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurtailRequest:
+    """Cap meters in a slot: by caps (Wh by meter), or by a total, as energy or power, over `meters` (none: all)."""
+
+    slot: SlotRequest
+    direction: Literal["export", "import"]
+    caps_wh: Mapping[int, int]
+    total_wh: int | None
+    total_w: int | None
+    meters: tuple[int, ...]
+    reason: int
+    emergency: bool
+    sequence: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequest:
+    """Stop a zone for consecutive MTUs."""
+
+    url: str
+    keys: Path
+    zone: int
+    first_mtu_start: int
+    mtu_count: int
+    reason: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The application's functions behind the commands; results are JSON-able."""
 
@@ -142,6 +182,9 @@ class Operations:
     network_up: Callable[[Path, int | None], None]
     listen: Callable[[str, Path, int | None], None]
     check_dispatch: Callable[[DispatchCheckRequest, OnProgress], dict[str, Any]]
+    show_schedule: Callable[[SlotRequest], dict[str, Any]]
+    curtail: Callable[[CurtailRequest], dict[str, Any]]
+    stop_zone: Callable[[StopRequest], dict[str, Any]]
     issue_demand: Callable[[DemandRequest], dict[str, Any]]
     import_file: Callable[[ImportRequest, OnProgress], dict[str, Any]]
     post_readings: Callable[[PostRequest, OnProgress], dict[str, Any]]

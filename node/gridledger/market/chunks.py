@@ -16,8 +16,8 @@ from gridledger.market.model import BookEntry, MeterFacts, MtuPrices, Policy
 
 __all__ = ["MOST_ORDERS", "ClearingTooLarge", "propose_chunks"]
 
-# A clearing of this many distinct orders stays under a 2^24 gas transaction with room to spare.
-MOST_ORDERS = 900
+# A clearing of this many distinct orders, and caps applied to it, stay under a 2^24 gas transaction with room to spare.
+MOST_ORDERS = 700
 
 
 @dataclass(kw_only=True, eq=False)

@@ -22,11 +22,13 @@ __all__ = [
     "NodeClient",
     "NodeFailing",
     "NodeHandle",
+    "NotANode",
     "RequestRefused",
     "SessionsRefused",
     "TransactionStatus",
     "market_facts",
     "problem_code",
+    "read_market",
     "require_success",
 ]
 
@@ -61,6 +63,13 @@ class SessionsRefused(Conflict):
     """The node takes none of the sessions it has opened."""
 
     account: str
+
+
+@dataclass(kw_only=True, eq=False)
+class NotANode(Unavailable):
+    """What answers there is no node of this market's kind."""
+
+    url: str
 
 
 class NodeHandle(Protocol):
@@ -256,6 +265,15 @@ def market_facts(document: Mapping[str, Any]) -> MarketFacts:
         contracts=document["contracts"],
         grid_operators={entry["zone"]: entry["grid_operator"] for entry in document["zones"]},
     )
+
+
+def read_market(client: httpx.Client) -> MarketFacts:
+    """The market of the node that a client's base URL names. Raises NotANode, NodeFailing, RequestRefused."""
+    response = require_success(client.get("/v1/market"))
+    try:
+        return market_facts(response.json())
+    except (ValueError, KeyError, TypeError):
+        raise NotANode(url=str(client.base_url)) from None
 
 
 def _status(document: Mapping[str, Any]) -> TransactionStatus:

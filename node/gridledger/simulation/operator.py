@@ -12,21 +12,26 @@ from eth_account.signers.local import LocalAccount
 from httpx_sse import SSEError, connect_sse
 
 from gridledger.dispatch.model import Curtailment
-from gridledger.dispatch.setpoints import schedule_hash, setpoints_root
-from gridledger.errors import Conflict
-from gridledger.simulation.node_client import MarketFacts, NodeFailing, RequestRefused, market_facts, require_success
+from gridledger.simulation.node_client import (
+    MarketFacts,
+    NodeFailing,
+    NotANode,
+    RequestRefused,
+    read_market,
+    require_success,
+)
 from gridledger.simulation.operator_answers import (
     REASON_OVERLOAD,
     Caps,
-    ScheduledMeter,
+    SetpointsForged,
     acknowledgement_body,
+    committed_meters,
     curtailment_body,
     decide,
 )
 from gridledger.simulation.session import signed_in
-from gridledger.units import kwh_text
 
-__all__ = ["DispatchListener", "SetpointsForged"]
+__all__ = ["DispatchListener"]
 
 RECONNECT_S, LONGEST_PAUSE_S = 0.2, 5.0
 CONNECT_TIMEOUT_S = 10.0
@@ -40,15 +45,6 @@ class _Scheduled:
     schedule_hash: str
     traded_wh: int
     answer_deadline: int
-
-
-@dataclass(kw_only=True, eq=False)
-class SetpointsForged(Conflict):
-    """The node shows setpoints that the schedule on chain does not commit to."""
-
-    zone: int
-    mtu_start: int
-    found: str
 
 
 class DispatchListener:
@@ -84,6 +80,7 @@ class DispatchListener:
         self._news = threading.Condition()
         self._trouble: str | None = None
         self._session: dict[str, str] | None = None
+        self._said_zones: list[int] | None = None
 
     def run(self, stop_event: threading.Event) -> None:
         """Listen and answer until the event is set; lost connections are made again, what is refused asked again."""
@@ -98,8 +95,8 @@ class DispatchListener:
                 except httpx.ReadTimeout:  # nothing has happened for a while
                     continue
                 except (httpx.TransportError, SSEError, NodeFailing) as error:
-                    self._note(f"connection lost ({type(error).__name__}), trying again")
-                except (RequestRefused, SetpointsForged) as error:
+                    self._note(f"no connection to {self._base_url} ({type(error).__name__}), trying again")
+                except (RequestRefused, SetpointsForged, NotANode) as error:
                     self._note(f"no answer given, trying again: {error}")
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 stop_event.wait(pause_s)
@@ -111,7 +108,8 @@ class DispatchListener:
             return self._news.wait_for(lambda: wanted <= self._answered, timeout_s)
 
     def _listen(self, client: httpx.Client, stop_event: threading.Event) -> None:
-        facts = market_facts(require_success(client.get("/v1/market")).json())
+        facts = read_market(client)
+        self._say_whose(facts)
         headers = {"Last-Event-ID": str(self._last_event_id)}
         with connect_sse(client, "GET", "/v1/dispatch/events", headers=headers) as source:
             for event in source.iter_sse():
@@ -136,7 +134,7 @@ class DispatchListener:
             outcome = f"{refused.problem}: {refused.explanation}"
             if refused.problem == ALREADY_ANSWERED:
                 outcome = "answered before"
-        self._on_event(f"zone {scheduled.zone}, {body['mtu_start']}, {kwh_text(scheduled.traded_wh)} traded: {outcome}")
+        self._on_event(f"zone {scheduled.zone}, {body['mtu_start']}, {scheduled.traded_wh:,} Wh traded: {outcome}")
         with self._news:
             self._answered.add((scheduled.zone, scheduled.mtu_start))
             self._news.notify_all()
@@ -165,7 +163,7 @@ class DispatchListener:
             sequence=0,
             caps_wh=caps.wh,
         )
-        said = f"{caps.direction.name.lower()} of {len(caps.wh)} meters capped at {kwh_text(sum(caps.wh.values()))}"
+        said = f"{caps.direction.name.lower()} capped at {sum(caps.wh.values()):,} Wh, meters: {len(caps.wh)}"
         body = curtailment_body(self._key, facts.dispatch_domain, curtailment)
         return "/v1/dispatch/curtailments", body, said
 
@@ -177,8 +175,9 @@ class DispatchListener:
             self._session = self._signed_in(client)
             answer = client.get("/v1/dispatch/setpoints", params=parameters, headers=self._session)
         document = require_success(answer).json()
-        meters = [ScheduledMeter.of(one) for one in document["setpoints"]]
-        self._require_committed(document, scheduled)
+        meters = committed_meters(
+            document, zone=scheduled.zone, mtu_start=scheduled.mtu_start, committed_hash=scheduled.schedule_hash
+        )
         return decide(meters, facts.mtu_length_s, self._limit_kw)
 
     def _signed_in(self, client: httpx.Client) -> dict[str, str]:
@@ -187,19 +186,19 @@ class DispatchListener:
 
         return signed_in(post, self._key, "Read what is to be dispatched.")
 
-    @staticmethod
-    def _require_committed(document: Mapping[str, Any], scheduled: _Scheduled) -> None:
-        """The setpoints are those the schedule's hash on chain covers, and not some others. Raises SetpointsForged."""
-        rows = [ScheduledMeter.of(one).row for one in document["setpoints"]]
-        salts = {one["meter"]: bytes.fromhex(one["salt"][2:]) for one in document["setpoints"]}
-        found = schedule_hash(document["result_hash"], setpoints_root(rows, salts))
-        if found != scheduled.schedule_hash:
-            raise SetpointsForged(zone=scheduled.zone, mtu_start=scheduled.mtu_start, found=found)
-
     def _is_ours(self, facts: MarketFacts, zone: int) -> bool:
         if self._zones is not None:
             return zone in self._zones
         return facts.grid_operators.get(zone) == self._key.address
+
+    def _say_whose(self, facts: MarketFacts) -> None:
+        """Which zones are answered for, once and whenever they change: none is most often a mistake."""
+        zones = sorted(zone for zone in facts.grid_operators if self._is_ours(facts, zone))
+        if zones == self._said_zones:
+            return
+        self._said_zones = zones
+        whose = f"zone {', '.join(map(str, zones))}" if zones else "no zone: its key is the grid operator's of none"
+        self._on_event(f"connected to {self._base_url}; {self._key.address} answers for {whose}")
 
     def _note(self, trouble: str) -> None:
         """Say it once, until an event has been dealt with."""

@@ -9,15 +9,43 @@ from eth_account.signers.local import LocalAccount
 
 from gridledger.dispatch.curtailment import MOST_CAPS, Basis, allocate_caps, emission_rank
 from gridledger.dispatch.limits import firm_wh
-from gridledger.dispatch.model import Curtailment, DispatchDomain, answer_typed_data, curtailment_typed_data
-from gridledger.dispatch.setpoints import Direction, SetpointRow, basis_wh
+from gridledger.dispatch.model import (
+    Curtailment,
+    DispatchDomain,
+    EmergencyStop,
+    answer_typed_data,
+    curtailment_typed_data,
+    stop_typed_data,
+)
+from gridledger.dispatch.setpoints import Direction, SetpointRow, basis_wh, schedule_hash, setpoints_root
 from gridledger.dispatch.shares import capped_wh
+from gridledger.errors import Conflict
 from gridledger.units import format_utc
 
-__all__ = ["REASON_OVERLOAD", "Caps", "ScheduledMeter", "acknowledgement_body", "curtailment_body", "decide"]
+__all__ = [
+    "REASON_OVERLOAD",
+    "Caps",
+    "ScheduledMeter",
+    "SetpointsForged",
+    "acknowledgement_body",
+    "allocated_wh",
+    "committed_meters",
+    "curtailment_body",
+    "decide",
+    "stop_body",
+]
 
 REASON_OVERLOAD = 1
 WATTS_PER_KW = 1000
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointsForged(Conflict):
+    """The node shows setpoints that the schedule's hash does not commit to."""
+
+    zone: int
+    mtu_start: int
+    found: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +70,21 @@ class Caps:
     wh: Mapping[int, int]
 
 
+def committed_meters(
+    document: Mapping[str, Any], *, zone: int, mtu_start: int, committed_hash: str
+) -> list[ScheduledMeter]:
+    """What `GET /v1/dispatch/setpoints` answers, once known to be what the schedule's hash covers.
+
+    The chain takes no curtailment of another hash. Raises SetpointsForged, MetersNotAscending, OutOfRange.
+    """
+    meters = [ScheduledMeter.of(one) for one in document["setpoints"]]
+    salts = {one["meter"]: bytes.fromhex(one["salt"][2:]) for one in document["setpoints"]}
+    found = schedule_hash(document["result_hash"], setpoints_root([meter.row for meter in meters], salts))
+    if found != committed_hash:
+        raise SetpointsForged(zone=zone, mtu_start=mtu_start, found=found)
+    return meters
+
+
 def decide(meters: Sequence[ScheduledMeter], mtu_length_s: int, limit_kw: int | None) -> Caps | None:
     """The caps a schedule needs, None if it keeps the limit in both directions without.
 
@@ -54,10 +97,30 @@ def decide(meters: Sequence[ScheduledMeter], mtu_length_s: int, limit_kw: int | 
     limit_wh = capped_wh(limit_kw * WATTS_PER_KW, mtu_length_s)
     for direction, other in ((Direction.EXPORT, Direction.IMPORT), (Direction.IMPORT, Direction.EXPORT)):
         allowed_wh = limit_wh + firm_wh(sum(basis_wh(meter.row, other) for meter in meters))
-        bases = _bases(meters, direction)
-        if sum(basis.basis_wh for basis in bases) > allowed_wh:
-            return Caps(direction=direction, wh=_allocated(bases, allowed_wh))
+        named = [meter for meter in meters if basis_wh(meter.row, direction)]
+        if sum(basis_wh(meter.row, direction) for meter in named) > allowed_wh:
+            return Caps(direction=direction, wh=allocated_wh(named, direction, allowed_wh))
     return None
+
+
+def allocated_wh(meters: Sequence[ScheduledMeter], direction: Direction, total_wh: int) -> dict[int, int]:
+    """Caps, Wh by meter, that leave the meters `total_wh` together, in the order of curtailment.
+
+    Of more meters than one curtailment can name those that are curtailed last keep what they have. Raises
+    CapCountOutOfRange, NothingCurtailed, OutOfRange.
+    """
+    bases = [
+        Basis(
+            meter=meter.row.meter,
+            basis_wh=basis_wh(meter.row, direction),
+            rank=meter.rank if direction is Direction.EXPORT else 0,
+        )
+        for meter in meters
+    ]
+    first = sorted(bases, key=lambda basis: (-basis.rank, -basis.basis_wh, basis.meter))
+    left_wh = max(0, total_wh - sum(basis.basis_wh for basis in first[MOST_CAPS:]))
+    named = sorted(first[:MOST_CAPS], key=lambda basis: basis.meter)
+    return {basis.meter: cap_wh for basis, cap_wh in zip(named, allocate_caps(named, left_wh), strict=True)}
 
 
 def acknowledgement_body(
@@ -89,24 +152,15 @@ def curtailment_body(key: LocalAccount, domain: DispatchDomain, curtailment: Cur
     }
 
 
-def _bases(meters: Sequence[ScheduledMeter], direction: Direction) -> list[Basis]:
-    """The meters that make the direction's flow; all that is taken stands in one class."""
-    return [
-        Basis(
-            meter=meter.row.meter,
-            basis_wh=basis_wh(meter.row, direction),
-            rank=meter.rank if direction is Direction.EXPORT else 0,
-        )
-        for meter in meters
-        if basis_wh(meter.row, direction)
-    ]
-
-
-def _allocated(bases: Sequence[Basis], allowed_wh: int) -> dict[int, int]:
-    first = sorted(bases, key=lambda basis: (-basis.rank, -basis.basis_wh, basis.meter))
-    left_wh = max(0, allowed_wh - sum(basis.basis_wh for basis in first[MOST_CAPS:]))
-    named = sorted(first[:MOST_CAPS], key=lambda basis: basis.meter)
-    return {basis.meter: cap_wh for basis, cap_wh in zip(named, allocate_caps(named, left_wh), strict=True)}
+def stop_body(key: LocalAccount, domain: DispatchDomain, stop: EmergencyStop) -> dict[str, Any]:
+    """What stops a zone at the node."""
+    return {
+        "zone": stop.zone,
+        "first_mtu_start": format_utc(stop.first_mtu_start),
+        "mtu_count": stop.mtu_count,
+        "reason": stop.reason,
+        "signature": _signature(key, stop_typed_data(domain, stop)),
+    }
 
 
 def _signature(key: LocalAccount, document: dict[str, Any]) -> str:

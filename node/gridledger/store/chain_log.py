@@ -71,6 +71,17 @@ class ChainLog:
         )
         return tuple(ChainEvent(**row._asdict()) for row in self._connection.execute(query))
 
+    def stops_over(self, zone: int, mtu_start: int) -> tuple[ChainEvent, ...]:
+        """The events that stopped a zone for an MTU among others, in chain order."""
+        values = chain_event.c.arguments
+        query = _IN_ORDER.where(
+            chain_event.c.name == "ZoneStopped",
+            values["zone"].as_integer() == zone,
+            values["firstMtuStart"].as_integer() <= mtu_start,
+            values["lastMtuStart"].as_integer() >= mtu_start,
+        )
+        return tuple(ChainEvent(**row._asdict()) for row in self._connection.execute(query))
+
     def anchoring(self, sequence: int) -> ChainEvent | None:
         """The event that anchored the batch of readings with this number."""
         query = _IN_ORDER.where(

@@ -35,7 +35,7 @@ class ClientRole(StrEnum):
 
 @dataclass(kw_only=True, eq=False)
 class AdrClientExists(Conflict):
-    """There is an OpenADR client with this id."""
+    """There is already an OpenADR client with this id."""
 
     client_id: str
 

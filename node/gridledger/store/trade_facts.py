@@ -27,7 +27,7 @@ __all__ = ["FilledRow", "RewardRow", "TradeFacts", "TradeRow"]
 
 @dataclass(frozen=True, kw_only=True)
 class TradeRow:
-    """A trade with the meters and owners of both positions."""
+    """A trade with the meters and owners of both positions; `source` is the seller's, `curtailed_wh` caps took off."""
 
     chunk: int
     position: int
@@ -38,6 +38,8 @@ class TradeRow:
     buyer_account: str
     energy_wh: int
     price_cents_per_mwh: int
+    source: int
+    curtailed_wh: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class TradeFacts:
                 buy.c.owner.label("buyer_account"),
                 trades.energy_wh,
                 trades.price_cents_per_mwh,
+                sell.c.source,
+                trades.curtailed_wh,
             )
             .join(sell, _position_of_trade(sell, trades.sell_position))
             .join(buy, _position_of_trade(buy, trades.buy_position))
@@ -95,6 +99,14 @@ class TradeFacts:
             .limit(limit)
         )
         return tuple(TradeRow(**row._asdict()) for row in self._connection.execute(query))
+
+    def curtailed_places(self, zone: int, mtu_start: int, chunk: int) -> tuple[int, ...]:
+        """Places of a chunk's trades that caps took energy off, ascending."""
+        trades = contract_trade.c
+        query = select(trades.position).where(
+            trades.zone == zone, trades.mtu_start == mtu_start, trades.chunk == chunk, trades.curtailed_wh > 0
+        )
+        return tuple(self._connection.execute(query.order_by(trades.position)).scalars())
 
     def meter_of(self, zone: int, mtu_start: int, uid: str) -> int | None:
         """The meter of an order or acceptance that was filled in a zone and MTU."""
