@@ -52,7 +52,7 @@ def ask(market: RunningNode, path: str, account: LocalAccount | None, **params: 
     return market.http.get(path, params=params, headers=headers)
 
 
-def told(market: RunningNode, path: str, account: LocalAccount = OPERATOR, **params: int) -> Any:
+def told(market: RunningNode, path: str, account: LocalAccount = OPERATOR, /, **params: Any) -> Any:
     answer = ask(market, path, account, **params)
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"

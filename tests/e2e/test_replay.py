@@ -73,6 +73,26 @@ def test_a_node_killed_in_the_middle_continues_to_the_same_result(
     assert without(disturbed, *WHOLE_RUN, *GAS) == without(undisturbed, *WHOLE_RUN, *GAS)
 
 
+def test_a_limit_is_kept_by_caps_and_gateways_whatever_happens_to_the_node(
+    feeder: tuple[Path, Path], tmp_path: Path
+) -> None:
+    readings, meters = feeder
+    command = [sys.executable, "-m", "gridledger.app.main", "replay", "--readings", str(readings)]
+    command += ["--meters", str(meters), "--seed", "3", "--limit-kw", "3", "--data", str(tmp_path / "data")]
+    with subprocess.Popen([*command, "--json", str(tmp_path / "out.json")], stderr=subprocess.PIPE, text=True) as run:
+        for number in (20, 30):
+            _kill_node_at_block(run, tmp_path / "data", number)
+        _, errors = run.communicate(timeout=COMMAND_TIMEOUT_S)
+    assert run.returncode == 0, errors
+    result = read_result(tmp_path / "out.json")
+    assert (result["export_limit_exceeded"], result["cash_sum_microcents"], result["audit_ok"]) == ([], 0, True)
+    assert result["dispatch_curtailed"] + result["dispatch_acknowledged"] == result["cleared_mtus"]
+    assert result["settled_mtus"] == result["cleared_mtus"] > 0
+    assert result["dispatch_curtailed"] > 0
+    assert 0 < result["curtailed_wh"] == result["curtailed_low_carbon_wh"]  # there are no other sources
+    assert result["generation_given_up_wh"] > result["curtailed_wh"]
+
+
 def test_a_run_interrupted_by_ctrl_c_continues_with_the_same_command(
     feeder: tuple[Path, Path], finished_run: Path, tmp_path: Path
 ) -> None:

@@ -1,17 +1,14 @@
 """A node as far as the grid operator's listener sees it: events, sessions, setpoints, and a taker of answers."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 from tests.simulation.fake_node import CHAIN_ID, FIRST_MTU, MTU_LENGTH_S, role_keys
-
-from gridledger.dispatch.setpoints import SetpointRow, schedule_hash, setpoints_root
+from tests.simulation.shown import OTHER_SOURCE, RESULT_HASH, SUN, challenge, committed_hash, setpoint
 
 CONTRACT = "0x" + "Cd" * 20
-RESULT_HASH = "0x" + "ab" * 32
-SUN, OTHER_SOURCE = (1, 41_000), (0, None)
 # Meter to contract and residual, Wh, source and factor: 2,000 Wh to export, of which 500 are not low-carbon.
 METERS: Mapping[int, tuple[int, int, int, int | None]] = {
     1: (400, 100, *OTHER_SOURCE),
@@ -23,28 +20,7 @@ METERS: Mapping[int, tuple[int, int, int, int | None]] = {
 
 def the_setpoints(meters: Mapping[int, tuple[int, int, int, int | None]] = METERS) -> list[dict[str, Any]]:
     """Setpoints as the node shows them."""
-    return [
-        {
-            "meter": meter,
-            "contracted_wh": contracted_wh,
-            "residual_wh": residual_wh,
-            "setpoint_wh": contracted_wh + residual_wh,
-            "source": source,
-            "factor_mgco2_per_kwh": factor,
-            "salt": "0x" + bytes((meter,) * 32).hex(),
-        }
-        for meter, (contracted_wh, residual_wh, source, factor) in meters.items()
-    ]
-
-
-def committed_hash(setpoints: Iterable[Mapping[str, Any]]) -> str:
-    """The schedule's hash that covers setpoints."""
-    rows = [
-        SetpointRow(meter=one["meter"], contracted_wh=one["contracted_wh"], residual_wh=one["residual_wh"])
-        for one in setpoints
-    ]
-    salts = {row.meter: bytes((row.meter,) * 32) for row in rows}
-    return schedule_hash(RESULT_HASH, setpoints_root(rows, salts))
+    return [setpoint(meter, *values) for meter, values in meters.items()]
 
 
 SCHEDULE_HASH = committed_hash(the_setpoints())
@@ -128,16 +104,7 @@ class EventServer:
         return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
 
     def _nonce(self, _: httpx.Request) -> httpx.Response:
-        challenge = {
-            "nonce": "a1b2c3d4e5",
-            "domain": "node.test",
-            "uri": "http://node.test",
-            "version": "1",
-            "chain_id": CHAIN_ID,
-            "issued_at": "2024-05-01T10:00:00Z",
-            "expires_at": "2024-05-01T10:05:00Z",
-        }
-        return httpx.Response(200, json=challenge)
+        return httpx.Response(200, json=challenge(CHAIN_ID))
 
     def _session(self, request: httpx.Request) -> httpx.Response:
         self.sign_ins.append(json.loads(request.content))

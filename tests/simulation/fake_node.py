@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 from eth_account import Account
+from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
+from tests.simulation.shown import RESULT_HASH, challenge, committed_hash, setpoint
 
 from gridledger.api.schemas import OrderIn
 from gridledger.chain.codec import keccak256
@@ -28,6 +30,7 @@ from gridledger.units import format_utc, parse_utc
 
 CHAIN_ID, MTU_LENGTH_S, GATE_CLOSURE_S, SEED = 31_337, 900, 300, 7
 FIRST_MTU = parse_utc("start", "2024-05-01T10:00:00Z")
+_MEMBERS_POSTS = ("/orders/batch", "/readings", "/transactions")
 HEADER = "meter_id,interval_start,interval_seconds,import_wh,export_wh"
 
 
@@ -106,6 +109,11 @@ class FakeNode:
     transactions: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    setpoints: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    limits_wh: dict[tuple[int, int], int] = field(default_factory=dict)
+    limits_asked: list[tuple[int, int]] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    ended_sessions: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -145,11 +153,12 @@ class FakeNode:
         placed = [item.to_order() for item in self.orders.values()]
         placed = [order for order in placed if order.first_mtu_start == mtu_start]
         setpoints = [
-            {"meter": order.meter, "contracted_wh": order.quantity_wh * (1 if order.side is Side.SELL else -1)}
-            for order in placed
+            setpoint(order.meter, order.quantity_wh * (1 if order.side is Side.SELL else -1))
+            for order in sorted(placed, key=lambda order: order.meter)
         ]
+        self.setpoints[mtu_start] = setpoints
         payload = {
-            "schedule_hash": "0x" + keccak256(str(mtu_start).encode()).hex(),
+            "schedule_hash": committed_hash(setpoints),
             "traded_wh": sum(abs(item["contracted_wh"]) for item in setpoints) // 2,
             "answer_deadline": mtu_start - 60,
             "setpoints": setpoints,
@@ -164,7 +173,7 @@ class FakeNode:
             if not self.alive:
                 raise httpx.ConnectError("nobody listens", request=request)
             response = self._answer(request)
-            if request.method == "POST" and not request.url.path.endswith("/answers"):
+            if request.method == "POST" and request.url.path.endswith(_MEMBERS_POSTS):
                 self.posts += 1
                 if self.posts in self.deaths:
                     self.alive = False
@@ -177,11 +186,16 @@ class FakeNode:
         if request.method == "POST":
             takers: dict[str, Callable[[], httpx.Response]] = {
                 "/dispatch/answers": lambda: self._take_answer(body),
+                "/dispatch/curtailments": lambda: self._take_curtailment(body),
+                "/sessions/nonce": lambda: httpx.Response(200, json=challenge(CHAIN_ID)),
+                "/sessions": lambda: self._begin_session(body),
                 "/orders/batch": lambda: _results(self._take_order(item) for item in body["orders"]),
                 "/readings": lambda: _results(self._take_reading(text) for text in body["readings"]),
                 "/transactions": lambda: self._take_transaction(body["raw_transaction"]),
             }
             return takers[path]()
+        if path in ("/dispatch/setpoints", "/dispatch/limits"):
+            return self._show(path, request)
         if path == "/dispatch/events":
             return self._stream(int(request.headers["last-event-id"]))
         if path.startswith("/transactions/"):
@@ -227,6 +241,31 @@ class FakeNode:
         self.answers[key] = body
         self.journal.append(f"answer {key[1] - FIRST_MTU}")
         return httpx.Response(202, json={})
+
+    def _take_curtailment(self, body: dict[str, Any]) -> httpx.Response:
+        taken = self._take_answer(body)
+        for cap in body["caps"] if taken.is_success else ():
+            self.limits_wh[cap["meter"], parse_utc("m", body["mtu_start"])] = cap["cap_wh"]
+        return taken
+
+    def _begin_session(self, body: dict[str, Any]) -> httpx.Response:
+        signer = str(Account.recover_message(encode_defunct(text=body["message"]), signature=body["signature"]))
+        self.sessions.append(signer)
+        return httpx.Response(201, json={"token": str(len(self.sessions) - 1)})
+
+    def _show(self, path: str, request: httpx.Request) -> httpx.Response:
+        """What single meters are scheduled for and may do, to whoever has a session that has not ended."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token or int(token) < self.ended_sessions:
+            return httpx.Response(401, json={"type": "urn:gridledger:problem:session-required"})
+        asked = {name: int(value) for name, value in request.url.params.items()}
+        if path == "/dispatch/setpoints":
+            return httpx.Response(
+                200, json={"result_hash": RESULT_HASH, "setpoints": self.setpoints[asked["mtu_start"]]}
+            )
+        slot = asked["meter"], asked["first_mtu_start"]
+        self.limits_asked.append(slot)
+        return httpx.Response(200, json={"limits": [{"export_wh": self.limits_wh.get(slot)}]})
 
     def _take_order(self, item: dict[str, Any]) -> dict[str, Any]:
         order = OrderIn(**item)

@@ -131,10 +131,19 @@ def test_refused_orders_are_counted_by_reason_and_stop_nothing(tmp_path: Path) -
     assert REFUSED_EARLIER in again
 
 
-def test_a_limit_curtails_what_exceeds_it(tmp_path: Path) -> None:
+def test_a_limit_curtails_what_exceeds_it_and_gateways_ask_how_far_their_meters_may_go(tmp_path: Path) -> None:
     node = a_node()
     play(a_plan(tmp_path, 4, limit_kw=1), node)
-    assert {(body["answer"], body["reason"]) for body in node.answers.values()} == {("curtailed", 1)}
+    assert {(body["direction"], body["reason"]) for body in node.answers.values()} == {("export", 1)}
+    producer = 3
+    assert node.limits_asked == [(producer, FIRST_MTU + place * MTU_LENGTH_S) for place in range(4)]
+    assert set(node.limits_wh) == {(producer, mtu_start) for _, mtu_start in node.answers}
+
+
+def test_what_keeps_the_limit_is_acknowledged(tmp_path: Path) -> None:
+    node = a_node()
+    play(a_plan(tmp_path, 4, limit_kw=1_000), node)
+    assert {body["answer"] for body in node.answers.values()} == {"acknowledged"}
 
 
 def test_progress_counts_the_mtus_and_says_where_it_is(tmp_path: Path) -> None:

@@ -159,9 +159,16 @@ class Dispatches:
         )
 
     def meter_numbers(self, zone_number: int) -> dict[str, int]:
-        """Numbers of the zone's meters by the names their devices have given in signed readings."""
-        query = select(meter_reading.c.meter_id, meter_reading.c.meter).where(meter_reading.c.zone == zone_number)
-        return {row.meter_id: row.meter for row in self._connection.execute(query.distinct())}
+        """Numbers of the zone's meters by the names their devices have given in their newest signed readings."""
+        newest = (
+            select(meter_reading.c.meter_id)
+            .where(meter_reading.c.meter == meter.c.meter)
+            .order_by(meter_reading.c.mtu_start.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        query = select(newest.label("name"), meter.c.meter).where(meter.c.zone == zone_number)
+        return {row.name: row.meter for row in self._connection.execute(query) if row.name is not None}
 
     def keep_caps(
         self,
