@@ -166,3 +166,13 @@ def test_a_curtailment_that_the_chain_has_cannot_be_denied(
     assert "answer 1" in links(verified(curtailed, document, tmp_path), "fails")
     document = altered(cut, ("trades", 0, "curtailment", "recorded"), cut["trades"][1]["curtailment"]["recorded"])
     assert links(verified(curtailed, document, tmp_path), "fails") == ["curtailment of trade 0-0"]
+
+
+def test_the_signature_covers_what_is_said_of_a_curtailment(
+    curtailed: RunningNode, cut: Document, tmp_path: Path
+) -> None:
+    """Whoever signed other values is another account."""
+    for path, value in ((("reason",), 2), (("curtailment", "emergency"), True), (("curtailment", "sequence"), 3)):
+        result = verified(curtailed, altered(cut, (*_FIRST, *path), value), tmp_path)
+        (answer,) = [link for link in result["links"] if link["link"] == "answer 1"]
+        assert "signer of the answer" in [problem["what"] for problem in answer["problems"]], path
