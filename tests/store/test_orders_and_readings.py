@@ -329,7 +329,8 @@ def test_a_deal_is_listed_filled_and_closed_with_its_offer_whose_rest_is_auction
     assert told.state is OrderState.MATCHED
     positions = kept_positions(tx)
     assert [(one.dealt_wh, one.deal_microcents) for one in positions] == [(200, 2_000_000), (200, -2_000_000)]
-    assert tx.mtus.deals(ZONE, MTU_START, 0) == (Trade(sell=0, buy=1, energy_wh=200),)
+    deal_at_its_price = Trade(sell=0, buy=1, energy_wh=200, price_cents_per_mwh=10_000)
+    assert tx.mtus.deals(ZONE, MTU_START, 0) == (deal_at_its_price,)
     chain.index(tx, *cleared_events(tx))
     assert [tx.orders.find(offer).state, tx.orders.find_deal(deal).state] == [OrderState.LOCKED] * 2  # type: ignore[union-attr]
     assert tx.mtus.trade_totals() == (1, 200)
