@@ -48,6 +48,7 @@ from gridledger.market.model import Side
 from gridledger.market.webhooks import Feed
 from gridledger.merkle import verify
 from gridledger.metering.erasure import TombstoneMalformed
+from gridledger.simulation.operator_answers import SetpointsErased, committed_meters
 from gridledger.store.database import Database, DatabaseBusy
 
 REGULATOR = key("regulator")
@@ -74,6 +75,7 @@ PERSONAL = {
     "measurements": 0,
     "shifts": 0,
     "measuring states": 0,
+    "setpoints": 1,
 }
 
 
@@ -175,7 +177,16 @@ def needles(data: Path) -> dict[str, bytes]:
     texts = {f"text {index}": text.encode()[40:90] for index, text in enumerate(TEXTS)}
     in_hex = {f"{name} in hex": text.hex().encode() for name, text in texts.items()}
     names = {"serial": SERIAL, "client id": CLIENT_ID, "reason": REASON, "note": "a note of Mrs", "webhook": HOOK}
-    return {**texts, **in_hex, **{name: text.encode() for name, text in names.items()}, "salt": salt_of(data)}
+    salts = {"salt": salt_of(data), "setpoint's salt": setpoint_of(data)[1].encode()}
+    return {**texts, **in_hex, **{name: text.encode() for name, text in names.items()}, **salts}
+
+
+def setpoint_of(data: Path, meter: int = SELL_METER) -> tuple[Any, Any, Any]:
+    """Residual, salt and leaf of the meter's setpoint, as the database has them."""
+    rows = RunningNode.memory_of(NodeFolder(data))["dispatch_setpoint"]
+    (one,) = [row[4:] for row in rows if row[2] == meter]
+    residual_wh, salt, leaf = one
+    return residual_wh, salt, leaf
 
 
 def found_in(data: Path, wanted: dict[str, bytes]) -> set[str]:
@@ -213,13 +224,34 @@ def test_the_commands_erase_a_person_to_the_last_byte_and_the_audit_stays_green(
     report = audit(tmp_path / "export", None, lambda *_: None)
     assert report.mismatches == ()
     assert (report.totals["erased_readings"], report.totals["unverifiable_settlements"]) == (1, 1)
+    assert report.totals["unverifiable_setpoints"] == 1
+
+
+def test_of_a_setpoint_only_contract_and_leaf_are_left(data: Path, tmp_path: Path) -> None:
+    of_slot = {"zone": 1, "mtu_start": MTU_START}
+    (residual_wh, salt, leaf), others = setpoint_of(data), setpoint_of(data, BUY_METER)
+    assert (residual_wh is None, salt is None, leaf) == (False, False, None)
+    with served(NodeFolder(data)) as market:
+        path, session = "/v1/dispatch/setpoints", market.sign_in(REGULATOR)
+        before = market.http.get(path, params=of_slot, headers=session).json()
+    apply_erasure(data, signed(request(data), tmp_path / "tombstone"), RETENTION_DAYS)
+    (committed,) = [one for one in before["setpoints"] if one["meter"] == SELL_METER]
+    assert setpoint_of(data) == (None, None, committed["leaf"])
+    assert setpoint_of(data, BUY_METER) == others
+    with served(NodeFolder(data)) as market:
+        after = market.http.get(path, params=of_slot, headers=market.sign_in(REGULATOR)).json()
+    lost = {"residual_wh": None, "setpoint_wh": None, "salt": None}
+    shown = [one | (lost if one["meter"] == SELL_METER else {}) for one in before["setpoints"]]
+    assert after == {**before, "exceeded": None, "setpoints": shown}
+    with pytest.raises(SetpointsErased):
+        committed_meters(after, **of_slot, committed_hash=after["schedule_hash"])
 
 
 def test_others_keep_everything_and_can_still_prove_their_readings(data: Path, tmp_path: Path) -> None:
     before = RunningNode.memory_of(NodeFolder(data))
     apply_erasure(data, signed(request(data), tmp_path / "tombstone"), RETENTION_DAYS)
     after = RunningNode.memory_of(NodeFolder(data))
-    emptied = {"market_order", "reading_access"}
+    emptied = {"market_order", "reading_access", "dispatch_setpoint"}
     gone = {name for name, rows in before.items() if len(after[name]) < len(rows)}
     assert gone == {
         "meter_reading",

@@ -9,6 +9,7 @@ from tests.audit.evm_node import EvmNode
 from tests.contracts.words import ACKNOWLEDGED
 
 from gridledger.audit.model import Slot
+from gridledger.audit.rows import SetpointRow
 from gridledger.chain.commands import clearing_tuple, compact_signature
 from gridledger.dispatch.curtailment import Basis, allocate_caps, emission_rank
 from gridledger.dispatch.setpoints import Direction, basis_wh, setpoint_leaf, setpoint_tree
@@ -17,10 +18,17 @@ from gridledger.market.curtailment import Caps, CurtailmentTerms, apply_caps, be
 from gridledger.market.locking import Proposal
 from gridledger.market.packing import position_words, trade_word
 
-__all__ = ["EvmGrid"]
+__all__ = ["EvmGrid", "opened"]
 
 FACTORS_MGCO2_PER_KWH = {1: 41_000}
 REASON = 3
+
+
+def opened(row: SetpointRow) -> tuple[Setpoint, bytes]:
+    """A setpoint that was not erased, and its salt."""
+    assert row.residual_wh is not None
+    assert row.salt is not None
+    return Setpoint(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh), row.salt
 
 
 class EvmGrid(EvmNode):
@@ -72,8 +80,7 @@ class EvmGrid(EvmNode):
         for meter in meters:
             source = self.meters[meter].source
             rank = emission_rank(source, FACTORS_MGCO2_PER_KWH.get(source)) if direction is Direction.EXPORT else 0
-            row = Setpoint(meter=meter, contracted_wh=rows[meter].contracted_wh, residual_wh=rows[meter].residual_wh)
-            bases.append(Basis(meter=meter, basis_wh=basis_wh(row, direction), rank=rank))
+            bases.append(Basis(meter=meter, basis_wh=basis_wh(opened(rows[meter])[0], direction), rank=rank))
         return dict(zip(meters, allocate_caps(bases, total_wh), strict=True))
 
     def curtail(
@@ -87,12 +94,8 @@ class EvmGrid(EvmNode):
         reveal: bool = True,
     ) -> None:
         """Record caps; `reveal` presents the setpoints of the capped meters."""
-        rows = {row.meter: row for row in self.setpoints[slot]}
-        made = [
-            Setpoint(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh)
-            for row in rows.values()
-        ]
-        tree = setpoint_tree(made, {meter: row.salt for meter, row in rows.items()})
+        made = {row.meter: opened(row) for row in self.setpoints[slot]}
+        tree = setpoint_tree([one for one, _ in made.values()], {meter: salt for meter, (_, salt) in made.items()})
         curtailment = {
             "zone": slot.zone,
             "mtuStart": slot.mtu_start,
@@ -103,10 +106,9 @@ class EvmGrid(EvmNode):
             "sequence": self.curtailments.get(slot, 0),
             "caps": [{"meter": meter, "capWh": cap_wh} for meter, cap_wh in caps_wh.items()],
         }
-        leaves = {one.meter: setpoint_leaf(one, rows[one.meter].salt) for one in made}
         setpoints: list[Any] = [
-            (rows[meter].contracted_wh, rows[meter].residual_wh, rows[meter].salt, list(tree.proof(leaves[meter])))
-            for meter in (caps_wh if reveal else ())
+            (one.contracted_wh, one.residual_wh, salt, list(tree.proof(setpoint_leaf(one, salt))))
+            for one, salt in (made[meter] for meter in (caps_wh if reveal else ()))
         ]
         digest = self.market.view("EnergyDispatching", "curtailmentDigest", curtailment)
         result_hash = self.market.view("EnergyTrading", "clearingOf", *slot)["resultHash"]

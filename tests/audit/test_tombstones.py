@@ -19,6 +19,7 @@ from gridledger.audit.formats import TOMBSTONES
 from gridledger.audit.model import AuditReport, Rule
 from gridledger.audit.tombstones import REGULATOR_ROLE
 from gridledger.chain.roles import Role
+from gridledger.dispatch.setpoints import SetpointRow, setpoint_leaf
 from gridledger.metering.erasure import (
     ERASED_KINDS,
     ErasedLeaf,
@@ -56,7 +57,27 @@ class Eraser:
             columns, *others = self.files.table(name)
             kept = [row for row in others if row[columns.index("meter")] != str(meter)]
             self.files.put_table(name, [columns, *kept])
+        self.forget_setpoints(meter)
         return [_left(values) for values in own]
+
+    def forget_setpoints(self, meter: int) -> None:
+        """Leave the leaves of the meter's setpoints only."""
+        header, *rows = self.files.table("setpoints.csv")
+        for row in rows:
+            values = dict(zip(header, row, strict=True))
+            if values["meter"] == str(meter) and not values["leaf"]:
+                row[header.index("residual_wh")] = row[header.index("salt")] = ""
+                row[header.index("leaf")] = _setpoint_leaf(values)
+        self.files.put_table("setpoints.csv", [header, *rows])
+
+    def change_setpoint(self, meter: int, **changes: str) -> None:
+        """Change the first setpoint of a meter."""
+        header, *rows = self.files.table("setpoints.csv")
+        row = next(row for row in rows if row[header.index("meter")] == str(meter))
+        for name, value in changes.items():
+            assert row[header.index(name)] != value
+            row[header.index(name)] = value
+        self.files.put_table("setpoints.csv", [header, *rows])
 
     def sign(self, owner: str, kept: list[Row], *, signer: LocalAccount | None = None, **changes: Any) -> None:
         """Add a signed tombstone about these leaves."""
@@ -93,6 +114,11 @@ def _left(values: dict[str, str]) -> Row:
     return [meter, start, sequence, "0x" + commitment.hex()]
 
 
+def _setpoint_leaf(values: dict[str, str]) -> str:
+    numbers = {name: int(values[name]) for name in ("meter", "contracted_wh", "residual_wh")}
+    return "0x" + setpoint_leaf(SetpointRow(**numbers), bytes.fromhex(values["salt"][2:])).hex()
+
+
 @pytest.fixture
 def eraser(evm_node: EvmNode, files: MemoryFiles, facts: MarketFacts) -> Eraser:
     return Eraser(evm_node, files, facts)
@@ -125,10 +151,15 @@ def test_an_erased_person_leaves_a_green_audit_that_counts_what_it_can_no_longer
         "erased_readings",
         "unverifiable_settlements",
         "unverifiable_setpoints",
+        "emergencies_out_of_order",  # the producer's setpoint was not revealed in one of them
     }
     assert {name: total for name, total in report.totals.items() if name not in changing} == {
         name: total for name, total in before.totals.items() if name not in changing
     }
+    header, *rows = eraser.files.table("setpoints.csv")
+    left = [row for row in rows if row[header.index("leaf")]]
+    assert report.totals["unverifiable_setpoints"] >= len(left)
+    assert bool(left) == (owner != "workshop")
 
 
 def test_several_persons_may_be_erased(eraser: Eraser, facts: MarketFacts, chain: RecordedChain) -> None:
@@ -137,6 +168,73 @@ def test_several_persons_may_be_erased(eraser: Eraser, facts: MarketFacts, chain
     report = judge(eraser.seal(), facts, chain)
     assert report.mismatches == ()
     assert report.totals["tombstones"] == len(OWNERS)
+
+
+# ---- setpoints
+
+
+def test_a_leaf_of_a_setpoint_without_a_tombstone_is_found(
+    eraser: Eraser, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    eraser.forget_setpoints(OWNERS["household"])
+    assert rules(judge(eraser.seal(), facts, chain)) == {Rule.SETPOINT}
+
+
+def test_another_leaf_of_an_erased_setpoint_is_found(eraser: Eraser, facts: MarketFacts, chain: RecordedChain) -> None:
+    eraser.sign("household", eraser.forget(OWNERS["household"]))
+    eraser.change_setpoint(OWNERS["household"], leaf="0x" + "ab" * 32)
+    assert Rule.SETPOINT in rules(judge(eraser.seal(), facts, chain))
+
+
+@pytest.mark.parametrize("changes", [{"residual_wh": "0"}, {"salt": "0x" + "ab" * 32}, {"leaf": ""}])
+def test_an_erased_setpoint_is_nothing_but_its_leaf(
+    changes: dict[str, str], eraser: Eraser, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    eraser.sign("household", eraser.forget(OWNERS["household"]))
+    eraser.change_setpoint(OWNERS["household"], **changes)
+    assert Rule.TOMBSTONE in rules(judge(eraser.seal(), facts, chain))
+
+
+def test_the_contract_of_an_erased_setpoint_is_still_compared(
+    eraser: Eraser, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    eraser.sign("household", eraser.forget(OWNERS["household"]))
+    eraser.change_setpoint(OWNERS["household"], contracted_wh="12345")
+    assert rules(judge(eraser.seal(), facts, chain)) == {Rule.SETPOINT}
+
+
+def test_a_curtailment_of_an_erased_meter_is_checked_as_far_as_its_call_reveals(
+    eraser: Eraser, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    """Where another contract has relayed it, nothing shows the setpoint any more; that is noted."""
+    eraser.sign("producer", eraser.forget(OWNERS["producer"]))
+    files, erased = eraser.seal(), "for a setpoint was erased"
+    assert not [one for one in judge(files, facts, chain).to_json()["notices"] if one["text"].endswith(erased)][1:]
+    unseen = chain.with_calls(lambda call: [] if call.function == "curtail" else [call])
+    report = judge(files, facts, unseen)
+    assert report.mismatches == ()
+    assert len([one for one in report.to_json()["notices"] if one["text"].endswith(erased)]) > 1
+
+
+def test_a_call_that_reveals_another_setpoint_than_the_erased_one_is_found(
+    eraser: Eraser, facts: MarketFacts, chain: RecordedChain
+) -> None:
+    eraser.sign("producer", eraser.forget(OWNERS["producer"]))
+    target = next(call for call in chain.calls() if call.function == "curtail" and call.arguments[3])
+    first, *others = target.arguments[3]
+    forged = replace(
+        target,
+        arguments=(
+            *target.arguments[:3],
+            ({**first, "residualWh": first["residualWh"] + 1}, *others),
+            *target.arguments[4:],
+        ),
+    )
+    changed = chain.with_calls(lambda call: [forged if call is target else call])
+    assert Rule.DISPATCH in rules(judge(eraser.seal(), facts, changed))
+
+
+# ---- readings
 
 
 def test_readings_that_are_gone_without_a_tombstone_are_found(

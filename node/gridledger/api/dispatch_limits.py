@@ -1,5 +1,6 @@
 """What single meters are scheduled for, to the grid operator; and how far each may go, to its gateway."""
 
+from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -10,7 +11,7 @@ from gridledger.chain.roles import Role
 from gridledger.dispatch.errors import LimitsForbidden, ScheduleUnknown, SetpointsForbidden
 from gridledger.dispatch.feeder import LimitExceeded
 from gridledger.dispatch.limits import MeterLimit, meter_limits
-from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
+from gridledger.dispatch.ports import CommittedSetpoint, ErasedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import setpoint_leaf
 from gridledger.metering.errors import UnknownMeter
 from gridledger.store.transaction import Transaction
@@ -29,7 +30,10 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
 
     @router.get("/setpoints")
     def get_setpoints(response: Response, bearer: Bearer, zone: Number, mtu_start: Moment) -> dict[str, Any]:
-        """The setpoints a schedule commits to, with salts and leaves, and the network's limits they would exceed."""
+        """The setpoints a schedule commits to, with salts and leaves, and the network's limits they would exceed.
+
+        Of an erased person's setpoint there are contract and leaf; without it nothing is said of limits (null).
+        """
         response.headers["Cache-Control"] = "no-store"
         with node.database.read() as tx:
             reader = session_owner(tx, node.clock, bearer)
@@ -39,8 +43,11 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
             if schedule is None:
                 raise ScheduleUnknown(zone=zone, mtu_start=mtu_start)
             setpoints = tx.dispatches.setpoints(zone, mtu_start)
-            places = tx.dispatches.places([one.row.meter for one in setpoints])
+            erased = tx.dispatches.erased_setpoints(zone, mtu_start)
+            places = tx.dispatches.places([*(one.row.meter for one in setpoints), *(one.meter for one in erased)])
             exceeded = node.grid.exceeded(tx, zone, {one.row.meter: one.row.setpoint_wh for one in setpoints})
+        shown = [_setpoint_out(one, places[one.row.meter]) for one in setpoints]
+        shown += [_erased_out(one, places[one.meter]) for one in erased]
         return {
             "zone": zone,
             "mtu_start": mtu_start,
@@ -52,8 +59,8 @@ def dispatch_limit_routes(node: NodeContext) -> APIRouter:
             "state": schedule.state,
             "curtailments": schedule.curtailments,
             "limit_wh": node.grid.limit_wh(zone),
-            "exceeded": [_exceeded_out(one) for one in exceeded],
-            "setpoints": [_setpoint_out(one, places[one.row.meter]) for one in setpoints],
+            "exceeded": None if erased else [_exceeded_out(one) for one in exceeded],
+            "setpoints": sorted(shown, key=itemgetter("meter")),
         }
 
     @router.get("/limits")
@@ -104,6 +111,19 @@ def _setpoint_out(one: CommittedSetpoint, place: MeterPlace) -> dict[str, Any]:
         "factor_mgco2_per_kwh": place.factor_mgco2_per_kwh,
         "salt": "0x" + one.salt.hex(),
         "leaf": "0x" + setpoint_leaf(one.row, one.salt).hex(),
+    }
+
+
+def _erased_out(one: ErasedSetpoint, place: MeterPlace) -> dict[str, Any]:
+    return {
+        "meter": one.meter,
+        "contracted_wh": one.contracted_wh,
+        "residual_wh": None,
+        "setpoint_wh": None,
+        "source": place.source,
+        "factor_mgco2_per_kwh": place.factor_mgco2_per_kwh,
+        "salt": None,
+        "leaf": "0x" + one.leaf.hex(),
     }
 
 

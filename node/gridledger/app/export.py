@@ -301,8 +301,9 @@ def _values(row: RowMapping) -> Mapping[str, Any]:
     for column in ("signature", "receipt_signature", "terms_signature", "device_key_x", "device_key_y"):
         if column in values:
             values[column] = bytes.fromhex(values[column][2:])
-    if isinstance(values.get("salt"), str):
-        values["salt"] = bytes.fromhex(values["salt"][2:])
+    for column in ("salt", "leaf"):
+        if isinstance(values.get(column), str):
+            values[column] = bytes.fromhex(values[column][2:])
     if "interval_s" in values:
         values["interval_start"], values["interval_seconds"] = values["mtu_start"], values["interval_s"]
     return values

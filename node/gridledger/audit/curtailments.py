@@ -11,6 +11,7 @@ from gridledger.audit.dispatches import Curtailed, OrderCheck
 from gridledger.audit.evidence import Evidence
 from gridledger.audit.markets import CapsStep, Chunk
 from gridledger.audit.model import Rule, Slot, chunk_name, slot_name
+from gridledger.audit.rows import SetpointRow
 from gridledger.dispatch.curtailment import HIGHEST_RANK, Basis, check_order, emission_rank
 from gridledger.dispatch.errors import CapAboveSchedule, CurtailmentOrderBroken, NothingCurtailed
 from gridledger.dispatch.setpoints import Direction, basis_wh
@@ -20,7 +21,7 @@ from gridledger.errors import GridLedgerError
 __all__ = ["check_curtailments"]
 
 KEPT, BROKEN = "order kept", "order broken"
-UNKNOWN = "order not known"
+UNKNOWN, ERASED = "order not known", "order not known any more"
 _STATED: Mapping[int, str] = {OrderCheck.KEPT: KEPT, OrderCheck.BROKEN: BROKEN}
 
 
@@ -41,6 +42,10 @@ def _check_order(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> None:
     """An ordinary curtailment keeps the order; an emergency's event says whether it does, where that was checked."""
     record = f"{slot_name(slot)}, curtailment of block {curtailed.block_number}"
     truth = _order(evidence, slot, curtailed)
+    if truth == ERASED:
+        evidence.findings.note(record, "a curtailment whose order cannot be checked, for a setpoint was erased")
+        evidence.findings.count(Rule.CURTAILMENT)
+        return
     if curtailed.emergency:
         if truth == BROKEN:
             evidence.emergencies_out_of_order += 1
@@ -59,7 +64,10 @@ def _check_order(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> None:
 def _order(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> str:
     """How the caps stand to the order, by the exported setpoints, which have been compared with their root."""
     try:
-        check_order(_bases(evidence, slot, curtailed), [cap_wh for _, cap_wh in curtailed.caps])
+        bases = _bases(evidence, slot, curtailed)
+        if bases is None:
+            return ERASED
+        check_order(bases, [cap_wh for _, cap_wh in curtailed.caps])
     except NothingCurtailed as error:
         return KEPT if curtailed.emergency and error.cap_wh == error.basis_wh else BROKEN
     except (CapAboveSchedule, CurtailmentOrderBroken):
@@ -69,18 +77,28 @@ def _order(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> str:
     return KEPT
 
 
-def _bases(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> list[Basis]:
-    """What each capped meter was to do; who has no setpoint was to do nothing. Raises ValueError, OutOfRange."""
+def _bases(evidence: Evidence, slot: Slot, curtailed: Curtailed) -> list[Basis] | None:
+    """What each capped meter was to do; who has no setpoint was to do nothing. Raises ValueError, OutOfRange.
+
+    None where one was erased that the call does not reveal; what it reveals has been compared with the leaf.
+    """
     direction = Direction(curtailed.direction)
     rows = {row.meter: row for row in evidence.setpoints.get(slot, [])}
+    shown = () if curtailed.call is None else curtailed.call.setpoints
     bases: list[Basis] = []
-    for meter, _ in curtailed.caps:
-        row = rows.get(meter)
-        stated = (0, 0) if row is None else (row.contracted_wh, row.residual_wh)
-        setpoint = Setpoint(meter=meter, contracted_wh=stated[0], residual_wh=stated[1])
+    for place, (meter, _) in enumerate(curtailed.caps):
+        row = rows.get(meter) or _nothing(slot, meter)
+        stated = row if row.leaf is None else next(iter(shown[place : place + 1]), row)
+        if stated.residual_wh is None:
+            return None
+        setpoint = Setpoint(meter=meter, contracted_wh=stated.contracted_wh, residual_wh=stated.residual_wh)
         rank = _rank(evidence, curtailed, meter) if direction is Direction.EXPORT else 0
         bases.append(Basis(meter=meter, basis_wh=basis_wh(setpoint, direction), rank=rank))
     return bases
+
+
+def _nothing(slot: Slot, meter: int) -> SetpointRow:
+    return SetpointRow(zone=slot.zone, mtu_start=slot.mtu_start, meter=meter, contracted_wh=0, residual_wh=0, salt=None)
 
 
 def _rank(evidence: Evidence, curtailed: Curtailed, meter: int) -> int:

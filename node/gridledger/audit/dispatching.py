@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gridledger.audit.dispatch_digests import (
     DispatchContract,
@@ -16,8 +17,12 @@ from gridledger.audit.evidence import Evidence
 from gridledger.audit.limits import intervals_of
 from gridledger.audit.markets import Market
 from gridledger.audit.model import Rule, Slot, slot_name
-from gridledger.audit.presented_dispatch import AnswerCall, CurtailCall, StopCall
+from gridledger.audit.presented_dispatch import AnswerCall, CurtailCall, RevealedSetpoint, StopCall
+from gridledger.audit.rows import SetpointRow
 from gridledger.audit.state_hash import fills_hash, intervals_hash, result_hash
+from gridledger.dispatch.setpoints import SetpointRow as Setpoint
+from gridledger.dispatch.setpoints import setpoint_leaf
+from gridledger.errors import GridLedgerError
 from gridledger.market.errors import SignatureMalformed
 from gridledger.market.order_hash import recover_address
 
@@ -146,14 +151,32 @@ class _Answers:
         self._compare(answer, "result and root", (schedule.result_hash, schedule.setpoints_root), presented)
         rows = {row.meter: row for row in self.evidence.setpoints.get(self.slot, [])}
         kept = [rows.get(meter) for meter, _ in call.caps]
-        expected = [None if row is None else (row.contracted_wh, row.residual_wh, row.salt) for row in kept]
-        revealed = [(one.contracted_wh, one.residual_wh, one.salt) for one in call.setpoints]
+        expected = [None if row is None else _committed(row) for row in kept]
+        revealed = [_revealed(row, one) for row, one in zip_longest(kept, call.setpoints)]
         self._compare(answer, "setpoints", expected, revealed)
 
     def _check_signature(
         self, answer: Answered, call: AnswerCall | CurtailCall, digest: Callable[[DispatchContract], bytes]
     ) -> None:
         self._compare(answer, "signature", answer.grid_operator, _signer(self.evidence, digest, call.signature))
+
+
+def _committed(row: SetpointRow) -> object:
+    """What a call must reveal of a setpoint; its leaf where no more is left."""
+    return (row.contracted_wh, row.residual_wh, row.salt) if row.leaf is None else row.leaf
+
+
+def _revealed(row: SetpointRow | None, one: RevealedSetpoint | None) -> object:
+    """What a call reveals of a setpoint, as `_committed` has it."""
+    if one is None:
+        return "nothing"
+    if row is not None and row.leaf is not None:
+        try:
+            made = Setpoint(meter=row.meter, contracted_wh=one.contracted_wh, residual_wh=one.residual_wh)
+            return setpoint_leaf(made, one.salt)
+        except GridLedgerError as error:
+            return str(error)
+    return (one.contracted_wh, one.residual_wh, one.salt)
 
 
 def _check_stops(evidence: Evidence) -> None:

@@ -154,6 +154,7 @@ class Evidence:
     `listed_books` are the books whose orders and hash were found right, as they were when they were committed;
     `auction_books` the same without the orders that were excluded between commitment and clearing. `erased` has what a
     sound tombstone leaves of readings, by meter and MTU; a settlement on such a one cannot be verified any more.
+    `erased_until` has the moment (Unix seconds) up to which sound tombstones erased a meter's setpoints.
     """
 
     run: ExportedRun
@@ -165,9 +166,14 @@ class Evidence:
     auction_books: dict[Slot, tuple[BookEntry, ...]]
     unsound_orders: set[str]
     erased: dict[tuple[int, int], ErasedRow]
+    erased_until: dict[int, int]
     unverifiable_settlements: int = 0
     unverifiable_setpoints: int = 0
     emergencies_out_of_order: int = 0
+
+    def lost_setpoint(self, meter: int, mtu_start: int) -> bool:
+        """Whether a sound tombstone covers a meter's setpoint of an MTU."""
+        return mtu_start + self.facts.mtu_length_s <= self.erased_until.get(meter, 0)
 
     @cached_property
     def orders(self) -> dict[str, OrderRow]:

@@ -217,8 +217,9 @@ SETPOINTS = RowFile(
         **_SLOT,
         "meter": kinds.WHOLE,
         "contracted_wh": kinds.INTEGER,
-        "residual_wh": kinds.INTEGER,
-        "salt": kinds.BYTES32,
+        "residual_wh": kinds.OPTIONAL_INTEGER,
+        "salt": kinds.OPTIONAL_BYTES32,
+        "leaf": kinds.OPTIONAL_BYTES32,
     },
 )
 READINGS = RowFile(

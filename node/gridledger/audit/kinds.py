@@ -24,6 +24,7 @@ __all__ = [
     "INTEGER",
     "METER_EVENT",
     "MOMENT",
+    "OPTIONAL_BYTES32",
     "OPTIONAL_INTEGER",
     "OPTIONAL_TEXT",
     "OPTIONAL_WHOLE",
@@ -139,6 +140,7 @@ OPTIONAL_WHOLE = _optional(WHOLE)
 OPTIONAL_INTEGER = _optional(INTEGER)
 HASH = Kind("32 bytes as 0x hex", _matching(_HASH, str))
 BYTES32 = Kind("32 bytes as 0x hex", _matching(_HASH, _hex_bytes), _write_bytes)
+OPTIONAL_BYTES32 = _optional(BYTES32)
 ADDRESS = Kind("address", _matching(_ADDRESS, str))
 SIGNATURE = Kind("65 bytes as 0x hex", _matching(_SIGNATURE, _hex_bytes), _write_bytes)
 TEXT = Kind("text", _text)

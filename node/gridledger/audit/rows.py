@@ -182,14 +182,18 @@ class PositionRow(NamedTuple):
 
 
 class SetpointRow(NamedTuple):
-    """What a meter was expected to do in an MTU, Wh, export positive, with the salt of its commitment."""
+    """What a meter was expected to do in an MTU, Wh, export positive, with the salt of its commitment.
+
+    Of an erased one there are contract and leaf (32 bytes), neither residual nor salt; the others' leaf is empty.
+    """
 
     zone: int
     mtu_start: int
     meter: int
     contracted_wh: int
-    residual_wh: int
-    salt: bytes
+    residual_wh: int | None
+    salt: bytes | None
+    leaf: bytes | None = None
 
 
 class ReadingRow(NamedTuple):

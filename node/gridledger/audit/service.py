@@ -68,6 +68,7 @@ def audit_run(
         auction_books={},
         unsound_orders=set(),
         erased={},
+        erased_until={},
     )
     for check in (check_settings, check_code, check_roles, check_blocks, check_meters):
         check(evidence)

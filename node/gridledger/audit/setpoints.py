@@ -1,7 +1,8 @@
 """Checks setpoints: what a clearing committed to is what was contracted, and a forecast of what comes on top of it.
 
 Readings that came late may or may not have been known when the setpoints were made; where it cannot be told, both
-forecasts pass. Where a reading was erased its forecast is counted as no longer verifiable.
+forecasts pass. Where a reading was erased its forecast is counted as no longer verifiable, and so is a setpoint of
+which an erasure has left the leaf only: the root must come out right with it, and a tombstone must cover it.
 """
 
 from bisect import bisect_left
@@ -14,7 +15,7 @@ from gridledger.audit.markets import Market
 from gridledger.audit.model import Rule, Slot, meter_name, slot_name
 from gridledger.audit.rows import SetpointRow
 from gridledger.dispatch.setpoints import SetpointRow as Setpoint
-from gridledger.dispatch.setpoints import make_setpoints, setpoints_root
+from gridledger.dispatch.setpoints import leaves_root, make_setpoints, setpoint_leaf
 from gridledger.errors import GridLedgerError
 from gridledger.market.book import ordered_net_wh
 
@@ -34,6 +35,7 @@ def check_setpoints(evidence: Evidence) -> None:
             record = f"{slot_name(slot)}, setpoints"
             evidence.findings.report(Rule.SETPOINT, record, "none without a schedule", len(rows))
             continue
+        _check_erased(evidence, slot, rows)
         _check_root(evidence, slot, markets[slot], rows)
         if slot in evidence.auction_books and all(chunk.opened is not None for chunk in markets[slot].chunks):
             _check_rows(evidence, slot, markets[slot], rows)  # others are named by the book or the clearing rule
@@ -41,13 +43,33 @@ def check_setpoints(evidence: Evidence) -> None:
 
 def _check_root(evidence: Evidence, slot: Slot, market: Market, rows: list[SetpointRow]) -> None:
     assert market.dispatch.schedule is not None  # its caller has seen to it
-    made = [Setpoint(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh) for row in rows]
     try:
-        root = "0x" + setpoints_root(made, {row.meter: row.salt for row in rows}).hex()
-    except GridLedgerError as error:
+        root = "0x" + leaves_root([(row.meter, _leaf(row)) for row in rows]).hex()
+    except (GridLedgerError, ValueError) as error:
         root = str(error)
     record = f"{slot_name(slot)}, root of the setpoints"
     evidence.findings.compare(Rule.SETPOINT, record, market.dispatch.schedule.setpoints_root, root)
+
+
+def _leaf(row: SetpointRow) -> bytes:
+    """The row's commitment. Raises ValueError, OutOfRange."""
+    if row.leaf is not None:
+        return row.leaf
+    if row.residual_wh is None or row.salt is None:
+        raise ValueError(f"meter {row.meter} has neither a leaf nor all that opens it")
+    made = Setpoint(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh)
+    return setpoint_leaf(made, row.salt)
+
+
+def _check_erased(evidence: Evidence, slot: Slot, rows: list[SetpointRow]) -> None:
+    """A leaf stands in place of residual and salt, exactly where a sound tombstone covers the meter and MTU."""
+    for row in rows:
+        record = f"{meter_name(row.meter, slot.mtu_start)}, setpoint"
+        covered, opened = evidence.lost_setpoint(row.meter, slot.mtu_start), (row.residual_wh, row.salt)
+        if row.leaf is not None and not covered:
+            evidence.findings.report(Rule.SETPOINT, record, "no leaf without a tombstone", "a leaf")
+        if (covered or row.leaf is not None) and (row.leaf is None or opened != (None, None)):
+            evidence.findings.report(Rule.TOMBSTONE, record, "erased", "still there")
 
 
 def _check_rows(evidence: Evidence, slot: Slot, market: Market, rows: list[SetpointRow]) -> None:
@@ -59,12 +81,13 @@ def _check_rows(evidence: Evidence, slot: Slot, market: Market, rows: list[Setpo
     found = {row.meter: row for row in rows}
     for meter in sorted(contracted.keys() | found.keys() | ordered.keys() | done.net_wh.keys()):
         row = found.get(meter)
-        stated = (0, 0) if row is None else (row.contracted_wh, row.residual_wh)
+        stated = (0, 0) if row is None else (row.contracted_wh, row.residual_wh or 0)
+        left = row is not None and row.leaf is not None
         record = f"{meter_name(meter, slot.mtu_start)}, setpoint"
         evidence.findings.compare(Rule.SETPOINT, f"{record}, contracted Wh", contracted[meter], stated[0])
-        if row is not None and not any(stated):
+        if row is not None and not left and not any(stated):
             evidence.findings.report(Rule.SETPOINT, record, "no row of nothing", "a row")
-        if (meter, slot.mtu_start - DAY_S) in evidence.erased:
+        if left or (meter, slot.mtu_start - DAY_S) in evidence.erased:
             evidence.unverifiable_setpoints += 1
             continue
         possible = {_residual_wh(meter, contracted[meter], ordered.get(meter, 0), wh) for wh in done.possible_wh(meter)}

@@ -14,11 +14,13 @@ REGULATOR_ROLE = 1  # of the access manager
 
 
 def check_tombstones(evidence: Evidence) -> None:
-    """Keep what sound tombstones leave of readings in `evidence.erased`; report the others, and what is there twice."""
+    """Keep what sound tombstones leave in `evidence`; report the others, and what is there twice."""
     named = 0
     for row in evidence.run.tombstones:
         if not _is_sound(evidence, row):
             continue
+        for meter in row.erasure.meters:
+            evidence.erased_until[meter] = max(evidence.erased_until.get(meter, 0), row.erasure.erased_at)
         for reading in row.readings:
             key = (reading.meter, reading.interval_start)
             if key in evidence.readings:

@@ -11,6 +11,7 @@ __all__ = [
     "CommittedSetpoint",
     "DispatchCommand",
     "DispatchLedger",
+    "ErasedSetpoint",
     "MeterPlace",
     "RelayAnswer",
     "RelayCurtailment",
@@ -27,6 +28,15 @@ class CommittedSetpoint:
 
     row: SetpointRow
     salt: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasedSetpoint:
+    """What is left of an erased person's setpoint: the contract (Wh, export positive), and the leaf of 32 bytes."""
+
+    meter: int
+    contracted_wh: int
+    leaf: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +134,7 @@ class ScheduleStore(Protocol):
         """Where meters are; unknown ones are left out."""
 
     def setpoints(self, zone: int, mtu_start: int) -> tuple[CommittedSetpoint, ...]:
-        """The setpoints the clearing committed to, ascending by meter."""
+        """The setpoints the clearing committed to, ascending by meter, without those that were erased."""
 
 
 class SetpointStore(Protocol):

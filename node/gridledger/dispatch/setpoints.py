@@ -21,6 +21,7 @@ __all__ = [
     "Direction",
     "SetpointRow",
     "basis_wh",
+    "leaves_root",
     "make_setpoints",
     "schedule_hash",
     "setpoint_leaf",
@@ -93,12 +94,7 @@ def setpoint_tree(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> Me
 
     Raises MetersNotAscending, NoLeaves, OutOfRange.
     """
-    before = -1
-    for row in rows:
-        if row.meter <= before:
-            raise MetersNotAscending(meter=row.meter)
-        before = row.meter
-    return MerkleTree(setpoint_leaf(row, salts[row.meter]) for row in rows)
+    return _tree([(row.meter, setpoint_leaf(row, salts[row.meter])) for row in rows])
 
 
 def setpoints_root(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> bytes:
@@ -109,9 +105,23 @@ def setpoints_root(rows: Sequence[SetpointRow], salts: Mapping[int, bytes]) -> b
     return setpoint_tree(rows, salts).root if rows else NO_SETPOINTS_ROOT
 
 
+def leaves_root(leaves: Sequence[tuple[int, bytes]]) -> bytes:
+    """As `setpoints_root`, from each setpoint's meter and leaf of 32 bytes. Raises MetersNotAscending."""
+    return _tree(leaves).root if leaves else NO_SETPOINTS_ROOT
+
+
 def schedule_hash(result_hash: str, root: bytes) -> str:
     """What a schedule is known by on chain: it covers the clearing's result and the setpoints' root; 0x hex."""
     return "0x" + keccak(bytes.fromhex(result_hash[2:]) + root).hex()
+
+
+def _tree(leaves: Sequence[tuple[int, bytes]]) -> MerkleTree:
+    before = -1
+    for meter, _ in leaves:
+        if meter <= before:
+            raise MetersNotAscending(meter=meter)
+        before = meter
+    return MerkleTree(leaf for _, leaf in leaves)
 
 
 def _residual_wh(contracted_wh: int, expected_wh: tuple[int, int]) -> int:

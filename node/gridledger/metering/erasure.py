@@ -52,6 +52,7 @@ ERASED_KINDS = (
     "measurements",
     "shifts",
     "measuring states",
+    "setpoints",
 )
 MOST_METERS = 1_000
 _HASH = re.compile(r"0x[0-9a-f]{64}")

@@ -26,6 +26,7 @@ __all__ = [
     "REASON_OVERLOAD",
     "Caps",
     "ScheduledMeter",
+    "SetpointsErased",
     "SetpointsForged",
     "acknowledgement_body",
     "allocated_wh",
@@ -46,6 +47,15 @@ class SetpointsForged(Conflict):
     zone: int
     mtu_start: int
     found: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SetpointsErased(Conflict):
+    """The node has erased setpoints of this schedule, so nobody can decide or check anything by them."""
+
+    zone: int
+    mtu_start: int
+    meters: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +85,12 @@ def committed_meters(
 ) -> list[ScheduledMeter]:
     """What `GET /v1/dispatch/setpoints` answers, once known to be what the schedule's hash covers.
 
-    The chain takes no curtailment of another hash. Raises SetpointsForged, MetersNotAscending, OutOfRange.
+    The chain takes no curtailment of another hash. Raises SetpointsErased, SetpointsForged, MetersNotAscending,
+    OutOfRange.
     """
+    erased = tuple(one["meter"] for one in document["setpoints"] if one["salt"] is None)
+    if erased:
+        raise SetpointsErased(zone=zone, mtu_start=mtu_start, meters=erased)
     meters = [ScheduledMeter.of(one) for one in document["setpoints"]]
     salts = {one["meter"]: bytes.fromhex(one["salt"][2:]) for one in document["setpoints"]}
     found = schedule_hash(document["result_hash"], setpoints_root([meter.row for meter in meters], salts))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Delete, Row, Select, Table, delete, func, ins
 
 from gridledger.dispatch.limits import ZoneState
 from gridledger.dispatch.model import ANSWERING, MOST_STOPPED_MTUS, Schedule, ScheduleState
-from gridledger.dispatch.ports import CommittedSetpoint, MeterPlace
+from gridledger.dispatch.ports import CommittedSetpoint, ErasedSetpoint, MeterPlace
 from gridledger.dispatch.setpoints import Direction, SetpointRow
 from gridledger.store.directory import Directory
 from gridledger.store.forecasts import Forecasts
@@ -104,13 +104,23 @@ class Dispatches:
             self._connection.execute(insert(dispatch_setpoint), rows)
 
     def setpoints(self, zone_number: int, mtu_start: int) -> tuple[CommittedSetpoint, ...]:
-        """The setpoints the clearing committed to, ascending by meter."""
+        """The setpoints the clearing committed to, ascending by meter, without those that were erased."""
         query = _of(select(dispatch_setpoint), dispatch_setpoint, zone=zone_number, mtu_start=mtu_start)
+        query = query.where(dispatch_setpoint.c.leaf.is_(None))
         return tuple(
             CommittedSetpoint(
                 row=SetpointRow(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh),
                 salt=bytes.fromhex(row.salt[2:]),
             )
+            for row in self._connection.execute(query.order_by(dispatch_setpoint.c.meter))
+        )
+
+    def erased_setpoints(self, zone_number: int, mtu_start: int) -> tuple[ErasedSetpoint, ...]:
+        """What is left of the others, ascending by meter."""
+        query = _of(select(dispatch_setpoint), dispatch_setpoint, zone=zone_number, mtu_start=mtu_start)
+        query = query.where(dispatch_setpoint.c.leaf.is_not(None))
+        return tuple(
+            ErasedSetpoint(meter=row.meter, contracted_wh=row.contracted_wh, leaf=bytes.fromhex(row.leaf[2:]))
             for row in self._connection.execute(query.order_by(dispatch_setpoint.c.meter))
         )
 

@@ -1,4 +1,4 @@
-"""What an account's erasure takes away, and what it leaves: a tombstone and the leaves of erased readings.
+"""What an account's erasure takes away, and what it leaves: a tombstone and the leaves of readings and setpoints.
 
 `docs/privacy.md` says of every table what is erased and why the rest stays.
 """
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, delete, func, insert, select, update
 
+from gridledger.dispatch.setpoints import SetpointRow, setpoint_leaf
 from gridledger.metering.erasure import ERASED_KINDS, ErasedLeaf
 from gridledger.metering.merkle import leaf
 from gridledger.relay import OutboxState
@@ -18,6 +19,7 @@ from gridledger.store.schema import (
     demand_participation,
     demand_shift,
     demand_state,
+    dispatch_setpoint,
     erased_reading,
     market_acceptance,
     market_order,
@@ -126,11 +128,29 @@ class Erasures:
         ]
         for first in range(0, len(rows), _ROWS_PER_INSERT):
             self._connection.execute(insert(erased_reading), rows[first : first + _ROWS_PER_INSERT])
+        self._keep_setpoint_leaves(account)
         for kind in _kinds(account).values():
             if kind.emptied:
                 self._connection.execute(update(kind.table).where(kind.where).values(dict.fromkeys(kind.emptied)))
             else:
                 self._connection.execute(delete(kind.table).where(kind.where))
+
+    def _keep_setpoint_leaves(self, account: str) -> None:
+        """Leaves of setpoints that are about to lose residual and salt: their clearing's root needs them."""
+        setpoints = dispatch_setpoint.c
+        query = select(dispatch_setpoint).where(_kinds(account)["setpoints"].where)
+        rows = [
+            {"of_zone": row.zone, "of_mtu": row.mtu_start, "of_meter": row.meter, "kept": _setpoint_leaf(row)}
+            for row in self._connection.execute(query)
+        ]
+        keep = update(dispatch_setpoint).values(leaf=bindparam("kept"))
+        keep = keep.where(
+            setpoints.zone == bindparam("of_zone"),
+            setpoints.mtu_start == bindparam("of_mtu"),
+            setpoints.meter == bindparam("of_meter"),
+        )
+        for first in range(0, len(rows), _ROWS_PER_INSERT):
+            self._connection.execute(keep, rows[first : first + _ROWS_PER_INSERT])
 
     def is_applied(self, signature: str) -> bool:
         """Whether the tombstone with this signature is kept here."""
@@ -153,6 +173,7 @@ class Erasures:
             select(func.max(demand_consent.c.noted_at)).where(demand_consent.c.account == account),
             select(func.max(demand_participation.c.noted_at)).where(demand_participation.c.account == account),
             select(func.max(demand_shift.c.mtu_start + mtu_length_s)).where(demand_shift.c.meter.in_(own)),
+            select(func.max(dispatch_setpoint.c.mtu_start + mtu_length_s)).where(dispatch_setpoint.c.meter.in_(own)),
             select(func.max(reading_dispute.c.moment + mtu_length_s)).where(reading_dispute.c.meter.in_(own)),
             select(func.max(orders.final_mtu_start + mtu_length_s)).where(orders.owner == account),
             select(func.max(deals.mtu_start + mtu_length_s)).where(deals.owner == account),
@@ -163,6 +184,11 @@ class Erasures:
 
 def _meters_of(account: str) -> Select[Any]:
     return select(meter.c.meter).where(meter.c.owner == account)
+
+
+def _setpoint_leaf(row: Row[Any]) -> str:
+    made = SetpointRow(meter=row.meter, contracted_wh=row.contracted_wh, residual_wh=row.residual_wh)
+    return "0x" + setpoint_leaf(made, bytes.fromhex(row.salt[2:])).hex()
 
 
 def _kinds(account: str) -> dict[str, _Kind]:
@@ -188,4 +214,9 @@ def _kinds(account: str) -> dict[str, _Kind]:
         "measurements": _Kind(demand_measurement, demand_measurement.c.meter.in_(own)),
         "shifts": _Kind(demand_shift, demand_shift.c.meter.in_(own)),
         "measuring states": _Kind(demand_state, demand_state.c.meter.in_(own)),
+        "setpoints": _Kind(
+            dispatch_setpoint,
+            dispatch_setpoint.c.meter.in_(own) & dispatch_setpoint.c.salt.is_not(None),
+            ("residual_wh", "salt"),
+        ),
     }

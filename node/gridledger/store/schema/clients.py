@@ -36,8 +36,9 @@ dispatch_setpoint = Table(
     Column("mtu_start", BigInteger, primary_key=True),
     Column("meter", BigInteger, primary_key=True),
     Column("contracted_wh", BigInteger, nullable=False),
-    Column("residual_wh", BigInteger, nullable=False),
-    Column("salt", String(66), nullable=False),
+    Column("residual_wh", BigInteger),
+    Column("salt", String(66)),
+    Column("leaf", String(66)),  # only of an erased setpoint, in place of residual and salt
 )
 
 dispatch_cap = Table(

@@ -19,8 +19,9 @@ def upgrade() -> None:
         sa.Column("mtu_start", sa.BigInteger(), nullable=False),
         sa.Column("meter", sa.BigInteger(), nullable=False),
         sa.Column("contracted_wh", sa.BigInteger(), nullable=False),
-        sa.Column("residual_wh", sa.BigInteger(), nullable=False),
-        sa.Column("salt", sa.String(66), nullable=False),
+        sa.Column("residual_wh", sa.BigInteger()),
+        sa.Column("salt", sa.String(66)),
+        sa.Column("leaf", sa.String(66)),
         sa.PrimaryKeyConstraint("zone", "mtu_start", "meter"),
     )
     op.create_table(
