@@ -168,8 +168,9 @@ def _assert_told(kept: Kept, shrunk: Shrunk, receipt: Receipt, terms: Curtailmen
     """The events say which trades became smaller, and the sums."""
     lost = [(trade, wh) for trade, wh in zip(shrunk.trades, shrunk.curtailed_wh, strict=True) if wh]
     positions = kept.positions
-    words = [positions[one.sell].meter | positions[one.buy].meter << 32 | wh << 64 for one, wh in lost]
-    assert [event.arguments["trade"] for event in receipt.named("TradeCurtailed")] == words
+    meters = [(positions[one.sell].meter, positions[one.buy].meter, wh) for one, wh in lost]
+    told = [event.arguments for event in receipt.named("TradeCurtailed")]
+    assert [(values["sellMeter"], values["buyMeter"], values["energyWh"]) for values in told] == meters
     event = receipt.one("CapsApplied")
     cost = sum(cost_microcents(wh, max(0, terms.shortage - trade.price_cents_per_mwh)) for trade, wh in lost)
     assert (event["zone"], event["mtuStart"], event["chunk"]) == (kept.zone, kept.mtu_start, kept.chunk)

@@ -115,7 +115,7 @@ def test_everything_named_may_be_curtailed_to_nothing(street: Street) -> None:
 
 
 def test_a_forecast_beyond_the_contract_counts_in_the_order(market: Market) -> None:
-    street = Street.of(market, persisted_wh={"solar": 201, "gas": -50, "large": -100})
+    street = Street.of(market, persisted_wh={"solar": 801, "gas": 450, "large": -9_000})
     assert street.fair(EXPORTERS, 1_202) == street.caps(solar=801, roof=401, gas=0)
     with market.refuses("NothingCurtailed", ZONE, FIRST_MTU):
         street.operator.curtail(street.caps(solar=801, roof=401, gas=500))
