@@ -17,7 +17,7 @@ from gridledger.market.model import BookEntry, MeterFacts, MtuPrices, Policy
 __all__ = ["MOST_ORDERS", "ClearingTooLarge", "propose_chunks"]
 
 # A clearing of this many distinct orders, and caps applied to it, stay under a 2^24 gas transaction with room to spare.
-MOST_ORDERS = 700
+MOST_ORDERS = 380
 
 
 @dataclass(kw_only=True, eq=False)
