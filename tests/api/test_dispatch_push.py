@@ -156,7 +156,7 @@ def test_a_webhook_gets_schedules_and_answers_as_the_stream_tells_them(market: R
         documents = verified(secret, server.take(4))
     assert [document["data"] for document in documents] == stream(market, 4)
     assert [document["type"] for document in documents] == [
-        f"dispatch.{kind}" for kind in ("scheduled", "acknowledged", "scheduled", "curtailed")
+        f"dispatch.{kind}" for kind in ("scheduled", "acknowledged", "scheduled", "stopped")
     ]
     assert documents[0]["timestamp"].startswith("2016-06-12T23:")
     for event in (document["data"] for document in documents):

@@ -51,7 +51,7 @@ def create_application(node: NodeContext) -> FastAPI:
         app.include_router(routes(node))
     for routes in (session_routes, notice_routes, webhook_routes, reading_routes, reading_access_routes):
         app.include_router(routes(node))
-    for routes in (meter_routes, dispatch_limit_routes, dispatch_report_routes, trade_receipt_routes, demand_routes):
+    for routes in (meter_routes, dispatch_report_routes, trade_receipt_routes, demand_routes):
         app.include_router(routes(node))
     _install_operations(app, node, node.registry)
     return app

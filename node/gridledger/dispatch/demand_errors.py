@@ -17,8 +17,8 @@ __all__ = [
     "DemandTooFarAhead",
     "DemandUnknown",
     "DemandZoneUnknown",
-    "MeterNotInZone",
     "MeterOfAnotherOwner",
+    "MeterOutsideDemand",
     "NotTakingPart",
     "NotTheDemandOperator",
     "TooManyDemands",
@@ -103,7 +103,7 @@ class MeterOfAnotherOwner(Forbidden):
 
 
 @dataclass(kw_only=True, eq=False)
-class MeterNotInZone(Conflict):
+class MeterOutsideDemand(Conflict):
     """The demand response event is of another zone than the meter's, or it measures the transformer itself."""
 
     meter: int

@@ -13,8 +13,8 @@ from gridledger.dispatch.demand_errors import (
     DemandTooFarAhead,
     DemandUnknown,
     DemandZoneUnknown,
-    MeterNotInZone,
     MeterOfAnotherOwner,
+    MeterOutsideDemand,
     NotTakingPart,
     NotTheDemandOperator,
     TooManyDemands,
@@ -108,7 +108,7 @@ class DemandService:
     def join(self, owner: str, event_id: str, meters: Sequence[int]) -> StoredDemand:
         """Let meters of an owner take part, before the first MTU begins; those that do already are left as they are.
 
-        Raises DemandUnknown, DemandBegun, DemandMetersRefused, MeterOfAnotherOwner, MeterNotInZone.
+        Raises DemandUnknown, DemandBegun, DemandMetersRefused, MeterOfAnotherOwner, MeterOutsideDemand.
         """
         stored = self._coming(event_id)
         self._require_own(owner, meters, stored.event.zone)
@@ -130,7 +130,7 @@ class DemandService:
     def consent(self, owner: str, meter: int) -> None:
         """Let a meter take part in every event that is issued from now on.
 
-        Raises MeterOfAnotherOwner, MeterNotInZone.
+        Raises MeterOfAnotherOwner, MeterOutsideDemand.
         """
         self._require_own(owner, [meter], None)
         if self._store.consent_of(meter) is None:
@@ -170,7 +170,7 @@ class DemandService:
             if found is None or found.owner != owner:
                 raise MeterOfAnotherOwner(meter=meter)
             if found.is_transformer or zone not in (None, found.zone):
-                raise MeterNotInZone(meter=meter, zone=found.zone)
+                raise MeterOutsideDemand(meter=meter, zone=found.zone)
 
     def _terms_of(self, first_mtu_start: int) -> MeasuringTerms:
         """The present terms with the holidays that the event's day and the days compared with it can be."""
