@@ -211,7 +211,7 @@ contract EnergySettlement is IEnergySettlement, AccessManaged {
         }
     }
 
-    /// @dev Void by the grid operator's stop, by the policy's default, or because the clearing was not finished in time.
+    /// @dev Void by the grid operator's stop, by the policy's default, or because the clearing was not finished.
     function _requireVoid(uint32 zone, uint64 mtuStart) private view {
         if (_trading.clearingOf(zone, mtuStart).status == IEnergyTrading.Status.Partial) {
             if (block.timestamp <= _policy.clearingDeadlineAt(mtuStart)) revert ClearingUnfinished(zone, mtuStart);
